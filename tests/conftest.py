@@ -1,0 +1,98 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("ours", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("ours")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_folders(tmp_path_factory):
+    """Keep the tests out of the user's caches and models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NVS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("NVS_MODELS", str(tmp_path_factory.mktemp("models")))
+        yield
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests each marker kept back, so that a green run hides nothing."""
+    markers = ("realdata", "gpu", "slow", "network")
+    held = Counter()
+    for kind in ("skipped", "deselected"):
+        for report in terminalreporter.stats.get(kind, []):
+            for marker in markers:
+                if marker in report.keywords:
+                    held[f"{marker} ({kind})"] += 1
+    for name, count in sorted(held.items()):
+        terminalreporter.write_line(f"not run: {count} {name}")
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real images; tests that ask for it are skipped where it is absent."""
+    stated = os.environ.get("NVS_REALDATA")
+    root = Path(stated) if stated else Path(__file__).parents[2] / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip("real images are absent: set NVS_REALDATA to their folder")
+    return root
+
+
+@pytest.fixture(scope="session")
+def subprocess_python():
+    """Run a line of Python in a process of its own; fail with what it printed."""
+
+    def run(code: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_fields():
+    """Two simulated fields of 96 x 96 px, and their settings."""
+    from napari_virtualstain.simulate import FieldSettings, simulate_field
+
+    settings = FieldSettings(shape_px=(96, 96), n_cells=4)
+    return [simulate_field(settings, seed=seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, small_fields):
+    """A model folder that was trained for a moment; treat it as read-only."""
+    from napari_virtualstain.datasets.pairs import PairedField
+    from napari_virtualstain.jobs.train import FieldData, TrainSettings, train_on_fields
+
+    fields = [
+        PairedField(f"field {i}", field.brightfield[0], field.stains[0])
+        for i, field in enumerate(small_fields)
+    ]
+    card = {
+        "name": "tiny", "title": "Tiny", "pixel_size_um": 0.6, "input_channel": "Brightfield",
+        "z_offsets_um": (-4.0, 0.0, 4.0), "data": "simulated", "licence": "BSD-3-Clause",
+    }  # fmt: skip
+    out = tmp_path_factory.mktemp("tiny") / "tiny"
+    settings = TrainSettings(
+        out=str(out), preset="tiny", steps=20, batch=4, patch=32, validation=0, validate_every=20,
+        learning_rate=1e-2,
+    )  # fmt: skip
+    data = FieldData(fields=fields, stains=small_fields[0].stain_names, card=card)
+    train_on_fields(data, settings)
+    return out
