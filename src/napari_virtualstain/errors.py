@@ -1,0 +1,128 @@
+"""What can go wrong, in one sentence that ends with what to do.
+
+Every error that this package raises on purpose derives from
+`VirtualStainError` *and* from the builtin that it stands for, so that a caller
+may catch either. A message says what was received, what was needed, and the
+next action, in that order, without a traceback being needed to act on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "AxesError",
+    "ChannelError",
+    "DiskError",
+    "ImageFileError",
+    "MissingExtraError",
+    "MissingInputError",
+    "ModelPackageError",
+    "OutputExistsError",
+    "PixelDataError",
+    "PixelSizeError",
+    "SettingsError",
+    "UnknownNameError",
+    "VirtualStainError",
+    "did_you_mean",
+    "unknown_name",
+]
+
+
+class VirtualStainError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its message, quotes included.
+        return str(self.args[0]) if self.args else ""
+
+
+class AxesError(VirtualStainError, ValueError):
+    """The axes of an image cannot be told, or are not those that are needed."""
+
+
+class ChannelError(VirtualStainError, ValueError):
+    """A channel or z plane that is needed is not there, or cannot be told."""
+
+
+class PixelSizeError(VirtualStainError, ValueError):
+    """The pixel size of an image is not the one that the model was trained at."""
+
+
+class PixelDataError(VirtualStainError, ValueError):
+    """The pixels themselves cannot be used: NaN, infinity, constant, empty."""
+
+
+class ImageFileError(VirtualStainError, ValueError):
+    """A file is there, but is damaged or is not an image that can be read."""
+
+
+class MissingInputError(VirtualStainError, FileNotFoundError):
+    """A path does not exist."""
+
+
+class OutputExistsError(VirtualStainError, FileExistsError):
+    """An output is already there and nobody said that it may be replaced."""
+
+
+class DiskError(VirtualStainError, OSError):
+    """The disk is full, read-only, or otherwise refuses to be written."""
+
+
+class ModelPackageError(VirtualStainError, ValueError):
+    """A model folder is incomplete, altered, or of a kind that is not loaded."""
+
+
+class SettingsError(VirtualStainError, ValueError):
+    """A setting is out of its range or contradicts another."""
+
+
+class UnknownNameError(VirtualStainError, KeyError):
+    """A name is not in the registry that it was looked up in."""
+
+
+class MissingExtraError(VirtualStainError, ImportError):
+    """An optional dependency is needed; the message names the extra."""
+
+
+def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, else ``""``.
+
+    Examples
+    --------
+    >>> did_you_mean("unett", ["unet", "bbdm"])
+    " Did you mean 'unet'?"
+    >>> did_you_mean("zebra", ["unet", "bbdm"])
+    ''
+    """
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, then: str = "Choose one of these."
+) -> UnknownNameError:
+    """Return the error of a name that is not registered.
+
+    Parameters
+    ----------
+    kind
+        What is looked for, for example ``"generator"``.
+    name
+        What was asked for.
+    known
+        What there is.
+    then
+        What to do.
+
+    Examples
+    --------
+    >>> print(unknown_name("loss", "l11", ["l1", "l2"]))
+    No loss named 'l11'. Did you mean 'l1'? There are: l1, l2. Choose one of these.
+    """
+    names = sorted(known)
+    there = ", ".join(names) or "none"
+    return UnknownNameError(
+        f"No {kind} named {name!r}.{did_you_mean(name, names)} There are: {there}. {then}"
+    )

@@ -1,0 +1,102 @@
+"""Normalisations are fitted once, frozen, and inverted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_virtualstain.errors import PixelDataError
+from napari_virtualstain.intensity import Normalisation, Rule, StatisticsAccumulator
+
+QUANTILES = (0.01, 0.5, 0.99)
+PIXELS = {
+    "uint8": np.random.default_rng(0).integers(0, 255, 5000).astype(np.uint8),
+    "uint16 near the top": np.random.default_rng(1)
+    .integers(60_851, 65_535, 5000)
+    .astype(np.uint16),
+    "int16 below zero": np.random.default_rng(2).integers(-300, 300, 5000).astype(np.int16),
+    "float32": np.random.default_rng(3).normal(3, 2, 5000).astype(np.float32),
+    "float64 with a large offset": np.random.default_rng(4).normal(1e6, 1, 5000),
+    "bool": np.random.default_rng(5).random(5000) > 0.4,
+}
+
+
+def statistics_of(blocks, quantiles=QUANTILES):
+    gather = StatisticsAccumulator(quantiles)
+    for block in blocks:
+        gather.add(block)
+    return gather.result()
+
+
+@pytest.mark.parametrize("pixels", PIXELS.values(), ids=PIXELS)
+@pytest.mark.parametrize("n_blocks", [1, 7])
+def test_blocks_give_what_numpy_gives_for_the_whole(pixels, n_blocks):
+    found = statistics_of(np.array_split(pixels, n_blocks))
+    assert found.count == pixels.size
+    assert found.mean == pytest.approx(pixels.mean(dtype=float), rel=1e-9)
+    assert found.std == pytest.approx(pixels.std(dtype=float), rel=1e-5)
+    assert (found.minimum, found.maximum) == (pixels.min(), pixels.max())
+
+
+@pytest.mark.parametrize("pixels", PIXELS.values(), ids=PIXELS)
+def test_quantiles_are_those_of_the_sorted_pixels(pixels):
+    found = statistics_of(np.array_split(pixels, 3))
+    exact = np.quantile(pixels.astype(float), QUANTILES, method="inverted_cdf")
+    tolerance = 0 if pixels.dtype.kind in "iub" else 6e-4
+    np.testing.assert_allclose(list(found.quantiles.values()), exact, rtol=tolerance)
+
+
+def test_pixels_that_are_not_finite_are_counted_and_left_out():
+    found = statistics_of([np.array([1.0, np.nan, 3.0, np.inf, -np.inf])])
+    assert (found.count, found.not_finite, found.mean) == (2, 3, 2.0)
+
+
+@given(
+    arrays(np.float64, st.integers(2, 50), elements=st.floats(-1e4, 1e4, width=32)),
+    st.sampled_from(["zscore", "percentile", "minmax", "none"]),
+)
+def test_normalisations_return_to_grey_values(pixels, kind):
+    rule = Rule(kind=kind, clip_sd=None)
+    try:
+        norm = rule.fit(statistics_of([pixels], rule.quantiles), what="A test")
+    except PixelDataError:
+        return
+    back = norm.invert(norm.apply(pixels))
+    np.testing.assert_allclose(back, pixels, atol=1e-6 * (np.abs(pixels).max() + norm.scale))
+
+
+def test_zscore_has_mean_zero_and_sd_one():
+    pixels = PIXELS["uint16 near the top"]
+    normal = Rule().fit(statistics_of([pixels]), what="A test").apply(pixels)
+    assert normal.mean(dtype=float) == pytest.approx(0, abs=1e-6)
+    assert normal.std(dtype=float) == pytest.approx(1, abs=1e-6)
+
+
+def test_zscore_clips_at_fifteen_sd():
+    pixels = np.zeros(10_000)
+    pixels[0] = 1e6
+    normal = Rule().fit(statistics_of([pixels]), what="A test").apply(pixels)
+    assert normal.max() == 15.0
+
+
+def test_normalisations_survive_json():
+    norm = Normalisation(offset=0.1, scale=1 / 3, low=-15, high=15)
+    assert Normalisation.model_validate_json(norm.model_dump_json()) == norm
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        pytest.param(
+            [1.0, np.nan], "Plane 2 holds 1 NaN or infinite pixels.*Replace them", id="nan"
+        ),
+        pytest.param([7.0, 7.0], "Plane 2 is constant.*value 7.*Check that", id="constant"),
+        pytest.param([], "Plane 2 has no pixels. Choose", id="empty"),
+    ],
+)
+def test_pixels_that_cannot_be_normalised_are_refused(pixels, message):
+    with pytest.raises(PixelDataError, match=message):
+        Rule().fit(statistics_of([np.array(pixels)]), what="Plane 2")
