@@ -1,0 +1,75 @@
+"""In which colour a channel is shown when the file does not say.
+
+The five stains of Cell Painting have the colours of their papers; other dyes
+have roughly the colour of their light, far red in magenta.
+"""
+
+from __future__ import annotations
+
+from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.modality import modality_of, name_tokens
+
+__all__ = ["COLOURS", "GREY", "colour_of"]
+
+GREY = "FFFFFF"
+"""White at full intensity: a grey picture."""
+
+BLUE, GREEN, YELLOW, ORANGE, MAGENTA, RED = (
+    "0000FF",
+    "00FF00",
+    "FFFF00",
+    "FFA500",
+    "FF00FF",
+    "FF0000",
+)
+
+COLOURS: dict[str, str] = {
+    "dna": BLUE,
+    "dapi": BLUE,
+    "hoechst": BLUE,
+    "er": GREEN,
+    "cona": GREEN,
+    "gfp": GREEN,
+    "egfp": GREEN,
+    "fitc": GREEN,
+    "rna": YELLOW,
+    "syto": YELLOW,
+    "agp": ORANGE,
+    "phalloidin": ORANGE,
+    "actin": ORANGE,
+    "tritc": ORANGE,
+    "cy3": ORANGE,
+    "mito": MAGENTA,
+    "mitotracker": MAGENTA,
+    "cy5": MAGENTA,
+    "propidium": RED,
+    "rfp": RED,
+    "mcherry": RED,
+    "map2": GREEN,
+    "nfh": RED,
+    "red": RED,
+    "green": GREEN,
+    "blue": BLUE,
+}
+"""Stain, as a word of a channel name, to ``RRGGBB``."""
+
+
+def colour_of(channel: Channel) -> str:
+    """Return ``RRGGBB``: the channel's own colour, that of its stain, or grey.
+
+    Examples
+    --------
+    >>> colour_of(Channel("Mito")), colour_of(Channel("Brightfield high"))
+    ('FF00FF', 'FFFFFF')
+    >>> colour_of(Channel("Hoechst33342")), colour_of(Channel("x", colour="123456"))
+    ('0000FF', '123456')
+    """
+    if channel.colour:
+        return channel.colour.lstrip("#").upper()
+    if "transmitted" in (channel.modality, modality_of(channel.name)):
+        return GREY
+    for word in name_tokens(channel.name):
+        for form in (word, word.rstrip("0123456789")):
+            if form in COLOURS:
+                return COLOURS[form]
+    return GREY

@@ -1,0 +1,86 @@
+"""Which run wrote a store, and whether it finished.
+
+The record lies in the attributes of the root group under
+``napari_virtualstain``; which tiles are done lies in a text file that grows by
+one line a tile, since rewriting the attributes for each of them would be slow
+and could be cut in half by a crash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_virtualstain.errors import ImageFileError, MissingInputError
+
+__all__ = ["COMMITS", "KEY", "SCHEMA_VERSION", "read_commits", "read_record", "state_of"]
+
+KEY = "napari_virtualstain"
+SCHEMA_VERSION = 1
+COMMITS = "0/commits"
+"""Below the finest array, not beside it: a file among the members of a group makes zarr warn."""
+
+
+def read_commits(store: Path) -> set[int]:
+    """Return the tiles whose pixels are on disk; half a last line does not count."""
+    try:
+        text = (store / COMMITS).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return set()
+    whole = text[: text.rfind("\n") + 1]
+    return {int(line) for line in whole.splitlines() if line.isdecimal()}
+
+
+def state_of(attributes: Mapping[str, Any], store: Path) -> dict[str, Any] | None:
+    """Return what the attributes say of the run, `None` if another program wrote the store."""
+    state = attributes.get(KEY)
+    if not isinstance(state, Mapping) or "status" not in state:
+        return None
+    found = dict(state)
+    if found["status"] != "complete":
+        found["tiles_done"] = len(read_commits(store))
+    return found
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """Return the record of the run that wrote a store.
+
+    Parameters
+    ----------
+    path
+        An OME-Zarr store that this package wrote.
+
+    Returns
+    -------
+    dict
+        ``schema_version``, ``status`` (``"complete"`` or ``"partial"``), ``tiles_done``,
+        ``tiles_total``, ``record``, and ``reason`` where the run did not finish.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such store.
+    ImageFileError
+        If it is damaged, or another program wrote it.
+    """
+    store = Path(path)
+    file = store / "zarr.json"
+    if not store.exists():
+        raise MissingInputError(f"{str(store)!r} does not exist. Check the path.")
+    try:
+        attributes = json.loads(file.read_text(encoding="utf-8")).get("attributes") or {}
+        state = state_of(attributes, store)
+    except (FileNotFoundError, NotADirectoryError):
+        state = None
+    except (ValueError, AttributeError) as error:
+        raise ImageFileError(
+            f"{str(file)!r} is damaged: {error}. Run the command that wrote it again."
+        ) from error
+    if state is None:
+        raise ImageFileError(
+            f"{str(store)!r} holds no run record: it was not written by napari-virtualstain. "
+            "Choose a store that this package wrote."
+        )
+    return state

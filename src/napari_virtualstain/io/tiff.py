@@ -1,0 +1,202 @@
+"""TIFF, BigTIFF, OME-TIFF and ImageJ hyperstacks, read strip by strip.
+
+The file stays open as long as its pixels are needed, and is closed when the
+last array over it goes. Uncompressed files are mapped into memory, since a
+single strip of theirs may be as large as the file.
+"""
+
+from __future__ import annotations
+
+import struct
+import weakref
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_virtualstain.errors import VirtualStainError
+from napari_virtualstain.io.fingerprint import fingerprint
+from napari_virtualstain.io.image import LazyImage, Source
+from napari_virtualstain.io.pixels import (
+    DAMAGE,
+    WANTED_CHUNK,
+    arrange,
+    lazy,
+    name_channels,
+    one_line,
+)
+from napari_virtualstain.io.scene import Scene
+from napari_virtualstain.io.tiff_file import check_tiff, damaged, open_tiff, overheard
+from napari_virtualstain.io.tiff_metadata import (
+    TiffFacts,
+    imagej_facts,
+    metaseries_facts,
+    ome_facts,
+    resolution_facts,
+)
+
+__all__ = ["scenes"]
+
+
+def scenes(path: Path, axes: str | None = None) -> list[Scene]:
+    """Return the images of a TIFF: one a series.
+
+    Parameters
+    ----------
+    path
+        The file.
+    axes
+        Axes that the user gave for files which do not say.
+
+    Raises
+    ------
+    ImageFileError
+        If it is not a TIFF, is damaged or is cut short.
+    """
+    with overheard() as said:
+        tif = open_tiff(path)
+        try:
+            check_tiff(path, tif, said)
+            names = [str(series.name or "") for series in tif.series]
+            kind = "ome-tiff" if tif.is_ome else "imagej-tiff" if tif.is_imagej else "tiff"
+        except VirtualStainError:
+            raise
+        except (*DAMAGE, struct.error) as error:
+            raise damaged(path, one_line(error)) from error
+        finally:
+            tif.close()
+    if not names:
+        raise damaged(path, "it holds no image")
+    if len(names) == 1:
+        names = [""]
+    elif len(set(names)) != len(names) or not all(names):
+        names = [f"series-{i}" if not n else f"{n}-{i}" for i, n in enumerate(names)]
+    return [
+        Scene(name=name, kind=kind, load=partial(_load, path, index, name, kind, axes))
+        for index, name in enumerate(names)
+    ]
+
+
+def _close(store: Any, tif: Any) -> None:
+    if store is not None:
+        store.close()
+    tif.close()
+
+
+class _Series:
+    """An open series; pickled as its place, so that another process opens it anew."""
+
+    def __init__(self, path: Path, index: int) -> None:
+        self._place = (path, index)
+        with overheard():
+            tif = open_tiff(path)
+            try:
+                self._start(path, tif, index)
+            except BaseException:
+                tif.close()
+                raise
+
+    def _start(self, path: Path, tif: Any, index: int) -> None:
+        import zarr
+
+        series = tif.series[index]
+        self.letters = str(series.axes).lower()
+        self.dtype = np.dtype(series.dtype)
+        self.shape = tuple(int(n) for n in series.shape)
+        self.facts = _facts(tif, index)
+        # A set of files has no single offset, even if its pages seem to follow each other.
+        in_one_file = not tif.is_ome or len({page.parent for page in series.pages}) == 1
+        if series.dataoffset is not None and in_one_file:
+            self._array: Any = np.memmap(
+                path,
+                dtype=np.dtype(tif.byteorder + self.dtype.char),
+                mode="r",
+                offset=series.dataoffset,
+                shape=self.shape,
+            )
+            lengths = {"y": WANTED_CHUNK, "x": WANTED_CHUNK, "s": 16}
+            self.chunks = tuple(lengths.get(letter, 1) for letter in self.letters)
+            tif.close()
+            return
+        store = series.aszarr(level=0)
+        self._array = zarr.open_array(store, mode="r")
+        self.chunks = tuple(int(n) for n in self._array.chunks)
+        weakref.finalize(self, _close, store, tif)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._place
+
+    def __getitem__(self, region: Any) -> Any:
+        with overheard():
+            return np.asarray(self._array[region])
+
+
+def _facts(tif: Any, index: int) -> TiffFacts:
+    """Ask the dialects that the file speaks; what the first leaves open the tags may tell."""
+    series = tif.series[index]
+    page = series.keyframe
+    resolution = (_ratio(page, "XResolution"), _ratio(page, "YResolution"))
+    unit = page.tags.get("ResolutionUnit")
+    facts = TiffFacts()
+    if tif.is_ome:
+        try:
+            facts = ome_facts(tif.ome_metadata, index)
+        except SyntaxError:  # ElementTree.ParseError is one
+            facts = TiffFacts(guesses=("The OME-XML of the file is damaged and was not used.",))
+    elif tif.is_imagej:
+        n_channels = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
+        facts = imagej_facts(tif.imagej_metadata or {}, resolution, n_channels)
+    elif tif.is_metaseries:
+        facts = metaseries_facts(tif.metaseries_metadata or {})
+    if facts.pixel_size_um.yx is None:
+        tags = resolution_facts(resolution, 0 if unit is None else int(unit.value))
+        size = replace(tags.pixel_size_um, z=facts.pixel_size_um.z)
+        facts = replace(facts, pixel_size_um=size, guesses=facts.guesses + tags.guesses)
+    return facts
+
+
+def _ratio(page: Any, tag: str) -> float:
+    """Return the value of a resolution tag, 0 when it is missing or malformed."""
+    value = page.tags.get(tag)
+    try:
+        numerator, denominator = value.value
+        return float(numerator) / float(denominator)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _load(path: Path, index: int, name: str, kind: str, axes: str | None) -> LazyImage:
+    """Open one series as an image."""
+    try:
+        series = _Series(path, index)
+    except VirtualStainError:
+        raise
+    except (*DAMAGE, struct.error) as error:
+        raise damaged(path, one_line(error)) from error
+    facts = series.facts
+    where = str(path)
+    grow = tuple(i for i, letter in enumerate(series.letters) if letter in "yx")
+    data, true_axes, samples = arrange(
+        lazy(series, series.chunks, where=where, part=str(index), grow=grow),
+        series.letters,
+        where=path.name,
+        stated=axes,
+    )
+    guesses = list(facts.guesses)
+    data, channels = name_channels(data, samples, facts.channels, path.stem, guesses)
+    return LazyImage(
+        data=data,
+        channels=channels,
+        pixel_size_um=facts.pixel_size_um,
+        axes=true_axes,
+        time_interval_s=facts.time_interval_s,
+        source=Source(
+            path=where,
+            kind=kind,
+            scene=name,
+            identify=partial(fingerprint, [path], root=path.parent),
+        ),
+        guesses=tuple(guesses),
+    )

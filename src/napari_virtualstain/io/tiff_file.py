@@ -1,0 +1,155 @@
+"""A TIFF file on disk: whether it is one, whether it is whole, what tifffile says of it."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_virtualstain.errors import ImageFileError
+from napari_virtualstain.io.pixels import DAMAGE, one_line
+
+__all__ = [
+    "check_tiff",
+    "damaged",
+    "open_tiff",
+    "overheard",
+    "read_single_plane",
+    "single_plane_header",
+]
+
+ALARMS = ("corrupt", "invalid offset", "invalid page offset", "circular", "missing data", "raised")
+"""Words in tifffile's log that mean lost pixels, not merely odd metadata."""
+
+MANY_PAGES = 2000
+"""Above this number of pages only every n-th is checked against the file's length."""
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Collect what tifffile logs in this thread instead of letting it reach the terminal."""
+    said: list[str] = []
+    here = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if threading.get_ident() != here:
+            return True
+        said.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(keep)
+    try:
+        yield said
+    finally:
+        logger.removeFilter(keep)
+
+
+def damaged(path: Path, why: str) -> ImageFileError:
+    """Return the error of a file that is not whole."""
+    return ImageFileError(
+        f"{str(path)!r} is damaged or cut short: {why}. Copy it again from its source."
+    )
+
+
+def open_tiff(path: Path) -> Any:
+    """Return an open `tifffile.TiffFile` whose OME metadata, if any, are preferred."""
+    import tifffile
+
+    if path.stat().st_size == 0:
+        raise ImageFileError(f"{str(path)!r} is empty (0 bytes). Copy it again from its source.")
+    try:
+        tif = tifffile.TiffFile(path)
+    except tifffile.TiffFileError as error:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic[:2] in (b"II", b"MM"):
+            raise damaged(path, one_line(error)) from error
+        raise ImageFileError(
+            f"{str(path)!r} is not a TIFF: it begins with {magic!r}. "
+            "Check what it is, or save it as TIFF from the program that wrote it."
+        ) from error
+    except (*DAMAGE, struct.error) as error:
+        raise damaged(path, one_line(error)) from error
+    if tif.is_ome and tif.is_shaped:
+        # tifffile would read its own short description and ignore the OME-XML.
+        tif.close()
+        tif = tifffile.TiffFile(path, is_shaped=False)
+    return tif
+
+
+def check_tiff(path: Path, tif: Any, said: list[str]) -> None:
+    """Refuse files whose pixels lie beyond their end, without reading pixels."""
+    all_series = list(tif.series)  # tifffile says what it found odd while it makes these
+    for line in said:
+        if "FileNotFoundError" in line and "failed to read" in line:
+            lost = line.partition("failed to read ")[2].partition(", raised")[0]
+            raise ImageFileError(
+                f"{str(path)!r} is one of a set of files, of which {lost} is missing. "
+                "Put all files of the set into one folder."
+            )
+        if any(alarm in line for alarm in ALARMS):
+            raise damaged(path, one_line(ValueError(line.partition("> ")[2] or line)))
+    for series in all_series:
+        pages = series.pages
+        if len(pages) == 0:
+            continue
+        offset, size = series.dataoffset, tif.filehandle.size
+        if offset is not None and not tif.is_ome and offset + series.nbytes > size:
+            raise damaged(
+                path, f"its pixels end at byte {offset + series.nbytes}, the file at {size}"
+            )
+        step = 1 + len(pages) // MANY_PAGES
+        for number in {*range(0, len(pages), step), len(pages) - 1}:
+            page = pages[number]
+            if page is None:
+                raise ImageFileError(
+                    f"{str(path)!r} lacks plane {number + 1} of {len(pages)}: a file of the set "
+                    "is missing. Put all files of the set into one folder."
+                )
+            size = page.parent.filehandle.size
+            ends = (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False))
+            end = max(ends, default=0)
+            if end > size:
+                raise damaged(path, f"plane {number + 1} ends at byte {end}, the file at {size}")
+
+
+def single_plane_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape (Y, X) or (Y, X, samples) and type of a TIFF that holds one plane.
+
+    Raises
+    ------
+    ImageFileError
+        If it is damaged or holds more.
+    """
+    with overheard() as said:
+        tif = open_tiff(path)
+        try:
+            check_tiff(path, tif, said)
+            series = tif.series[0]
+            shape = tuple(int(n) for n in series.shape)
+            letters = str(series.axes).lower()
+            if len(tif.series) > 1 or letters not in ("yx", "yxs"):
+                raise ImageFileError(
+                    f"{str(path)!r} holds more than one plane: {len(tif.series)} images, the first "
+                    f"of shape {shape}. Open the file itself instead of its folder."
+                )
+            return shape, np.dtype(series.dtype).newbyteorder("=")
+        finally:
+            tif.close()
+
+
+def read_single_plane(path: Path) -> Any:
+    """Return the pixels of a TIFF that holds one plane."""
+    with overheard():
+        tif = open_tiff(path)
+        try:
+            return tif.series[0].asarray()
+        finally:
+            tif.close()
