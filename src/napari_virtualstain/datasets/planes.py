@@ -1,0 +1,207 @@
+"""Which planes of an image a network is given, and whether they are the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.axes import Region
+from napari_virtualstain.errors import ChannelError, SettingsError
+from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
+from napari_virtualstain.io.image import LazyImage
+
+__all__ = ["InputPlanes", "choose_channel", "choose_planes", "fit_planes"]
+
+_SAME_PLANE_UM = 1.0
+"""Planes within this distance of the wanted position are taken without asking."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputPlanes:
+    """Planes of an image in the order in which a network takes them.
+
+    Parameters
+    ----------
+    image
+        One channel, as many z planes as the network takes: (T, 1, P, Y, X).
+    notes
+        Sentences about what was chosen without being told.
+    """
+
+    image: LazyImage
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of planes."""
+        return self.image.shape[2]
+
+    def labels(self) -> tuple[str, ...]:
+        """Name each plane for messages and records."""
+        channel = self.image.channel_names[0]
+        return tuple(f"channel {channel!r}, input plane {p}" for p in range(len(self)))
+
+    def read(self, t: int, region: Region) -> NDArray[np.generic]:
+        """Read a (Y, X) region of all planes at a time point: (P, y, x)."""
+        window = (slice(t, t + 1), slice(None), slice(None), *region)
+        pixels: NDArray[np.generic] = self.image.read(window)[0, 0]
+        return pixels
+
+
+def choose_channel(image: LazyImage, *, channel: str | None, like: str) -> tuple[str, str | None]:
+    """Return the name of the channel to stain, and a note if it was guessed.
+
+    Parameters
+    ----------
+    image
+        With any channels.
+    channel
+        What the user said, or `None`.
+    like
+        What the model was trained on, for example ``"Brightfield"``; decides
+        between several transmitted-light channels.
+
+    Raises
+    ------
+    ChannelError
+        If the channel is not there, or cannot be told.
+    """
+    if channel is not None:
+        return image.channel_names[image.channel_index(channel)], None
+    names = image.channel_names
+    if len(names) == 1:
+        return names[0], None
+    lit = [c.name for c in image.channels if c.modality == "transmitted"]
+    if len(lit) > 1:
+        key = _letters(like)
+        alike = [name for name in lit if key[:6] and key[:6] in _letters(name)]
+        lit = alike if len(alike) == 1 else lit
+    if len(lit) == 1:
+        return lit[0], f"channel {lit[0]!r} taken as the {like}; choose another with --channel"
+    found = f"{len(lit)} could be ({', '.join(lit)})" if lit else "no name says so"
+    raise ChannelError(
+        f"Which channel is the {like} cannot be told: {found}; "
+        f"the image has {', '.join(names)}. Choose one with --channel."
+    )
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def choose_planes(
+    image: LazyImage,
+    *,
+    like: str,
+    z_offsets_um: Sequence[float | None],
+    channel: str | None = None,
+    z: Sequence[int] | None = None,
+) -> InputPlanes:
+    """Choose what a network is given.
+
+    Parameters
+    ----------
+    image
+        Any image.
+    like
+        Modality that the model was trained on.
+    z_offsets_um
+        One entry a plane that the model takes: its position relative to focus
+        in micrometres, `None` if unknown.
+    channel, z
+        What the user said; planes may repeat.
+
+    Raises
+    ------
+    ChannelError
+        If the channel or the planes are not there or cannot be told.
+    """
+    name, note = choose_channel(image, channel=channel, like=like)
+    notes = [] if note is None else [note]
+    chosen = image.select([name])
+    needed, depth = len(z_offsets_um), image.shape[2]
+    if z is not None:
+        if len(z) != needed:
+            raise ChannelError(
+                f"The model takes {needed} z planes, --z names {len(z)}. "
+                f"Name {needed}, for example --z {_example(depth, needed)}."
+            )
+        return InputPlanes(chosen.select(z=z), tuple(notes))
+    if depth == needed:
+        return InputPlanes(chosen, tuple(notes))
+    offsets = "" if None in z_offsets_um else f" (at {_list_um(z_offsets_um)} µm)"
+    wanted = f"The model takes {needed} z {_plural('plane', needed)}{offsets}"
+    if depth < needed:
+        raise ChannelError(
+            f"{wanted}, channel {name!r} has {depth}. Open the whole z stack, or repeat a plane "
+            f"with --z {_example(depth, needed)} and expect a poorer stain."
+        )
+    positions = chosen.z_positions_um
+    if positions is not None and None not in z_offsets_um:
+        # (needed, depth): how far each plane lies from each wanted position
+        apart = np.abs(np.subtract.outer(np.array(z_offsets_um, float), np.array(positions)))
+        nearest = [int(i) for i in apart.argmin(axis=1)]
+        if apart.min(axis=1).max() <= _SAME_PLANE_UM and len(set(nearest)) == needed:
+            notes.append(f"z planes {', '.join(map(str, nearest))} taken, by their positions")
+            return InputPlanes(chosen.select(z=nearest), tuple(notes))
+    raise ChannelError(
+        f"{wanted}, channel {name!r} has {depth}, and which to take cannot be told. "
+        f"Choose them with --z, for example --z {_example(depth, needed)}."
+    )
+
+
+def _plural(word: str, n: int) -> str:
+    return word if n == 1 else f"{word}s"
+
+
+def _list_um(offsets: Sequence[float | None]) -> str:
+    return ", ".join(f"{offset:+g}" for offset in offsets if offset is not None)
+
+
+def _example(depth: int, needed: int) -> str:
+    if depth < needed:
+        return ",".join(str(min(i, depth - 1)) for i in range(needed))
+    return ",".join(str(round(i)) for i in np.linspace(0, depth - 1, needed + 2)[1:-1])
+
+
+def fit_planes(
+    planes: InputPlanes, statistics: Sequence[Sequence[PixelStatistics]], rule: Rule
+) -> tuple[tuple[Normalisation, ...], ...]:
+    """Fit a rule to every plane of every time point, on the whole field.
+
+    Parameters
+    ----------
+    planes
+        What the network is given.
+    statistics
+        By time point, then plane.
+    rule
+        From the model card.
+
+    Returns
+    -------
+    tuple
+        By time point, then plane.
+
+    Raises
+    ------
+    PixelDataError
+        If a plane holds NaN or infinity, or is constant.
+    SettingsError
+        If the statistics do not belong to these planes.
+    """
+    if any(len(row) != len(planes) for row in statistics):
+        raise SettingsError("The statistics are of other planes. Gather them again.")
+    labels = planes.labels()
+    fitted = []
+    for t, row in enumerate(statistics):
+        when = f" at time point {t}" if len(statistics) > 1 else ""
+        fitted.append(
+            tuple(
+                rule.fit(stats, what=f"{label[0].upper()}{label[1:]}{when}")
+                for label, stats in zip(labels, row, strict=True)
+            )
+        )
+    return tuple(fitted)

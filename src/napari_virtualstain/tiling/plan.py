@@ -1,0 +1,180 @@
+"""Where each tile reads, and which pixels of it are kept.
+
+A tile's core is written, its halo is only read. Cores partition the image;
+they do not overlap, since overlapping ones would need a lock per chunk and a
+rule for who wins. With a halo of at least half the receptive field, and reads
+that start on the network's stride, the cores put together are the forward pass
+of the whole image, bit for bit the same network seeing the same neighbourhood.
+
+Conventions
+-----------
+The whole image is zero-padded (after normalisation) at its far end up to the
+network's stride, and the network pads its own border with zeros. A tile at the
+image border therefore reads up to that padded border and no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from napari_virtualstain.axes import Region
+from napari_virtualstain.errors import SettingsError
+
+__all__ = ["Tile", "TilePlan", "plan_tiles", "tile_around"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One unit of work.
+
+    Parameters
+    ----------
+    index
+        Position in the plan.
+    read
+        Core plus halo in pixels of the image; its far end may lie outside the
+        image, where it is padded with zeros.
+    keep
+        The core inside the array that was read.
+    write
+        The core inside the image; no two tiles share a pixel here.
+    """
+
+    index: int
+    read: Region
+    keep: Region
+    write: Region
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def tile_around(
+    core: Region, *, shape: tuple[int, ...], halo: int, multiple_of: int, index: int = 0
+) -> Tile:
+    """Return the tile that predicts a region exactly.
+
+    Parameters
+    ----------
+    core
+        Region to predict, inside the image.
+    shape
+        Of the image, spatial axes only, in pixels.
+    halo
+        Pixels that a prediction depends on beyond itself, on each side.
+    multiple_of
+        The network's stride: reads start and end on its multiples.
+
+    Examples
+    --------
+    >>> tile_around((slice(64, 128),), shape=(130,), halo=10, multiple_of=16).read
+    (slice(48, 144, None),)
+    """
+    read, keep = [], []
+    for part, length in zip(core, shape, strict=True):
+        padded = -(-length // multiple_of) * multiple_of
+        start = max(0, part.start - halo) // multiple_of * multiple_of
+        stop = min(padded, -(-(part.stop + halo) // multiple_of) * multiple_of)
+        read.append(slice(start, stop))
+        keep.append(slice(part.start - start, part.stop - start))
+    return Tile(index=index, read=tuple(read), keep=tuple(keep), write=tuple(core))
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """All tiles of an image; a value that can be printed, counted and shared out.
+
+    Parameters
+    ----------
+    shape
+        Of the image, spatial axes only, in pixels.
+    core
+        Edge of a tile's core along each axis, in pixels.
+    halo
+        Pixels read beyond the core on each side.
+    multiple_of
+        Reads start and end on its multiples.
+    """
+
+    shape: tuple[int, ...]
+    core: tuple[int, ...]
+    halo: int
+    multiple_of: int
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return prod(-(-n // c) for n, c in zip(self.shape, self.core, strict=True))
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Yield the tiles in raster order."""
+        starts = [range(0, n, c) for n, c in zip(self.shape, self.core, strict=True)]
+        for index, corner in enumerate(product(*starts)):
+            core = tuple(
+                slice(at, min(at + c, n))
+                for at, c, n in zip(corner, self.core, self.shape, strict=True)
+            )
+            yield tile_around(
+                core, shape=self.shape, halo=self.halo, multiple_of=self.multiple_of, index=index
+            )
+
+    @property
+    def largest_read(self) -> tuple[int, ...]:
+        """Edges of the largest array that the network is given."""
+        sizes = [tuple(_length(part) for part in tile.read) for tile in self]
+        return tuple(max(size[axis] for size in sizes) for axis in range(len(self.shape)))
+
+    @property
+    def overhead(self) -> float:
+        """Pixels forwarded over pixels of the image, at least 1."""
+        forwarded = sum(prod(_length(part) for part in tile.read) for tile in self)
+        return forwarded / prod(self.shape)
+
+    def describe(self) -> str:
+        """Return the plan in words.
+
+        Examples
+        --------
+        >>> plan_tiles((1000, 2000), core=1024, halo=44, multiple_of=16).describe()
+        '2 tiles of up to 1024 x 1024 px, halo 44 px, 1.05 x the pixels of the image'
+        """
+        tiles = "1 tile" if len(self) == 1 else f"{len(self)} tiles"
+        size = " x ".join(str(c) for c in self.core)
+        return (
+            f"{tiles} of up to {size} px, halo {self.halo} px, "
+            f"{self.overhead:.2f} x the pixels of the image"
+        )
+
+
+def plan_tiles(shape: tuple[int, ...], *, core: int, halo: int, multiple_of: int) -> TilePlan:
+    """Partition an image into tiles.
+
+    Parameters
+    ----------
+    shape
+        Of the image, spatial axes only, in pixels; any size from 1 on.
+    core
+        Edge of the tiles' cores in pixels.
+    halo, multiple_of
+        See `tile_around`.
+
+    Raises
+    ------
+    SettingsError
+        If a size is not positive, or a halo negative.
+    """
+    if min(shape) < 1:
+        raise SettingsError(
+            f"An image of {' x '.join(map(str, shape))} px has no pixels. Choose another image."
+        )
+    if core < 1 or halo < 0 or multiple_of < 1:
+        raise SettingsError(
+            f"Tiles need a positive edge, got {core} px with a halo of {halo} px. "
+            "Choose an edge of at least 64 px with --tile."
+        )
+    return TilePlan(
+        shape=tuple(shape), core=(core,) * len(shape), halo=halo, multiple_of=multiple_of
+    )

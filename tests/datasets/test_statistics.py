@@ -1,0 +1,71 @@
+"""Statistics are gathered in one pass and remembered by image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_virtualstain.datasets.statistics import image_statistics
+from napari_virtualstain.io.image import Channel, LazyImage, Source
+from napari_virtualstain.io.open import open_image
+
+PIXELS = np.random.default_rng(0).normal(10, 3, (2, 2, 3, 31, 23)).astype(np.float32)
+CHANNELS = (Channel("a"), Channel("b"))
+
+
+def image(chunks=(1, 1, 2, 16, 16), **changes):
+    return replace(
+        LazyImage(data=da.from_array(PIXELS, chunks=chunks), channels=CHANNELS), **changes
+    )
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 1, 31, 23), (2, 2, 3, 7, 5), (1, 1, 2, 16, 16)])
+def test_every_plane_has_the_statistics_that_numpy_finds(chunks):
+    found = image_statistics(image(chunks))
+    means = [[[s.mean for s in row] for row in rows] for rows in found]
+    stds = [[[s.std for s in row] for row in rows] for rows in found]
+    np.testing.assert_allclose(means, PIXELS.mean(axis=(3, 4), dtype=float), rtol=1e-6)
+    np.testing.assert_allclose(stds, PIXELS.std(axis=(3, 4), dtype=float), rtol=1e-5)
+
+
+def test_each_chunk_is_read_once(monkeypatch):
+    read = []
+    original = LazyImage.read
+    monkeypatch.setattr(LazyImage, "read", lambda self, r: read.append(r) or original(self, r))
+    given = image()
+    image_statistics(given)
+    assert len(read) == given.data.npartitions
+
+
+def test_a_second_look_reads_nothing_until_the_file_changes(monkeypatch):
+    version = ["1"]
+    given = image(source=Source(path="x", identify=lambda: f"statistics {version[0]}"))
+    first = image_statistics(given, quantiles=(0.5,))
+    monkeypatch.setattr(LazyImage, "read", lambda self, region: pytest.fail("it was read again"))
+    assert image_statistics(given, quantiles=(0.5,)) == first
+    version[0] = "2"
+    with pytest.raises(pytest.fail.Exception):
+        image_statistics(given, quantiles=(0.5,))
+
+
+def test_another_selection_of_planes_is_not_mistaken_for_the_whole():
+    source = Source(path="x", identify=lambda: "selection")
+    whole = image(source=source)
+    image_statistics(whole.select(["a"], z=[0]))
+    found = image_statistics(whole.select(["b"], z=[1]))
+    assert found[0][0][0].mean == pytest.approx(PIXELS[0, 1, 1].mean(dtype=float))
+
+
+def test_a_file_opened_twice_is_remembered(tmp_path, monkeypatch):
+    import tifffile
+
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, (PIXELS[0, 0] * 100).astype(np.uint16), metadata={"axes": "ZYX"}, imagej=True
+    )
+    first = image_statistics(open_image(path))
+    monkeypatch.setattr(LazyImage, "read", lambda self, region: pytest.fail("it was read again"))
+    assert image_statistics(open_image(path)) == first
