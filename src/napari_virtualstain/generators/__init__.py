@@ -1,0 +1,1 @@
+"""Methods that predict stains: what each is called, needs, and how it is built."""

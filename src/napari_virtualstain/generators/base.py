@@ -1,0 +1,89 @@
+"""What every generator promises, whatever its method.
+
+A generator maps normalised bright-field planes to normalised stains, numpy in
+and numpy out, so that tiling, engine and jobs never see torch. `GeneratorSpec`
+describes a method before any weights load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Generator", "GeneratorSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSpec:
+    """What the command line, the widgets and the tiler need to know of a method.
+
+    Parameters
+    ----------
+    name
+        Registry key, typed on the command line and shown in menus.
+    title
+        For people.
+    target
+        ``"module:Class"``, imported when built, so that listing needs no torch.
+    ndim
+        Numbers of spatial axes that it accepts.
+    stochastic
+        Whether another seed gives another stain.
+    source
+        DOI or arXiv id of the method.
+    presets
+        Architecture settings by name. Each spec has ``tiny``, which trains in
+        about a second and is what the contract tests build.
+    """
+
+    name: str
+    title: str
+    target: str
+    ndim: tuple[int, ...]
+    stochastic: bool
+    source: str
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A network with weights, ready to predict.
+
+    Attributes
+    ----------
+    in_channels, out_channels
+        Planes that go in, stains that come out.
+    multiple_of
+        Edges of what `predict` is given must be divisible by this (pixels).
+    """
+
+    in_channels: int
+    out_channels: int
+    multiple_of: int
+
+    def predict(self, planes: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
+        """Predict normalised stains.
+
+        Parameters
+        ----------
+        planes
+            Normalised bright field, (B, in_channels, *S) float32, with every
+            edge of S divisible by `multiple_of`.
+        seed
+            Decides the draw of a stochastic generator; others ignore it.
+
+        Returns
+        -------
+        numpy.ndarray
+            (B, out_channels, *S) float32.
+        """
+
+    def module(self) -> nn.Module:
+        """Return the torch module, for training, scanning and export."""

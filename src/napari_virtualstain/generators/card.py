@@ -1,0 +1,93 @@
+"""What a model says about itself: the card that travels with its weights.
+
+Numbers that later decide whether a prediction may be trusted (the statistics of
+the training images, calibration, QC thresholds, an index of training patches)
+have their place from the first schema on, and are `None` until measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
+
+__all__ = ["SCHEMA_VERSION", "InputPlane", "ModelCard", "Stain", "TrainingReport"]
+
+SCHEMA_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputPlane(_Frozen):
+    """One plane that the network was trained on."""
+
+    channel: str = Field(description="modality, for example 'Brightfield'")
+    z_offset_um: float | None = Field(
+        default=None, description="position relative to focus in micrometres, if known"
+    )
+    statistics: PixelStatistics | None = Field(
+        default=None, description="grey values of the training images, all pixels together"
+    )
+
+
+class Stain(_Frozen):
+    """One channel that comes out."""
+
+    name: str
+    colour: str | None = Field(default=None, description="RRGGBB")
+    normalisation: Normalisation = Field(
+        description="from grey values to what the network predicts; inverted on output"
+    )
+    unit: str = Field(default="camera counts", description="of the output after inversion")
+    expected_pcc: float | None = Field(
+        default=None, description="mean Pearson correlation on validation fields"
+    )
+
+
+class TrainingReport(_Frozen):
+    """How the weights came about."""
+
+    recipe: str
+    data: str
+    n_fields: int
+    n_validation_fields: int
+    steps: int
+    seed: int
+    loss: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class ModelCard(_Frozen):
+    """Everything needed to run a model, and to decide whether one should."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1)
+    title: str = ""
+    description: str = ""
+    generator: str = Field(description="registry name")
+    architecture: dict[str, Any]
+    inputs: tuple[InputPlane, ...] = Field(min_length=1)
+    stains: tuple[Stain, ...] = Field(min_length=1)
+    pixel_size_um: float = Field(gt=0)
+    input_rule: Rule = Rule()
+    training: TrainingReport
+    limits: tuple[str, ...] = ()
+    licence: str = ""
+    citation: str = ""
+    feature_statistics: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    qc_thresholds: dict[str, Any] | None = None
+    patch_index: dict[str, Any] | None = None
+    files: dict[str, str] = Field(
+        default_factory=dict, description="sha256 of each file beside the card"
+    )
+
+    @property
+    def stain_names(self) -> tuple[str, ...]:
+        """Names of the stains in the order in which they are predicted."""
+        return tuple(stain.name for stain in self.stains)
