@@ -1,0 +1,1 @@
+"""How a generator learns: patches in, weights out, one loop for all."""

@@ -1,0 +1,289 @@
+"""The training loop: patches, loss, average, examination, log, checkpoint.
+
+Plain on purpose. Each step depends on the settings, the step number and the
+state alone, so that on a CPU with the same number of threads a resumed training
+ends with the same bits as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_virtualstain.datasets.pairs import PairedSet
+from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.losses.pixel import get_loss
+from napari_virtualstain.metrics.pixel import pearson
+from napari_virtualstain.training.checkpoint import load_checkpoint, save_checkpoint
+from napari_virtualstain.training.patches import check_patch_size, draw_batch
+from napari_virtualstain.training.settings import LoopSettings
+
+__all__ = ["Examination", "TrainingResult", "examine", "fit", "learning_rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """How the averaged weights did on the validation fields.
+
+    Parameters
+    ----------
+    loss
+        Mean over fields, in normalised units.
+    pcc
+        Pearson correlation a stain, mean over fields; NaN where a stain is missing.
+    """
+
+    loss: float
+    pcc: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training came to.
+
+    Parameters
+    ----------
+    steps
+        Done.
+    finished
+        False if it was stopped early; the checkpoint goes on from there.
+    best
+        The examination of the weights that are now in the generator, if there
+        were validation fields.
+    seconds
+        Spent in this call.
+    """
+
+    steps: int
+    finished: bool
+    best: Examination | None
+    seconds: float
+
+
+def learning_rate(step: int, settings: LoopSettings) -> float:
+    """Return the rate of a step: linear up over 5 % of the steps, cosine down to 1 %."""
+    warm = max(1, round(0.05 * settings.steps))
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, settings.steps - warm)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + cos(pi * done)))
+
+
+def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination:
+    """Predict whole validation fields and compare, in normalised units."""
+    measure = get_loss(loss)
+    losses, correlations = [], []
+    for index, field in enumerate(pairs.fields):
+        # Cut to the stride: padding would be judged along with the picture.
+        height, width = (n // generator.multiple_of * generator.multiple_of for n in field.shape)
+        planes, stains = pairs.read(index, (slice(0, height), slice(0, width)))
+        predicted = generator.predict(planes[None])[0]
+        losses.append(float(measure(torch.from_numpy(predicted), torch.from_numpy(stains))))
+        correlations.append(
+            [
+                pearson(p, s) if np.isfinite(s).any() else float("nan")
+                for p, s in zip(predicted, stains, strict=True)
+            ]
+        )
+    table = np.array(correlations)
+    known = np.isfinite(table)
+    means = np.where(known, table, 0).sum(0) / np.maximum(known.sum(0), 1)
+    pcc = tuple(float(m) if k else float("nan") for m, k in zip(means, known.any(0), strict=True))
+    return Examination(loss=float(np.mean(losses)), pcc=pcc)
+
+
+def _average(average: dict[str, torch.Tensor], module: nn.Module, decay: float, step: int) -> None:
+    # Early on the average would be made of random weights: let it follow faster.
+    keep = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1 - keep)
+            else:
+                average[name].copy_(value)
+
+
+def _snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def fit(
+    generator: Generator,
+    train: PairedSet,
+    settings: LoopSettings,
+    *,
+    validation: PairedSet | None = None,
+    folder: Path,
+    stain_names: tuple[str, ...],
+    resume: bool = False,
+    device: str = "cpu",
+    on_step: Callable[[int, int, str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Train a generator in place; it ends with the best averaged weights.
+
+    Parameters
+    ----------
+    generator
+        With the weights to start from.
+    train, validation
+        Fields; without validation the last averaged weights are kept.
+    settings
+        See `LoopSettings`.
+    folder
+        Takes ``checkpoint.pt`` and ``log.csv``.
+    stain_names
+        Columns of the log.
+    resume
+        Go on from the checkpoint in ``folder``.
+    device
+        Torch device.
+    on_step
+        Called with steps done, steps in all, and a sentence.
+    should_stop
+        Asked after every step; a checkpoint is written before stopping.
+
+    Raises
+    ------
+    SettingsError
+        If patches do not fit, or the checkpoint is of other settings.
+    PixelDataError
+        If the loss becomes NaN.
+    """
+    check_patch_size(train, patch=settings.patch, multiple_of=generator.multiple_of)
+    began = time.monotonic()
+    module = generator.module().to(device)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    state: dict[str, Any] = {
+        "step": 0, "average": _snapshot(module), "best": None, "best_loss": float("inf"),
+        "best_pcc": [], "rows": [], "running": [],
+    }  # fmt: skip
+    frozen = settings.model_dump(mode="json")
+    checkpoint = folder / "checkpoint.pt"
+    if resume:
+        if not checkpoint.exists():
+            raise SettingsError(
+                f"There is no checkpoint in '{folder}' to resume from. Train without --resume."
+            )
+        stored = load_checkpoint(checkpoint, settings=frozen)
+        module.load_state_dict(stored["module"])
+        optimiser.load_state_dict(stored["optimiser"])
+        state = {key: stored[key] for key in state}
+        state["average"] = {k: v.to(device) for k, v in stored["average"].items()}
+    measure = get_loss(settings.loss)
+    finished = True
+    module.train()
+    while state["step"] < settings.steps:
+        step = state["step"]
+        loss = _step(module, optimiser, train, settings, step, measure, device)
+        if not np.isfinite(loss):
+            raise PixelDataError(
+                f"The loss became {loss} at step {step}. Use a lower --learning-rate, or "
+                "--precision fp32; the checkpoint before it is kept."
+            )
+        state["running"].append(loss)
+        if settings.ema:
+            _average(state["average"], module, settings.ema, step)
+        else:
+            state["average"] = _snapshot(module)
+        state["step"] = step + 1
+        stopping = should_stop()
+        last = state["step"] == settings.steps
+        if last or state["step"] % settings.validate_every == 0:
+            _take_stock(generator, state, settings, validation, began, stain_names)
+            _write_log(folder / "log.csv", state["rows"])
+        if last or stopping or state["step"] % settings.validate_every == 0:
+            # Stopping in between examines nothing: it must not change what is kept as best.
+            current = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+            save_checkpoint(checkpoint, {**state, **current}, settings=frozen)
+        if on_step is not None:
+            on_step(state["step"], settings.steps, f"steps, loss {loss:.4f}")
+        if stopping and not last:
+            finished = False
+            break
+    module.load_state_dict(state["best"] or state["average"])
+    module.eval()
+    best = Examination(state["best_loss"], tuple(state["best_pcc"])) if state["best"] else None
+    return TrainingResult(state["step"], finished, best, time.monotonic() - began)
+
+
+def _step(
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    train: PairedSet,
+    settings: LoopSettings,
+    step: int,
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    device: str,
+) -> float:
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(step, settings)
+    planes, stains = draw_batch(
+        train,
+        step=step,
+        batch=settings.batch,
+        patch=settings.patch,
+        augment=settings.augment,
+        seed=settings.seed,
+    )
+    x, y = torch.from_numpy(planes).to(device), torch.from_numpy(stains).to(device)
+    kind = torch.device(device).type
+    with torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bf16"):
+        predicted = module(x)
+    loss = measure(predicted.float(), y)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _take_stock(
+    generator: Generator,
+    state: dict[str, Any],
+    settings: LoopSettings,
+    validation: PairedSet | None,
+    began: float,
+    stain_names: tuple[str, ...],
+) -> None:
+    """Examine the averaged weights, keep them if they are the best, and note it."""
+    row: dict[str, Any] = {
+        "step": state["step"],
+        "learning_rate": learning_rate(state["step"] - 1, settings),
+        "train_loss": float(np.mean(state["running"])),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    if validation is not None and validation.fields:
+        module = generator.module()
+        current = _snapshot(module)
+        module.load_state_dict(state["average"])
+        found = examine(generator, validation, loss=settings.loss)
+        if found.loss < state["best_loss"]:
+            state["best"] = _snapshot(module)
+            state["best_loss"], state["best_pcc"] = found.loss, list(found.pcc)
+        module.load_state_dict(current)
+        module.train()
+        row["validation_loss"] = found.loss
+        row |= {f"pcc {name}": value for name, value in zip(stain_names, found.pcc, strict=True)}
+    state["rows"].append(row)
+    state["running"] = []
+
+
+def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,83 @@
+"""The reach read from the graph is the reach that a changed pixel has."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from napari_virtualstain.inference.scan import measure_reach, scan_reach
+from napari_virtualstain.nets.unet import UNet
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.near = nn.Conv2d(1, 1, 3, padding=1)
+        self.far = nn.Conv2d(1, 1, 5, padding=8, dilation=4)
+
+    def forward(self, x):
+        return self.near(x) + torch.relu(self.far(x))
+
+
+class Squeeze(nn.Module):
+    """Sees the whole image, and torch.fx cannot be told how."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x) * x.mean(dim=(2, 3), keepdim=True)
+
+
+NETWORKS = {
+    "one convolution": (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)), 1, 1),
+    "dilated branch": (Residual(), 8, 1),
+    "down and up": (
+        nn.Sequential(
+            nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2), nn.ConvTranspose2d(2, 1, 2, 2)
+        ),
+        2,
+        2,
+    ),
+    "nearest upsampling": (
+        nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(1, 1, 3, padding=1), nn.Upsample(scale_factor=4)),
+        7,
+        4,
+    ),
+    "unet of 2 levels": (UNet(1, 1, depth=2, width=2), 9, 2),
+    "unet of 3 levels": (UNet(1, 1, depth=3, width=2, norm="batch"), 23, 4),
+}
+
+
+@pytest.mark.parametrize(("module", "halo", "stride"), NETWORKS.values(), ids=NETWORKS)
+def test_the_graph_says_how_far_a_network_looks(module, halo, stride):
+    reach = scan_reach(module.eval())
+    assert (reach.halo, reach.multiple_of, reach.how) == (halo, stride, "graph")
+
+
+@pytest.mark.parametrize(("module", "halo", "stride"), NETWORKS.values(), ids=NETWORKS)
+def test_no_changed_pixel_reaches_further(module, halo, stride):
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, 0.05, 0.2)  # nothing is cut off by a ReLU
+    assert measure_reach(module, size=128, stride=stride).halo == halo
+
+
+def test_the_published_unet_has_the_reach_that_is_documented():
+    with torch.device("meta"):
+        net = UNet(3, 5, depth=6, width=32)
+    reach = scan_reach(net)
+    assert (reach.halo, reach.multiple_of) == (219, 32)
+
+
+def test_instance_norm_makes_tiles_differ_from_the_whole():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4))
+    assert not scan_reach(net).exact
+
+
+def test_a_network_without_a_rule_is_measured():
+    reach = scan_reach(Squeeze())
+    assert reach.how == "measured"
+    assert not reach.exact
