@@ -1,0 +1,116 @@
+"""The verbs of the command line as functions, for scripts and notebooks.
+
+Each takes what its settings model takes, as keywords; see the models in
+`napari_virtualstain.jobs` for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.io.open import open_image
+from napari_virtualstain.jobs.base import Progress, make_settings
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from napari_virtualstain.jobs.evaluate import Evaluation
+    from napari_virtualstain.jobs.train import TrainResult
+
+__all__ = ["evaluate", "plan", "stain", "train"]
+
+
+def stain(
+    source: str | os.PathLike[str] | LazyImage | ArrayLike,
+    *,
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "demo",
+    on_progress: Progress | None = None,
+    **settings: Any,
+) -> LazyImage:
+    """Predict the stains of an image and write them to an OME-Zarr.
+
+    Parameters
+    ----------
+    source
+        Path, image, or array; for an array of more than two axes give ``axes``.
+    out
+        Store to write.
+    model
+        Name or folder of a model.
+    on_progress
+        Called with units done, units in all, and what they are.
+    **settings
+        ``channel``, ``z``, ``pixel_size`` (µm), ``resample``, ``tile`` (px),
+        ``device``, ``overwrite`` and the others of
+        `napari_virtualstain.jobs.stain.StainSettings`.
+
+    Returns
+    -------
+    LazyImage
+        The result, opened: (T, stains, 1, Y, X) float32 in the units that the
+        model's card names.
+
+    Raises
+    ------
+    VirtualStainError
+        If input, model or output cannot be used; the message says what to do.
+    """
+    from napari_virtualstain.jobs import stain as job
+
+    image, name = _opened(source, settings)
+    values = {"input": name, "out": os.fspath(out), "model": os.fspath(model), **settings}
+    result = job.run(make_settings(job.StainSettings, values), image=image, on_progress=on_progress)
+    return open_image(result.out)
+
+
+def plan(
+    source: str | os.PathLike[str] | LazyImage | ArrayLike,
+    *,
+    model: str | os.PathLike[str] = "demo",
+    **settings: Any,
+) -> str:
+    """Say in words what `stain` would do, without doing it."""
+    from napari_virtualstain.jobs import stain as job
+
+    image, name = _opened(source, settings)
+    values = {"input": name, "model": os.fspath(model), **settings}
+    return job.prepare(make_settings(job.InputSettings, values), image=image).describe()
+
+
+def _opened(source: Any, settings: dict[str, Any]) -> tuple[LazyImage | None, str]:
+    """Return an image unless the job can open the path itself, and a name for the record."""
+    if isinstance(source, str | os.PathLike):
+        return None, os.fspath(source)
+    image = (
+        source if isinstance(source, LazyImage) else open_image(source, axes=settings.get("axes"))
+    )
+    return image, image.source.path or "array in memory"
+
+
+def evaluate(
+    prediction: str | os.PathLike[str], *, target: str | os.PathLike[str], **settings: Any
+) -> Evaluation:
+    """Compare predicted stains with the truth; see `jobs.evaluate.EvaluateSettings`.
+
+    Returns
+    -------
+    Evaluation
+        One score a channel, with the floor beside.
+    """
+    from napari_virtualstain.jobs import evaluate as job
+
+    values = {"prediction": os.fspath(prediction), "target": os.fspath(target), **settings}
+    return job.run(make_settings(job.EvaluateSettings, values))
+
+
+def train(
+    *, out: str | os.PathLike[str], on_progress: Progress | None = None, **settings: Any
+) -> TrainResult:
+    """Train a model on matched images; see `jobs.train.TrainSettings`."""
+    from napari_virtualstain.jobs import train as job
+
+    values = {"out": os.fspath(out), **settings}
+    return job.run(make_settings(job.TrainSettings, values), on_progress=on_progress)

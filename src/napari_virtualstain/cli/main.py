@@ -1,0 +1,201 @@
+"""Which verbs there are, and what happens around each of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import napari_virtualstain
+from napari_virtualstain.cli.arguments import add_arguments, settings_from
+from napari_virtualstain.cli.console import Console
+from napari_virtualstain.errors import VirtualStainError, did_you_mean
+
+__all__ = ["VERBS", "Verb", "main"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """A command, imported when it is used.
+
+    Parameters
+    ----------
+    name, help
+        For the command line.
+    settings
+        ``"module:Class"`` of its settings model.
+    run
+        ``"module:function"``, takes settings and console, returns what
+        ``--json`` prints and the text shown otherwise.
+    positional
+        Settings given without an option.
+    """
+
+    name: str
+    help: str
+    settings: str
+    run: str
+    positional: tuple[str, ...] = ()
+
+
+_JOBS = "napari_virtualstain.jobs"
+_VERBS = "napari_virtualstain.cli.verbs"
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            name="info",
+            help="say what is in an image file or folder",
+            settings=f"{_JOBS}.info:InfoSettings",
+            run=f"{_VERBS}.info:run",
+            positional=("input",),
+        ),
+        Verb(
+            name="models",
+            help="list trained models, methods and recipes",
+            settings=f"{_JOBS}.models:ModelsSettings",
+            run=f"{_VERBS}.models:run",
+        ),
+        Verb(
+            name="plan",
+            help="say what a stain would do, without doing it",
+            settings=f"{_JOBS}.plan:PlanSettings",
+            run=f"{_VERBS}.plan:run",
+            positional=("input",),
+        ),
+        Verb(
+            name="stain",
+            help="predict fluorescence from bright field",
+            settings=f"{_JOBS}.stain:StainSettings",
+            run=f"{_VERBS}.stain:run",
+            positional=("input",),
+        ),
+        Verb(
+            name="evaluate",
+            help="compare a prediction with the true fluorescence",
+            settings=f"{_JOBS}.evaluate:EvaluateSettings",
+            run=f"{_VERBS}.evaluate:run",
+            positional=("prediction",),
+        ),
+        Verb(
+            name="train",
+            help="train a model on matched images",
+            settings=f"{_JOBS}.train:TrainSettings",
+            run=f"{_VERBS}.train:run",
+        ),
+        Verb(
+            name="simulate",
+            help="write simulated fields with known truth",
+            settings=f"{_JOBS}.simulate:SimulateSettings",
+            run=f"{_VERBS}.simulate:run",
+        ),
+        Verb(
+            name="demo",
+            help="simulate, stain, compare and look",
+            settings=f"{_JOBS}.demo:DemoSettings",
+            run=f"{_VERBS}.demo:run",
+        ),
+    )
+}
+"""Every command, by name."""
+
+
+def _load(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One sentence and exit code 2, instead of the whole usage."""
+
+    def error(self, message: str) -> Any:
+        if "invalid choice" in message and self.prog == "virtualstain":
+            tried = message.split("'")[1]
+            message = f"no command named {tried!r}.{did_you_mean(tried, list(VERBS))}"
+        print(f"error: {message} See `{self.prog} --help`.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class _Version(argparse.Action):
+    """Looked up when asked for: reading package metadata takes longer than parsing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
+        print(napari_virtualstain.__version__)
+        parser.exit()
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """Build the parser; only the verb in use gets its options, so that others load nothing."""
+    parser = _Parser(
+        prog="virtualstain",
+        description="Predict fluorescence from bright-field images.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    for entry in VERBS.values():
+        command = commands.add_parser(
+            entry.name, help=entry.help, description=entry.help, allow_abbrev=False
+        )
+        if entry.name != verb:
+            continue
+        add_arguments(command, _load(entry.settings), positional=entry.positional)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        command.add_argument("--quiet", action="store_true", help="show errors only")
+        command.add_argument("--debug", action="store_true", help="show where an error arose")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; those of the process if `None`.
+
+    Returns
+    -------
+    int
+        0 on success, 1 if the job failed, 2 if the command was not understood,
+        130 if it was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((word for word in words if not word.startswith("-")), None)
+    values = vars(_parser(verb).parse_args(words))
+    entry = VERBS[values["verb"]]
+    console = Console(quiet=values["quiet"])
+    try:
+        settings = settings_from(_load(entry.settings), values)
+        result, text = _load(entry.run)(settings, console)
+    except VirtualStainError as error:
+        return _failed(console, str(error), values["debug"])
+    except KeyboardInterrupt:
+        console.error("Interrupted. What was written so far is marked partial.")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing more to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 (the last resort, reported in full)
+        sentence = (
+            f"{type(error).__name__}: {error}. This is a defect; please report it with the "
+            "command and the output of --debug."
+        )
+        return _failed(console, sentence, values["debug"])
+    print(json.dumps(result, indent=2, ensure_ascii=False) if values["json"] else text)
+    return 0
+
+
+def _failed(console: Console, sentence: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    console.error(sentence)
+    return 1

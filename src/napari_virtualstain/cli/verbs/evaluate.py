@@ -1,0 +1,18 @@
+"""Compare a prediction with the true fluorescence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_virtualstain.cli.console import Console
+from napari_virtualstain.jobs import evaluate as job
+
+__all__ = ["run"]
+
+
+def run(settings: job.EvaluateSettings, console: Console) -> tuple[Any, str]:
+    """Compare a prediction with the truth."""
+    result = job.run(settings, on_progress=console.progress)
+    for note in result.notes:
+        console.note(note)
+    return result.to_json(), result.table()

@@ -1,0 +1,18 @@
+"""Say what a stain would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_virtualstain.cli.console import Console
+from napari_virtualstain.jobs import plan as job
+
+__all__ = ["run"]
+
+
+def run(settings: job.PlanSettings, console: Console) -> tuple[Any, str]:
+    """Say what a stain would do."""
+    prepared = job.run(settings)
+    for note in prepared.notes:
+        console.note(note)
+    return job.describe(prepared), prepared.describe()

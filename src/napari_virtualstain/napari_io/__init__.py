@@ -1,0 +1,1 @@
+"""What the viewer is given: layers from images, never a widget."""

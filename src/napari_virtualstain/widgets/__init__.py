@@ -1,0 +1,1 @@
+"""What a user sees and clicks: the only room with Qt in it."""

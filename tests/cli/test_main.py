@@ -1,0 +1,461 @@
+"""The command line, as a user and a script see it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_virtualstain.cli import main
+from napari_virtualstain.cli.main import VERBS
+from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.record import read_record
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory, small_fields):
+    """Three bright-field planes of 96 x 96 px with axes and pixel size."""
+    path = tmp_path_factory.mktemp("stack") / "bf.ome.tif"
+    write_stack(path, small_fields[0].brightfield[0])
+    return path
+
+
+def write_stack(path, pixels, pixel_size=0.6):
+    tifffile.imwrite(
+        path, pixels, ome=True,
+        metadata={
+            "axes": "ZYX", "PhysicalSizeX": pixel_size, "PhysicalSizeY": pixel_size,
+            "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "Channel": {"Name": "Brightfield"},
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.ome.zarr"
+
+
+def words(*arguments):
+    return [str(a) for a in arguments]
+
+
+def test_stain_writes_a_store_and_says_where(stack, tiny_model, out, capsys):
+    assert main(words("stain", stack, "--model", tiny_model, "--out", out, "--json")) == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    assert result["out"] == str(out)
+    assert result["stains"] == ["DNA", "ER", "RNA", "AGP", "Mito"]
+    assert "tiles stained" in shown.err
+    image = open_image(out)
+    assert image.channel_names == ("DNA", "ER", "RNA", "AGP", "Mito")
+    assert image.shape == (1, 5, 1, 96, 96)
+    assert image.pixel_size_um.yx == pytest.approx(0.6)
+    assert np.isfinite(image.data.compute()).all()
+
+
+def test_the_record_holds_what_is_needed_to_repeat_the_run(stack, tiny_model, out):
+    main(words("stain", stack, "--model", tiny_model, "--out", out, "--quiet"))
+    stored = read_record(out)
+    record = stored["record"]
+    assert stored["status"] == "complete"
+    assert record["settings"]["input"] == str(stack)
+    assert record["model"]["fingerprint"]
+    assert len(record["normalisation"]["inputs"][0]) == 3
+    assert record["input"]["axes"] == "zyx"
+    assert record["plan"]["tiles"] == 1
+    assert {"torch", "napari-virtualstain"} <= set(record["versions"])
+
+
+def test_small_tiles_give_the_stain_of_large_ones(stack, tiny_model, tmp_path):
+    results = []
+    for tile in (32, 1024):
+        store = tmp_path / f"{tile}.ome.zarr"
+        assert (
+            main(words("stain", stack, "--model", tiny_model, "--out", store, "--tile", tile)) == 0
+        )
+        results.append(open_image(store).data.compute())
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=0.05)
+
+
+def test_plan_says_what_stain_would_do_and_writes_nothing(
+    stack, tiny_model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words("plan", stack, "--model", tiny_model, "--tile", 32)) == 0
+    assert capsys.readouterr().out == (
+        "9 tiles of up to 32 x 32 px, halo 9 px, 2.01 x the pixels of the image, exact\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_prints_scores_with_the_floor_beside(small_fields, tiny_model, tmp_path, capsys):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    write_field(small_fields[0], tmp_path / "f")
+    below, truth = tmp_path / "f" / "brightfield.ome.zarr", tmp_path / "f" / "stains.ome.zarr"
+    store = tmp_path / "o.ome.zarr"
+    main(words("stain", below, "--model", tiny_model, "--out", store, "--quiet"))
+    capsys.readouterr()
+    table = tmp_path / "t.csv"
+    assert main(words("evaluate", store, "--target", truth, "--json", "--csv", table)) == 0
+    rows = json.loads(capsys.readouterr().out)["channels"]
+    assert [row["stain"] for row in rows] == ["DNA", "ER", "RNA", "AGP", "Mito"]
+    predicted = open_image(store).data[0, 0, 0].compute()
+    true = open_image(truth).data[0, 0, 0].compute()
+    assert rows[0]["pcc"] == pytest.approx(np.corrcoef(predicted.ravel(), true.ravel())[0, 1])
+    assert all(-1 <= row["floor_pcc"] <= 1 for row in rows)
+    assert table.read_text().startswith("stain,target,pcc")
+    assert main(words("evaluate", store, "--target", truth, "--match", "DNA=Mito", "--json")) == 0
+    (row,) = json.loads(capsys.readouterr().out)["channels"]
+    assert (row["stain"], row["target"]) == ("DNA", "Mito")
+
+
+def test_simulate_writes_files_that_info_understands(tmp_path, capsys):
+    folder = tmp_path / "sim"
+    assert main(words("simulate", "--out", folder, "--size", 64, "--seed", 3, "--quiet")) == 0
+    path = capsys.readouterr().out.strip()
+    assert main(words("info", f"{path}/brightfield.ome.zarr", "--json")) == 0
+    (image,) = json.loads(capsys.readouterr().out)["images"]
+    assert image["shape_tczyx"] == [1, 1, 3, 64, 64]
+    assert image["pixel_size_um"] == {"z": 4.0, "y": 0.6, "x": 0.6}
+    assert image["channels"][0]["modality"] == "transmitted"
+
+
+def test_simulate_writes_six_stains_in_three_dimensions(tmp_path, capsys):
+    line = ("simulate", "--out", tmp_path, "--size", 32, "--mode", "stack", "--timepoints", 2)
+    assert main(words(*line, "--density", 3000)) == 0
+    path = capsys.readouterr().out.strip()
+    image = open_image(f"{path}/stains.ome.zarr")
+    assert image.shape == (2, 6, 7, 32, 32)
+    assert image.channel_names[-1] == "Tubulin"
+
+
+def test_models_lists_models_methods_and_recipes(capsys):
+    assert main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "unet" in found["generators"]
+    assert "demo" in found["recipes"]
+    assert main(["models"]) == 0
+    assert "Methods (train --generator):" in capsys.readouterr().out
+
+
+def test_train_learns_from_files_and_its_model_stains(small_fields, tmp_path, capsys):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    for i, field in enumerate(small_fields):
+        write_field(field, tmp_path / str(i))
+    inputs = ",".join(str(tmp_path / str(i) / "brightfield.ome.zarr") for i in (0, 1))
+    targets = ",".join(str(tmp_path / str(i) / "stains.ome.zarr") for i in (0, 1))
+    model = tmp_path / "mine"
+    line = words(
+        "train", "--input", inputs, "--target", targets, "--stains", "DNA,AGP", "--out", model,
+        "--preset", "tiny", "--steps", 6, "--patch", 32, "--batch", 2, "--validate-every", 3,
+        "--validation", 0.5, "--json",
+    )  # fmt: skip
+    assert main(line) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["validation_pcc"]) == {"DNA", "AGP"}
+    card = json.loads((model / "card.json").read_text())
+    assert [plane["z_offset_um"] for plane in card["inputs"]] == [-4.0, 0.0, 4.0]
+    assert card["pixel_size_um"] == 0.6
+    assert (model / "training.csv").read_text().count("\n") == 3
+    store = tmp_path / "o.ome.zarr"
+    below = tmp_path / "1" / "brightfield.ome.zarr"
+    assert main(words("stain", below, "--model", model, "--out", store, "--quiet")) == 0
+    assert open_image(store).channel_names == ("DNA", "AGP")
+    assert main(line) == 1
+    assert "Choose another --out, or add --overwrite." in capsys.readouterr().err
+
+
+# Bad input: one sentence that ends with what to do, exit code 1, and nothing left that looks whole.
+
+
+def constant(pixels):
+    return np.full_like(pixels, 7)
+
+
+def with_nan(pixels):
+    pixels = pixels.astype(np.float32)
+    pixels[1, 3, 4] = np.nan
+    pixels[2, 0, 0] = np.inf
+    return pixels
+
+
+BAD_PIXELS = {
+    "all constant": (constant, "is constant: nearly all pixels have the value 7.*lamp was on"),
+    "NaN": (with_nan, "input plane 1 holds 1 NaN or infinite pixels.*Replace them"),
+    "too few planes": (lambda p: p[:1], "takes 3 z planes.*has 1.*--z 0,0,0"),
+    "too many planes": (lambda p: np.concatenate([p, p]), "has 6.*Choose them with --z"),
+}  # fmt: skip
+
+
+def fails(capsys, sentence, *line):
+    import re
+
+    code = main(words(*line))
+    shown = capsys.readouterr()
+    (text,) = [row for row in shown.err.splitlines() if row.startswith("error: ")]
+    assert re.search(sentence, text), text
+    assert text.endswith("."), text
+    assert "Traceback" not in shown.err
+    assert "defect" not in text, text
+    assert code == 1
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize(("change", "sentence"), BAD_PIXELS.values(), ids=BAD_PIXELS)
+def test_pixels_that_cannot_be_stained(
+    change, sentence, small_fields, tiny_model, tmp_path, out, capsys
+):
+    path = tmp_path / "bad.ome.tif"
+    write_stack(path, change(small_fields[0].brightfield[0]))
+    fails(capsys, sentence, "stain", path, "--model", tiny_model, "--out", out)
+    assert not out.exists()
+
+
+def test_a_missing_file(tiny_model, out, tmp_path, capsys):
+    fails(
+        capsys,
+        "nothing.tif",
+        "stain",
+        tmp_path / "nothing.tif",
+        "--model",
+        tiny_model,
+        "--out",
+        out,
+    )
+    assert not out.exists()
+
+
+def test_a_truncated_tiff(stack, tiny_model, tmp_path, out, capsys):
+    path = tmp_path / "cut.ome.tif"
+    path.write_bytes(stack.read_bytes()[: stack.stat().st_size // 2])
+    fails(capsys, "cut.ome.tif", "stain", path, "--model", tiny_model, "--out", out)
+    assert not out.exists()
+
+
+def test_a_zarr_without_multiscales(tiny_model, tmp_path, out, capsys):
+    import zarr
+
+    zarr.create_group(tmp_path / "bare.zarr")
+    fails(capsys, "bare.zarr", "stain", tmp_path / "bare.zarr", "--model", tiny_model, "--out", out)
+    assert not out.exists()
+
+
+def test_axes_that_cannot_be_told(tiny_model, small_fields, tmp_path, out, capsys):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, small_fields[0].brightfield[0], photometric="minisblack", metadata=None)
+    line = ("stain", path, "--model", tiny_model, "--out", out)
+    fails(capsys, "--axes zyx", *line)
+    assert not out.exists()
+    assert main(words(*line, "--axes", "zyx")) == 0
+
+
+def test_a_pixel_size_that_is_off_is_offered_to_be_resampled(
+    small_fields, tiny_model, tmp_path, out, capsys
+):
+    path = tmp_path / "fine.ome.tif"
+    write_stack(path, small_fields[0].brightfield[0], pixel_size=0.45)
+    line = ("stain", path, "--model", tiny_model, "--out", out)
+    fails(capsys, r"0.45 x 0.45 µm pixels.*trained at 0.6 µm \(25% off.*Add --resample", *line)
+    assert not out.exists()
+    assert main(words(*line, "--resample")) == 0
+    image = open_image(out)
+    assert image.shape[3:] == (96, 96)
+    assert image.pixel_size_um.yx == pytest.approx(0.45)
+    assert np.isfinite(image.data.compute()).all()
+
+
+def test_a_pixel_size_that_is_nearly_right_is_taken(small_fields, tiny_model, tmp_path, out):
+    path = tmp_path / "near.ome.tif"
+    write_stack(path, small_fields[0].brightfield[0], pixel_size=0.7)
+    assert main(words("stain", path, "--model", tiny_model, "--out", out)) == 0
+
+
+def test_an_unknown_pixel_size_is_assumed_and_said(small_fields, tiny_model, tmp_path, out, capsys):
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, small_fields[0].brightfield[0], photometric="minisblack", metadata=None)
+    line = ("stain", path, "--axes", "zyx", "--model", tiny_model, "--out", out)
+    assert main(words(*line)) == 0
+    assert "does not state its pixel size; taken as the model's 0.6 µm" in capsys.readouterr().err
+    fails(capsys, "State it with --pixel-size", *line, "--resample", "--overwrite")
+    assert open_image(out).data.compute().shape == (1, 5, 1, 96, 96)
+
+
+SIZES = [(1, 1), (5, 7), (13, 1), (31, 97), (2, 101)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_odd_sizes_are_stained(size, tiny_model, tmp_path, out, capsys):
+    path = tmp_path / "odd.ome.tif"
+    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, *size)).astype(np.uint16))
+    if size == (1, 1):
+        # One pixel is constant by itself: it cannot be normalised, whatever the model.
+        fails(capsys, "is constant", "stain", path, "--model", tiny_model, "--out", out)
+        return
+    assert main(words("stain", path, "--model", tiny_model, "--out", out)) == 0
+    image = open_image(out)
+    assert image.shape[3:] == size
+    assert np.isfinite(image.data.compute()).all()
+
+
+def test_an_output_that_exists_is_kept_unless_told(stack, tiny_model, out, capsys):
+    line = ("stain", stack, "--model", tiny_model, "--out", out)
+    assert main(words(*line)) == 0
+    before = open_image(out).data.compute()
+    capsys.readouterr()
+    fails(capsys, "--overwrite", *line)
+    np.testing.assert_array_equal(open_image(out).data.compute(), before)
+    assert main(words(*line, "--overwrite")) == 0
+    assert [p.name for p in out.parent.iterdir()] == [out.name]
+
+
+def test_a_failed_overwrite_puts_the_old_result_back(stack, tiny_model, tmp_path, out, capsys):
+    assert main(words("stain", stack, "--model", tiny_model, "--out", out)) == 0
+    before = open_image(out).data.compute()
+    bad = tmp_path / "bad.ome.tif"
+    write_stack(bad, constant(np.zeros((3, 96, 96), np.uint16)))
+    capsys.readouterr()
+    fails(capsys, "is constant", "stain", bad, "--model", tiny_model, "--out", out, "--overwrite")
+    np.testing.assert_array_equal(open_image(out).data.compute(), before)
+
+
+def test_the_input_is_never_overwritten(small_fields, tiny_model, tmp_path, capsys):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    write_field(small_fields[0], tmp_path)
+    path = tmp_path / "brightfield.ome.zarr"
+    before = open_image(path).data.compute()
+    fails(capsys, "", "stain", path, "--model", tiny_model, "--out", path, "--overwrite")
+    np.testing.assert_array_equal(open_image(path).data.compute(), before)
+
+
+def test_an_unknown_model_is_answered_with_what_there_is(stack, out, capsys):
+    fails(
+        capsys,
+        "No model named 'demmo'.*Give one of these",
+        "stain",
+        stack,
+        "--model",
+        "demmo",
+        "--out",
+        out,
+    )
+
+
+def test_an_unknown_generator_is_answered_with_the_nearest(tmp_path, capsys):
+    line = (
+        "train",
+        "--recipe",
+        "demo",
+        "--fields",
+        1,
+        "--generator",
+        "unett",
+        "--out",
+        tmp_path / "m",
+    )
+    fails(capsys, "No generator named 'unett'. Did you mean 'unet'", *line)
+
+
+def test_a_pickle_is_refused(stack, tmp_path, out, capsys):
+    (tmp_path / "net.pth").write_bytes(b"\x80\x04.")
+    fails(capsys, "is a pickle", "stain", stack, "--model", tmp_path / "net.pth", "--out", out)
+
+
+def test_a_full_disk(stack, tiny_model, out, capsys, monkeypatch):
+    from napari_virtualstain.io.sink import OmeZarrSink
+
+    original = OmeZarrSink.write
+    calls = []
+
+    def full(self, region, array):
+        calls.append(region)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(self, region, array)
+
+    import zarr
+
+    def full_zarr(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", full_zarr)
+    fails(capsys, "(?i)(space|full)", "stain", stack, "--model", tiny_model, "--out", out)
+    monkeypatch.undo()
+    assert read_record(out)["status"] == "partial"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(stack, tiny_model, tmp_path, capsys):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    fails(capsys, "", "stain", stack, "--model", tiny_model, "--out", folder / "o.ome.zarr")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path, out):
+    path = tmp_path / "large.ome.tif"
+    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 1500, 1500)).astype(np.uint16))
+    line = ("stain", path, "--model", tiny_model, "--out", out, "--tile", 32)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_virtualstain", *words(*line)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    commits = out / "0" / "commits"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (commits.exists() and commits.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "error: Interrupted. What was written so far is marked partial." in errors
+    state = read_record(out)
+    assert state["status"] == "partial"
+    assert 0 < state["tiles_done"] < state["tiles_total"]
+    image = open_image(out)
+    assert any("partial" in guess or "tiles" in guess for guess in image.guesses)
+    pixels = image.data.compute()
+    assert np.isnan(pixels).any()
+    assert np.isfinite(pixels).any()
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["stian", "x"])
+    assert caught.value.code == 2
+    assert "no command named 'stian'. Did you mean 'stain'?" in capsys.readouterr().err
+
+
+def test_a_missing_option_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["stain", "x.tif"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_defect_is_reported_as_one(stack, tiny_model, out, capsys, monkeypatch):
+    from napari_virtualstain.jobs import stain
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(stain, "prepare", broken)
+    assert main(words("stain", stack, "--model", tiny_model, "--out", out)) == 1
+    assert "ZeroDivisionError: division by zero. This is a defect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert "--json" in capsys.readouterr().out
