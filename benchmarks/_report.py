@@ -1,0 +1,56 @@
+"""What every benchmark writes down: where and with what it ran, and a table."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+REPORTS = Path(__file__).parent.parent / "docs" / "benchmarks"
+
+
+def data_root(given: str | None) -> Path:
+    """Return the folder of real images, named by --data or NVS_REALDATA."""
+    named = given or os.environ.get("NVS_REALDATA")
+    if not named:
+        raise SystemExit("error: Name the folder of real images by --data or NVS_REALDATA.")
+    return Path(named)
+
+
+def machine() -> str:
+    """Return processor, threads and versions in a sentence."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    import torch
+
+    found = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-image"))
+    return (
+        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} torch thread(s), "
+        f"{platform.system()}, Python {platform.python_version()}, {found}"
+    )
+
+
+def peak_memory_mb() -> float:
+    """Return the largest memory of this process so far in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def write(name: str, text: str) -> None:
+    """Print a report and keep it in the documentation."""
+    print(text)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / name).write_text(text.rstrip() + "\n", encoding="utf-8")
