@@ -100,3 +100,24 @@ def test_normalisations_survive_json():
 def test_pixels_that_cannot_be_normalised_are_refused(pixels, message):
     with pytest.raises(PixelDataError, match=message):
         Rule().fit(statistics_of([np.array(pixels)]), what="Plane 2")
+
+
+def test_a_large_block_is_not_copied_in_double_precision():
+    import tracemalloc
+
+    block = np.random.default_rng(0).integers(0, 60_000, 1 << 23, dtype=np.uint16)
+    tracemalloc.start()
+    gather = StatisticsAccumulator((0.5,))
+    gather.add(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * block.nbytes  # float64 alone would be four times as much, twice over
+    assert gather.result().mean == pytest.approx(block.mean())
+    assert gather.result().std == pytest.approx(block.std())
+
+
+def test_values_too_large_to_square_are_refused():
+    gather = StatisticsAccumulator()
+    gather.add(np.array([1e300, -1e300, 5e299]))
+    with pytest.raises(PixelDataError, match="^This holds grey values up to 1e\\+300, too large"):
+        Rule().fit(gather.result(), what="This")

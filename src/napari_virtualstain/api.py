@@ -7,6 +7,7 @@ Each takes what its settings model takes, as keywords; see the models in
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.io.image import LazyImage
@@ -28,6 +29,7 @@ def stain(
     out: str | os.PathLike[str],
     model: str | os.PathLike[str] = "demo",
     on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> LazyImage:
     """Predict the stains of an image and write them to an OME-Zarr.
@@ -42,6 +44,8 @@ def stain(
         Name or folder of a model.
     on_progress
         Called with units done, units in all, and what they are.
+    on_note
+        Called with each sentence about what was guessed or assumed, for example `print`.
     **settings
         ``channel``, ``z``, ``pixel_size`` (µm), ``resample``, ``tile`` (px),
         ``device``, ``overwrite`` and the others of
@@ -62,7 +66,12 @@ def stain(
 
     image, name = _opened(source, settings)
     values = {"input": name, "out": os.fspath(out), "model": os.fspath(model), **settings}
-    result = job.run(make_settings(job.StainSettings, values), image=image, on_progress=on_progress)
+    result = job.run(
+        make_settings(job.StainSettings, values),
+        image=image,
+        on_progress=on_progress,
+        on_note=on_note,
+    )
     return open_image(result.out)
 
 

@@ -22,6 +22,9 @@ from napari_virtualstain.errors import PixelDataError
 
 __all__ = ["Normalisation", "PixelStatistics", "Rule", "StatisticsAccumulator"]
 
+_PIECE = 1 << 20
+"""Pixels that are looked at together."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -167,6 +170,11 @@ class Rule(_Frozen):
             offset = statistics.quantiles[self.low]
             scale = statistics.quantiles[self.high] - offset
             limits = (None, None)
+        if not np.isfinite([offset, scale]).all():
+            raise PixelDataError(
+                f"{what} holds grey values up to {statistics.maximum:g}, too large to compute "
+                "with. Divide them by a constant and save the image again."
+            )
         # A spread below what float32 can tell from its mean is rounding, not picture.
         if not scale > abs(offset) * 1e-7:
             raise PixelDataError(
@@ -206,6 +214,11 @@ class StatisticsAccumulator:
     def add(self, block: NDArray[Any]) -> None:
         """Take in a block of pixels of any shape; all blocks have one dtype."""
         pixels = np.asarray(block).ravel()
+        # Piece by piece: a plane that is one chunk of its file must not be copied in float64.
+        for start in range(0, pixels.size, _PIECE):
+            self._add(pixels[start : start + _PIECE])
+
+    def _add(self, pixels: NDArray[Any]) -> None:
         if pixels.dtype.kind == "f":
             finite = np.isfinite(pixels)
             if not finite.all():
@@ -217,8 +230,9 @@ class StatisticsAccumulator:
             return
         if self._probabilities:
             self._count_values(pixels)
-        mean = float(pixels.mean(dtype=np.float64))
-        m2 = float(np.square(pixels - mean, dtype=np.float64).sum())
+        with np.errstate(over="ignore"):  # infinite moments are refused when a rule is fitted
+            mean = float(pixels.mean(dtype=np.float64))
+            m2 = float(np.square(pixels - mean, dtype=np.float64).sum())
         total = self._count + pixels.size
         delta = mean - self._mean
         self._m2 += m2 + delta * delta * self._count * pixels.size / total

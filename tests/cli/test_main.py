@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -198,8 +200,6 @@ BAD_PIXELS = {
 
 
 def fails(capsys, sentence, *line):
-    import re
-
     code = main(words(*line))
     shown = capsys.readouterr()
     (text,) = [row for row in shown.err.splitlines() if row.startswith("error: ")]
@@ -417,7 +417,10 @@ def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "error: Interrupted. What was written so far is marked partial." in errors
+    assert (
+        "error: Interrupted. An output that was begun is marked partial; run again to finish."
+        in errors
+    )
     state = read_record(out)
     assert state["status"] == "partial"
     assert 0 < state["tiles_done"] < state["tiles_total"]
@@ -426,6 +429,81 @@ def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path
     pixels = image.data.compute()
     assert np.isnan(pixels).any()
     assert np.isfinite(pixels).any()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_stops_a_training_with_a_checkpoint_and_it_goes_on(small_fields, tmp_path):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    write_field(small_fields[0], tmp_path)
+    model = tmp_path / "mine"
+    line = words(
+        "train", "--input", tmp_path / "brightfield.ome.zarr", "--target", tmp_path / "stains.ome.zarr",
+        "--stains", "DNA", "--out", model, "--preset", "tiny", "--patch", 16, "--batch", 1,
+        "--validation", 0, "--validate-every", 1_000_000, "--json",
+    )  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_virtualstain", *line, "--steps", "1000000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert "steps, loss" in process.stderr.readline()  # the first step is done
+    process.send_signal(signal.SIGINT)
+    shown, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shown == ""
+    (text,) = [row for row in errors.splitlines() if row.startswith("error: ")]
+    assert re.fullmatch(
+        r"error: Stopped after \d+ steps, with a checkpoint. "
+        r"Go on with the same command and --resume.", text,
+    )  # fmt: skip
+    assert not model.exists()
+    assert (tmp_path / "mine.training" / "checkpoint.pt").exists()
+
+
+def test_training_in_process_gives_ctrl_c_back(small_fields, tmp_path, capsys):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    write_field(small_fields[0], tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    line = words(
+        "train", "--input", tmp_path / "brightfield.ome.zarr", "--target", tmp_path / "stains.ome.zarr",
+        "--stains", "DNA", "--out", tmp_path / "m", "--preset", "tiny", "--patch", 16, "--steps", 2,
+        "--validation", 0, "--json",
+    )  # fmt: skip
+    assert main(line) == 0
+    assert json.loads(capsys.readouterr().out)["validation_loss"] is None
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_json_has_a_word_for_what_is_not_a_number():
+    from napari_virtualstain.cli.main import _to_json
+
+    result = {"pcc": float("nan"), "rows": [(1.5, float("inf"), True, None, "µm")]}
+    assert json.loads(_to_json(result)) == {"pcc": None, "rows": [[1.5, None, True, None, "µm"]]}
+
+
+def test_what_the_system_refuses_is_no_defect(stack, tiny_model, out, capsys, monkeypatch):
+    from napari_virtualstain.jobs import stain
+
+    def refused(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", "/secret/b.tif")
+
+    monkeypatch.setattr(stain, "prepare", refused)
+    fails(
+        capsys, "refuses '/secret/b.tif': Permission denied. Check that", "stain", stack, "--model",
+        tiny_model, "--out", out,
+    )  # fmt: skip
+
+
+def test_a_demo_without_a_display_says_so_before_the_work(tmp_path, capsys, monkeypatch):
+    if find_spec("napari") is None or find_spec("PyQt6") is None:
+        pytest.skip("napari or its Qt is not installed, which is said first")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("other systems always have a display")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    fails(capsys, "no display.*Add --no-window", "demo", "--out", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(capsys):
@@ -459,3 +537,31 @@ def test_every_command_has_help(verb, capsys):
         main([verb, "--help"])
     assert caught.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+MEMORY = {
+    "of the system": MemoryError("no"),
+    "of a GPU": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
+    "of torch on a CPU": RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+}
+
+
+@pytest.mark.parametrize("error", MEMORY.values(), ids=MEMORY)
+def test_memory_that_is_used_up_is_no_defect(error, stack, tiny_model, out, capsys, monkeypatch):
+    from napari_virtualstain.jobs import stain
+
+    def greedy(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(stain, "prepare", greedy)
+    line = ("stain", stack, "--model", tiny_model, "--out", out)
+    fails(capsys, "The memory is used up. Use a smaller --tile", *line)
+
+
+def test_letters_that_a_console_lacks_are_written_out(monkeypatch, capsys):
+    import io
+
+    from napari_virtualstain.cli.main import _printable
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert _printable("0.6 µm") == "0.6 \\xb5m"

@@ -10,7 +10,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from napari_virtualstain.errors import MissingInputError, ModelPackageError, OutputExistsError
+from napari_virtualstain.errors import (
+    DiskError,
+    MissingInputError,
+    ModelPackageError,
+    OutputExistsError,
+)
 from napari_virtualstain.generators.package import load_package, read_card, save_package
 from napari_virtualstain.generators.registry import build_generator
 
@@ -168,7 +173,7 @@ def test_nothing_is_left_of_a_model_that_could_not_be_written(tiny_model, tmp_pa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskError, match="the disk is full.*Make room"):
         save_package(tmp_path / "m", model.card, model.generator, np.zeros((1, 3, 16, 16), "f4"))
     assert list(tmp_path.iterdir()) == []
 

@@ -10,8 +10,10 @@ from scipy.stats import pearsonr
 from skimage import metrics as theirs
 
 from napari_virtualstain.errors import PixelDataError
-from napari_virtualstain.metrics.floor import linear_floor, linear_prediction
+from napari_virtualstain.metrics import floor as floor_module
+from napari_virtualstain.metrics.floor import LinearFloor, linear_floor, linear_prediction
 from napari_virtualstain.metrics.pixel import data_range, mae, mse, pearson, psnr
+from napari_virtualstain.metrics.strips import Comparison
 from napari_virtualstain.metrics.structure import ssim
 
 RNG = np.random.default_rng(0)
@@ -114,3 +116,51 @@ def test_the_floor_leaves_missing_truth_out():
 def test_the_floor_of_a_tiny_picture_is_a_number_or_nan(shape):
     value = linear_floor(RNG.normal(size=(3, *shape)), RNG.normal(size=shape))
     assert np.isnan(value) or -1 <= value <= 1.000001
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_pictures_compared_strip_by_strip_are_those_compared_whole(rows):
+    prediction, truth = NEAR.copy(), TRUTH.copy()
+    prediction[3:5], truth[:, 8] = np.nan, np.nan
+    compared = Comparison()
+    for start in range(0, len(truth), rows):
+        compared.add(prediction[start : start + rows], truth[start : start + rows])
+    for metric, found in {
+        pearson: compared.pearson, mae: compared.mae, mse: compared.mse, psnr: compared.psnr,
+    }.items():  # fmt: skip
+        assert found == pytest.approx(metric(prediction, truth)), metric
+    assert compared.data_range == pytest.approx(np.nanmax(truth) - np.nanmin(truth))
+    assert compared.missing == pytest.approx(1 - np.isfinite(prediction + truth).mean())
+
+
+def test_nothing_is_said_of_pictures_without_a_pixel_in_common():
+    compared = Comparison()
+    compared.add(TRUTH * np.nan, TRUTH)
+    assert compared.missing == 1
+    assert all(np.isnan(v) for v in (compared.pearson, compared.mae, compared.mse, compared.psnr))
+
+
+def test_a_truth_without_a_range_has_no_signal_to_noise_ratio():
+    assert np.isnan(psnr(TRUTH, np.ones_like(TRUTH)))
+
+
+@pytest.mark.parametrize("rows", [3, 11, 60])
+def test_the_floor_fitted_strip_by_strip_is_that_of_the_whole(rows, monkeypatch):
+    monkeypatch.setattr(floor_module, "_ROWS", 5 * 37)
+    planes, truth = 1000 + RNG.normal(size=(2, 60, 37)).cumsum(axis=1), RNG.normal(size=(60, 37))
+    truth = truth + planes[0] - np.roll(planes[1], 1, axis=0)
+    truth[20:25, 3], planes[1, 50, 9] = np.nan, np.nan
+    fit = LinearFloor()
+    for start in range(0, 60, rows):
+        stop = min(start + rows, 60)
+        first, last = max(0, start - 1), min(stop + 1, 60)
+        fit.add(planes[:, first:last], truth[start:stop], above=start - first, below=last - stop)
+    expected = pearson(linear_prediction(planes, truth), truth)
+    assert fit.pearson == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_plane_given_twice_changes_no_floor():
+    planes = RNG.normal(size=(1, 40, 40))
+    truth = planes[0] + RNG.normal(size=(40, 40))
+    twice = linear_floor(np.concatenate([planes, planes]), truth)
+    assert twice == pytest.approx(linear_floor(planes, truth), abs=1e-9)

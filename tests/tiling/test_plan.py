@@ -71,3 +71,19 @@ def test_a_plan_is_described_in_words():
 def test_a_plan_of_nothing_is_refused(shape, core, message):
     with pytest.raises(SettingsError, match=message):
         plan_tiles(shape, core=core, halo=0, multiple_of=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (37, 100), (130, 64)], ids=str)
+def test_the_plan_is_described_as_its_tiles_are(shape):
+    plan = plan_tiles(shape, core=24, halo=9, multiple_of=8)
+    sizes = [[part.stop - part.start for part in tile.read] for tile in plan]
+    assert plan.overhead == pytest.approx(sum(a * b for a, b in sizes) / (shape[0] * shape[1]))
+    assert plan.largest_read == tuple(max(size[axis] for size in sizes) for axis in (0, 1))
+
+
+def test_a_plan_of_a_million_tiles_is_described_at_once():
+    import time
+
+    began = time.perf_counter()
+    plan_tiles((16_384, 16_384), core=16, halo=44, multiple_of=16).describe()
+    assert time.perf_counter() - began < 1

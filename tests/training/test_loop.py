@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from napari_virtualstain.datasets.pairs import PairedField, pair_up
-from napari_virtualstain.errors import ModelPackageError, PixelDataError, SettingsError
+from napari_virtualstain.errors import (
+    DiskError,
+    ModelPackageError,
+    PixelDataError,
+    SettingsError,
+)
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.training.loop import examine, fit, learning_rate
@@ -195,3 +200,69 @@ def test_there_are_eight_turns():
     image = np.arange(6.0, dtype=np.float32).reshape(1, 2, 3)
     assert len({turn(image, k).tobytes() + bytes(turn(image, k).shape) for k in range(8)}) == 8
     np.testing.assert_array_equal(turn(image, 0), image)
+
+
+@pytest.mark.parametrize("missing", ["one field", "every field"])
+def test_a_field_without_any_truth_is_not_judged(train, missing):
+    generator = fresh()
+    blind = PairedField("blind", field(7).planes, np.full_like(field(7).stains, np.nan))
+    seen = [] if missing == "every field" else [field(2)]
+    found = examine(generator, pairs(*seen, blind, outputs=train.outputs), loss="l1")
+    if seen:
+        assert found == examine(generator, pairs(*seen, outputs=train.outputs), loss="l1")
+    else:
+        assert np.isnan(found.loss)
+        assert np.isnan(found.pcc).all()
+
+
+def test_of_a_large_field_the_middle_is_examined(train, monkeypatch):
+    from napari_virtualstain.training import loop
+
+    monkeypatch.setattr(loop, "_EXAMINED", 16)
+    generator, large = fresh(), field(8, shape=(41, 53))
+    shapes = []
+    predict = generator.predict
+    monkeypatch.setattr(
+        generator, "predict", lambda planes: shapes.append(planes.shape) or predict(planes)
+    )
+    examine(generator, pairs(large, outputs=train.outputs), loss="l1")
+    assert shapes == [(1, 2, 16, 16)]
+
+
+def test_a_validation_field_that_the_network_cannot_halve_is_refused(train, tmp_path):
+    tiny = pairs(field(4, shape=(1, 30)), outputs=train.outputs)
+    with pytest.raises(SettingsError, match="cannot examine. Leave the field out"):
+        train_it(fresh(), train, tmp_path, held=tiny)
+
+
+def test_resuming_with_another_network_or_other_stains_is_refused(train, tmp_path):
+    train_it(fresh(), train, tmp_path)
+    wider = build_generator(
+        "unet",
+        in_channels=2,
+        out_channels=2,
+        architecture={"depth": 2, "width": 6, "norm": "batch"},
+    )
+    with pytest.raises(SettingsError, match="is of another network.*train again without --resume"):
+        train_it(wider, train, tmp_path, resume=True)
+    with pytest.raises(SettingsError, match="made for a, b, this training is for b, a. Name the"):
+        fit(
+            fresh(), train, SETTINGS, folder=tmp_path, stain_names=("b", "a"), resume=True,
+        )  # fmt: skip
+
+
+def test_a_checkpoint_of_another_program_is_refused(train, tmp_path):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ModelPackageError, match="another program or version. Delete it"):
+        train_it(fresh(), train, tmp_path, resume=True)
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(train, tmp_path, monkeypatch):
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DiskError, match="the disk is full.*Make room"):
+        train_it(fresh(), train, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["log.csv"]

@@ -63,6 +63,7 @@ def add_arguments(
             continue
         option = _option(name, field)
         if _is_flag(field):
+            text = f"do not {text}" if field.default else text
             parser.add_argument(
                 option, dest=name, action="store_false" if field.default else "store_true",
                 default=argparse.SUPPRESS, help=text,

@@ -20,7 +20,7 @@ class Console:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._live = sys.stderr.isatty()
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
         self._shown = 0.0
         self._open = False
 
@@ -31,15 +31,16 @@ class Console:
         """
         now = time.monotonic()
         stage = what.partition(",")[0]
-        began = self._began.setdefault(stage, now)
+        began, first = self._began.setdefault(stage, (now, done))
         last = done >= total
         if last:
             del self._began[stage]
         if self._quiet or (not last and now - self._shown < (0.1 if self._live else 10.0)):
             return
         self._shown = now
-        left = "" if last or done == 0 else f", {(now - began) / done * (total - done):.0f} s left"
-        text = f"{done} of {total} {what}{left}"
+        text = f"{done} of {total} {what}"
+        if not last and done > first:  # one report says nothing of the pace
+            text += f", {(now - began) / (done - first) * (total - done):.0f} s left"
         if self._live:
             sys.stderr.write(f"\r\x1b[K{text}" + ("\n" if last else ""))
             self._open = not last

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import isfinite
 from typing import Any
 
 import napari_virtualstain
@@ -119,7 +120,8 @@ class _Parser(argparse.ArgumentParser):
         if "invalid choice" in message and self.prog == "virtualstain":
             tried = message.split("'")[1]
             message = f"no command named {tried!r}.{did_you_mean(tried, list(VERBS))}"
-        print(f"error: {message} See `{self.prog} --help`.", file=sys.stderr)
+        stop = "" if message.endswith((".", "?")) else "."
+        print(f"error: {message}{stop} See `{self.prog} --help`.", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -175,23 +177,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = settings_from(_load(entry.settings), values)
         result, text = _load(entry.run)(settings, console)
+        print(_to_json(result) if values["json"] else _printable(text), flush=True)
     except VirtualStainError as error:
         return _failed(console, str(error), values["debug"])
-    except KeyboardInterrupt:
-        console.error("Interrupted. What was written so far is marked partial.")
+    except KeyboardInterrupt as interrupt:
+        sentence = "Interrupted. An output that was begun is marked partial; run again to finish."
+        console.error(str(interrupt) or sentence)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing more to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _failed(console, _of_the_system(error), values["debug"])
     except Exception as error:  # noqa: BLE001 (the last resort, reported in full)
+        if _out_of_memory(error):
+            sentence = "The memory is used up. Use a smaller --tile, --patch or --batch."
+            return _failed(console, sentence, values["debug"])
         sentence = (
             f"{type(error).__name__}: {error}. This is a defect; please report it with the "
             "command and the output of --debug."
         )
         return _failed(console, sentence, values["debug"])
-    print(json.dumps(result, indent=2, ensure_ascii=False) if values["json"] else text)
     return 0
+
+
+def _printable(text: str) -> str:
+    """Return a text that standard output can show: a Windows console does not know every letter."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _to_json(result: Any) -> str:
+    """Return JSON that every parser takes: ASCII, and null for what is not a number."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(entry) for key, entry in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(entry) for entry in value]
+        return None if isinstance(value, float) and not isfinite(value) else value
+
+    return json.dumps(plain(result), indent=2, allow_nan=False)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Say whether memory ran out; torch, which is not imported here, says it in its own ways."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return what the system said about a file, as a sentence."""
+    where = f" '{error.filename}'" if error.filename else ""
+    return (
+        f"The system refuses{where}: {error.strerror or error}. "
+        "Check that the file is there, may be read or written, and that the disk has room."
+    )
 
 
 def _failed(console: Console, sentence: str, debug: bool) -> int:

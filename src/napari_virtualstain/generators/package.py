@@ -20,6 +20,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.io.disk import disk_errors
 
 __all__ = ["Model", "load_package", "read_card", "save_package"]
 
@@ -101,9 +103,14 @@ def _reader(path: Path) -> Callable[[str], bytes | None]:
         )
 
     def from_zip(name: str) -> bytes | None:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.namelist() if m == name or m.endswith(f"/{name}")]
-            return archive.read(members[0]) if members else None
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [m for m in archive.namelist() if m == name or m.endswith(f"/{name}")]
+                return archive.read(members[0]) if members else None
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ModelPackageError(
+                f"The zip '{path}' is damaged ({error}). Copy or download the model again."
+            ) from error
 
     return from_zip
 
@@ -257,6 +264,8 @@ def save_package(
     ------
     OutputExistsError
         If the folder exists and may not be replaced.
+    DiskError
+        If the disk is full or cannot be written.
     """
     from safetensors.torch import save
 
@@ -267,10 +276,17 @@ def save_package(
     np.savez_compressed(buffer, planes=test_planes, expected=expected)
     tensors = {k: v.detach().cpu().contiguous() for k, v in generator.module().state_dict().items()}
     files: Mapping[str, bytes] = {
-        WEIGHTS: save(tensors, metadata={"format": "pt", "model": card.name}),
+        # One entry: safetensors writes several in any order, and equal weights are equal files.
+        WEIGHTS: save(tensors, metadata={"format": "pt"}),
         TEST_PAIR: buffer.getvalue(),
     }
     card = card.model_copy(update={"files": {name: _sha256(c) for name, c in files.items()}})
+    with disk_errors(path):
+        _write_whole(path, card, files)
+    return card
+
+
+def _write_whole(path: Path, card: ModelCard, files: Mapping[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -279,13 +295,26 @@ def save_package(
         text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (scratch / CARD).write_text(text + "\n", encoding="utf-8")
         scratch.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        scratch.rename(path)
+        _take_place(scratch, path)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-    return card
+
+
+def _take_place(scratch: Path, path: Path) -> None:
+    """Move a finished folder to its place; what is there is deleted last, or put back."""
+    if not path.exists():
+        scratch.rename(path)
+        return
+    # Under a name of the new folder, which nobody else has: a crash in between leaves both.
+    aside = scratch.with_name(f"{scratch.name}.previous")
+    path.rename(aside)
+    try:
+        scratch.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_model_output(path: Path, *, overwrite: bool) -> None:

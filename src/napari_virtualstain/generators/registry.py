@@ -91,7 +91,7 @@ def build_generator(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             generator = cls(in_channels=in_channels, out_channels=out_channels, **settings)
-    except TypeError as error:
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise SettingsError(
             f"The generator {name!r} cannot be built with {settings}: {error}. "
             "Correct the architecture in the model card."

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import dask
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
@@ -203,12 +202,49 @@ class LazyImage:
                     f"(0 to {depth - 1}). Choose planes in that range with --z."
                 )
             positions = self.z_positions_um
+            z_um, (z0, y0, x0) = self.pixel_size_um.z, self.origin_um
             image = replace(
                 image,
                 data=image.data[:, :, list(z)],
+                origin_um=(z0 if z_um is None or not z else z0 + z[0] * z_um, y0, x0),
                 z_positions_um=None if positions is None else tuple(positions[i] for i in z),
             )
         return image
+
+    def crop(self, rows: slice, columns: slice) -> LazyImage:
+        """Return a part of the picture, which knows where in the whole it lies.
+
+        Parameters
+        ----------
+        rows, columns
+            In pixels, without a step; as in numpy, ends may be open or negative.
+
+        Raises
+        ------
+        AxesError
+            If nothing is left, or a step is given.
+        """
+        _, _, _, height, width = self.shape
+        parts = []
+        for part, length in ((rows, height), (columns, width)):
+            start, stop, step = part.indices(length)
+            if step != 1 or stop <= start:
+                raise AxesError(
+                    f"Rows {_words(rows)} and columns {_words(columns)} of an image of "
+                    f"{height} x {width} px hold no pixel, or have a step. "
+                    "Name a first and a last pixel inside the image."
+                )
+            parts.append(slice(start, stop))
+        (z, y, x), size = self.origin_um, self.pixel_size_um
+        return replace(
+            self,
+            data=self.data[..., parts[0], parts[1]],
+            origin_um=(
+                z,
+                y + parts[0].start * (size.y or 1.0),
+                x + parts[1].start * (size.x or 1.0),
+            ),
+        )
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read the pixels of a region (T, C, Z, Y, X) into memory, in this thread.
@@ -216,9 +252,13 @@ class LazyImage:
         In this thread, since inside a dask worker the default scheduler would
         send the work back to the cluster (measured 24 times slower).
         """
-        with dask.config.set(scheduler="synchronous"):
-            return np.asarray(self.data[region].compute())
+        # Said to `compute`, not by `dask.config.set`, which changes all threads of the process.
+        return np.asarray(self.data[region].compute(scheduler="synchronous"))
 
     def with_guesses(self, guesses: Iterable[str]) -> LazyImage:
         """Return the same image with more guesses to confirm."""
         return replace(self, guesses=(*self.guesses, *guesses))
+
+
+def _words(part: slice) -> str:
+    return ":".join("" if n is None else str(n) for n in (part.start, part.stop, part.step))

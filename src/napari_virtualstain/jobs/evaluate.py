@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.errors import (
     ChannelError,
     DiskError,
@@ -23,13 +25,18 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, Progress
-from napari_virtualstain.metrics.floor import linear_floor
-from napari_virtualstain.metrics.pixel import data_range, mae, mse, pearson, psnr
-from napari_virtualstain.metrics.structure import ssim
+from napari_virtualstain.metrics.floor import LinearFloor
+from napari_virtualstain.metrics.strips import Comparison
+from napari_virtualstain.metrics.structure import SSIM_WINDOW, local_ssim
 
 __all__ = ["ChannelScore", "EvaluateSettings", "Evaluation", "run"]
 
-_SMALLEST_FOR_SSIM = 7
+_STRIP = 1 << 22
+"""Pixels of each picture that are held at a time."""
+_ROWS = 256
+"""Strips begin on multiples of this, where chunks do."""
+_MARGIN = SSIM_WINDOW - 1
+"""Rows read beyond a strip: its neighbours, and enough for the last strip to hold a window."""
 
 
 class EvaluateSettings(JobSettings):
@@ -40,10 +47,12 @@ class EvaluateSettings(JobSettings):
     brightfield: str | None = Field(
         default=None, description="bright field for the floor; that of the run if not given"
     )
+    channel: str | None = Field(default=None, description="bright-field channel for the floor")
     match: tuple[str, ...] = Field(
         default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
     )
     scene: str | None = Field(default=None, description="which image of the target")
+    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
     csv: str | None = Field(default=None, description="also write the table to this file")
 
 
@@ -56,12 +65,14 @@ class ChannelScore:
     stain, target
         Names of the two channels.
     pcc, ssim, psnr, mae, mse
-        Means over planes and time points; see `napari_virtualstain.metrics`.
+        Means over planes and time points where they are defined, else NaN; see
+        `napari_virtualstain.metrics`.
     data_range
         Of the truth, in its unit; SSIM and PSNR are relative to it.
     floor_pcc
         Of the best linear combination of the bright-field planes (3 x 3
-        neighbourhoods, fitted to this truth), `None` without bright field.
+        neighbourhoods, fitted to this truth on the same pixels), `None` without
+        bright field.
     missing
         Share of pixels that the prediction or truth does not have.
     """
@@ -117,7 +128,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     settings
         Which files.
     on_progress
-        Told of channels done.
+        Told of planes compared.
 
     Raises
     ------
@@ -127,35 +138,54 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     prediction = open_image(settings.prediction)
     pairs = _match(prediction.channel_names, settings)
     target = open_image(
-        settings.target, scene=settings.scene, channels=[truth for _, truth in pairs] or None
+        settings.target,
+        scene=settings.scene,
+        axes=settings.axes,
+        channels=[truth for _, truth in pairs] or None,
     )
     pairs = _resolve(prediction, target, pairs)
-    if prediction.shape[3:] != target.shape[3:] or prediction.shape[0] != target.shape[0]:
+    if _sizes(prediction) != _sizes(target):
         raise PixelDataError(
-            f"The prediction has {_size(prediction)} and the target {_size(target)}. "
-            "Choose the target of the same field, or another --scene."
+            f"The prediction has {_words(prediction)} and the target {_words(target)}. "
+            "Choose the target of the same field, or another --scene; project or select z planes "
+            "first."
         )
     notes = [*prediction.guesses, *target.guesses]
     planes, note = _brightfield(settings)
+    fits = (target.shape[0], *target.shape[3:])
+    if planes is not None and (planes.shape[0], *planes.shape[3:]) != fits:
+        note = f"no floor: the bright field has {_words(planes)}"
+        planes = None
     if note:
         notes.append(note)
-    if planes is not None and planes.shape[3:] != target.shape[3:]:
-        planes = None
-        notes.append("no floor: the bright field has another size")
+    n_t, _, n_z, _, _ = prediction.shape
+    places = list(product(range(n_t), range(n_z)))
     scores = []
     for index, (stain, truth) in enumerate(pairs):
-        scores.append(_score(prediction, target, planes, stain, truth))
-        if on_progress is not None:
-            on_progress(index + 1, len(pairs), "channels compared")
+        rows = []
+        for number, (t, z) in enumerate(places):
+            rows.append(_compare(prediction, target, planes, (stain, truth), t, z))
+            if on_progress is not None:
+                on_progress(
+                    index * len(places) + number + 1, len(pairs) * len(places), "planes compared"
+                )
+        scores.append(_score(stain, truth, rows, with_floor=planes is not None))
+        notes += _doubts(scores[-1], rows)
     result = Evaluation(scores=tuple(scores), notes=tuple(notes))
     if settings.csv is not None:
         _write_csv(Path(settings.csv), result)
     return result
 
 
-def _size(image: LazyImage) -> str:
-    t, _, _, y, x = image.shape
-    return f"{y} x {x} px" + (f" and {t} time points" if t > 1 else "")
+def _sizes(image: LazyImage) -> tuple[int, ...]:
+    t, _, *rest = image.shape
+    return (t, *rest)
+
+
+def _words(image: LazyImage) -> str:
+    t, _, z, y, x = image.shape
+    counts = [f"{n} {what}" for n, what in ((t, "time points"), (z, "z planes")) if n > 1]
+    return " and ".join([f"{y} x {x} px", *counts])
 
 
 def _match(names: Sequence[str], settings: EvaluateSettings) -> list[tuple[str, str]]:
@@ -196,73 +226,158 @@ def _resolve(
 
 
 def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | None]:
-    """Open what the floor is fitted on: named, or that of the run; (1, 1, P, Y, X)."""
+    """Open what the floor is fitted on: named, or that of the run; (T, 1, P, Y, X)."""
     from napari_virtualstain.jobs.stain import StainSettings, prepare
 
-    if settings.brightfield is not None:
-        return open_image(settings.brightfield), None
     try:
-        stored = read_record(settings.prediction)["record"]["settings"]
-        return prepare(StainSettings.model_validate(stored)).planes.image, None
+        record = read_record(settings.prediction)["record"]
+    except VirtualStainError:
+        record = {}
+    if settings.brightfield is not None:
+        image = open_image(settings.brightfield)
+        like = str(record.get("input", {}).get("channel", "bright field"))
+        name, note = choose_channel(image, channel=settings.channel, like=like)
+        return image.select([name]), note
+    absent = "no floor: the bright field of the run is not at hand, give it by --brightfield"
+    try:
+        prepared = prepare(StainSettings.model_validate(record["settings"]))
+        known = record["input"]["identity"]
     except (VirtualStainError, KeyError, ValueError):
-        return (
-            None,
-            "no floor: the bright field of the run is not at hand, give it by --brightfield",
+        return None, absent
+    if prepared.image.source.identity() != known:
+        return None, (
+            "no floor: the bright field has changed since the run, or is another file of that "
+            "name; give it by --brightfield"
         )
+    return prepared.planes.image, None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlaneScore:
+    """One plane of one pair of channels; NaN is not defined."""
+
+    compared: Comparison
+    ssim: float
+    floor: float
+
+
+def _compare(
+    prediction: LazyImage,
+    target: LazyImage,
+    below: LazyImage | None,
+    names: tuple[str, str],
+    t: int,
+    z: int,
+) -> _PlaneScore:
+    """Compare one plane strip by strip, so that memory does not grow with it."""
+    height, width = prediction.shape[3:]
+    p_index, t_index = prediction.channel_index(names[0]), target.channel_index(names[1])
+    rows = max(1, _STRIP // width // _ROWS) * _ROWS
+    strips = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
+
+    def both(strip: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return _rows(prediction, t, p_index, z, strip), _rows(target, t, t_index, z, strip)
+
+    compared, floor = Comparison(), LinearFloor()
+    kept = None
+    for strip in strips:
+        p, y = both(strip)
+        compared.add(p, y)
+        if below is not None:
+            wide = slice(max(0, strip.start - floor.reach), min(strip.stop + floor.reach, height))
+            above, under = strip.start - wide.start, wide.stop - strip.stop
+            seen = np.where(np.isfinite(p), y, np.float32("nan"))
+            floor.add(_stack(below, t, wide), seen, above=above, below=under)
+        kept = (p, y) if len(strips) == 1 else None
+    local = float("nan")
+    if min(height, width) >= SSIM_WINDOW and compared.count and compared.data_range > 0:
+        total = 0.0
+        for strip in strips:
+            wide = slice(max(0, strip.start - _MARGIN), min(strip.stop + _MARGIN, height))
+            p, y = kept or both(wide)
+            similar = local_ssim(p, y, range_=compared.data_range, fill=compared.truth_mean)
+            inner = similar[strip.start - wide.start : strip.stop - wide.start]
+            total += float(np.nansum(inner))
+        local = total / compared.count
+    return _PlaneScore(compared=compared, ssim=local, floor=floor.pearson)
 
 
 def _score(
-    prediction: LazyImage, target: LazyImage, planes: LazyImage | None, stain: str, truth: str
+    stain: str, truth: str, rows: Sequence[_PlaneScore], *, with_floor: bool
 ) -> ChannelScore:
-    """Average over time points and z planes of one pair of channels."""
-    p_index, t_index = prediction.channel_index(stain), target.channel_index(truth)
-    n_t, _, n_z, height, width = prediction.shape
-    if target.shape[2] != n_z:
+    """Average over the planes of one pair of channels."""
+    if not any(row.compared.count for row in rows):
         raise PixelDataError(
-            f"The prediction has {n_z} z planes and the target {target.shape[2]}. "
-            "Project or select the target's planes first."
+            f"Prediction {stain!r} and truth {truth!r} have no pixel in common: all are missing "
+            "(NaN). Check that the run was finished, and choose the target of the same field."
         )
-    rows, floors = [], []
-    for t in range(n_t):
-        below = None if planes is None else _plane_stack(planes, t)
-        for z in range(n_z):
-            p, y = _plane(prediction, t, p_index, z), _plane(target, t, t_index, z)
-            peak = data_range(y)
-            large = min(height, width) >= _SMALLEST_FOR_SSIM
-            rows.append(
-                (
-                    pearson(p, y), ssim(p, y, range_=peak) if large else np.nan,
-                    psnr(p, y, range_=peak), mae(p, y), mse(p, y), peak,
-                    1 - float((np.isfinite(p) & np.isfinite(y)).mean()),
-                )
-            )  # fmt: skip
-            if below is not None:
-                floors.append(linear_floor(below, y))
-    mean = [float(value) for value in np.mean(rows, axis=0)]
+    compared = [row.compared for row in rows]
+    similar, floor = _mean(row.ssim for row in rows), _mean(row.floor for row in rows)
     return ChannelScore(
-        stain=stain, target=truth, pcc=mean[0],
-        ssim=mean[1] if np.isfinite(mean[1]) else None,
-        psnr=mean[2], mae=mean[3], mse=mean[4], data_range=mean[5],
-        floor_pcc=float(np.mean(floors)) if floors else None, missing=mean[6],
-    )  # fmt: skip
+        stain=stain,
+        target=truth,
+        pcc=_mean(c.pearson for c in compared),
+        ssim=similar if np.isfinite(similar) else None,
+        psnr=_mean(c.psnr for c in compared),
+        mae=_mean(c.mae for c in compared),
+        mse=_mean(c.mse for c in compared),
+        data_range=_mean(c.data_range for c in compared),
+        floor_pcc=floor if with_floor and np.isfinite(floor) else None,
+        missing=_mean(c.missing for c in compared),
+    )
 
 
-def _plane(image: LazyImage, t: int, c: int, z: int) -> NDArray[np.float32]:
-    everything = slice(None)
-    region = (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1), everything, everything)
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of what is defined, NaN if nothing is."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _doubts(score: ChannelScore, rows: Sequence[_PlaneScore]) -> list[str]:
+    """Say what the numbers of a channel leave out."""
+    doubts = []
+    if score.missing > 0:
+        doubts.append(
+            f"{score.stain}: {_percent(score.missing)} of the pixels are missing (NaN) in "
+            "prediction or truth and count for nothing"
+        )
+    flat = sum(bool(row.compared.count) and np.isnan(row.compared.pearson) for row in rows)
+    if flat:
+        where = "" if len(rows) == 1 else f" on {flat} of {len(rows)} planes"
+        doubts.append(
+            f"{score.stain}: no correlation{where}, where prediction or truth is constant"
+        )
+    return doubts
+
+
+def _percent(share: float) -> str:
+    return "less than 0.1 %" if share < 1e-3 else f"{100 * share:.1f} %"
+
+
+def _rows(image: LazyImage, t: int, c: int, z: int, rows: slice) -> NDArray[np.float32]:
+    region = (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1), rows, slice(None))
     pixels: NDArray[np.float32] = image.read(region)[0, 0, 0].astype(np.float32)
     return pixels
 
 
-def _plane_stack(image: LazyImage, t: int) -> NDArray[np.float32]:
-    """Return the channel's planes at a time point: (P, Y, X)."""
-    region = (slice(t, t + 1), slice(0, 1), slice(None), slice(None), slice(None))
+def _stack(image: LazyImage, t: int, rows: slice) -> NDArray[np.float32]:
+    """Return rows of all planes at a time point: (P, y, X)."""
+    region = (slice(t, t + 1), slice(0, 1), slice(None), rows, slice(None))
     pixels: NDArray[np.float32] = image.read(region)[0, 0].astype(np.float32)
     return pixels
 
 
 def _write_csv(path: Path, result: Evaluation) -> None:
-    rows = [asdict(score) for score in result.scores]
+    """Write six digits a number, and nothing where there is none."""
+    rows = [
+        {
+            name: (f"{value:.6g}" if np.isfinite(value) else "")
+            if isinstance(value, float)
+            else value
+            for name, value in asdict(score).items()
+        }
+        for score in result.scores
+    ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:

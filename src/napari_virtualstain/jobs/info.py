@@ -29,7 +29,7 @@ def run(settings: InfoSettings) -> dict[str, Any]:
     """
     scenes = []
     for scene in list_scenes(settings.input, axes=settings.axes):
-        image = open_image(settings.input, scene=scene.name, axes=settings.axes)
+        image = open_image(scene.open())  # not by its name: a plate would be listed for each field
         size = image.pixel_size_um
         scenes.append(
             {

@@ -58,9 +58,13 @@ def _simulated(n: int, on_field: Callable[[int, int], None]) -> list[PairedField
 
     fields: list[PairedField] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for made in pool.map(one, range(n)):
-            fields.append(made)
-            on_field(len(fields), n)
+        try:
+            for made in pool.map(one, range(n)):
+                fields.append(made)
+                on_field(len(fields), n)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # do not simulate the rest before giving up
+            raise
     return fields
 
 

@@ -38,6 +38,9 @@ __all__ = ["InputSettings", "PreparedStain", "StainResult", "StainSettings", "pr
 _TOLERANCE = 0.20
 """Relative difference of pixel sizes up to which a model is used as it is."""
 _CHUNK = 512
+_SMALLEST_TILE = 16
+_LARGEST_RATIO = 16.0
+"""Of pixel sizes that are resampled: beyond it one of them is wrong, or in another unit."""
 
 
 class InputSettings(JobSettings):
@@ -57,7 +60,7 @@ class InputSettings(JobSettings):
         default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
     )
     resample: bool = Field(default=False, description="resample to the model's pixel size and back")
-    tile: int = Field(default=1024, ge=16, description="edge of a tile in pixels")
+    tile: int = Field(default=512, ge=_SMALLEST_TILE, description="edge of a tile in pixels")
 
 
 class StainSettings(InputSettings):
@@ -165,7 +168,7 @@ def prepare(settings: InputSettings, *, image: LazyImage | None = None) -> Prepa
         notes.append(note)
     reach = scan_reach(model.generator.module())
     stride = model.generator.multiple_of
-    core = -(-settings.tile // _CHUNK) * _CHUNK if settings.tile >= _CHUNK else settings.tile
+    core = _core(settings.tile, ratios)
     plan = plan_tiles(image.shape[3:], core=core, halo=reach.halo, multiple_of=stride)
     return PreparedStain(
         model=model,
@@ -177,6 +180,17 @@ def prepare(settings: InputSettings, *, image: LazyImage | None = None) -> Prepa
         ratios=ratios,
         notes=tuple(notes),
     )
+
+
+def _core(tile: int, ratios: tuple[float, float] | None) -> int:
+    """Return the edge of a tile in pixels of the image, in whole chunks if it has any.
+
+    Where the model's pixels are the smaller ones, a tile grows on its way to the network;
+    it is cut so much smaller that the network sees no more than it was told to.
+    """
+    if ratios is not None:
+        tile = max(_SMALLEST_TILE, round(tile * min(1.0, *ratios)))
+    return -(-tile // _CHUNK) * _CHUNK if tile >= _CHUNK else tile
 
 
 def _pixel_ratios(
@@ -197,6 +211,12 @@ def _pixel_ratios(
         )
     ratios = (card.pixel_size_um / found.y, card.pixel_size_um / found.x)
     if settings.resample:
+        if not 1 / _LARGEST_RATIO <= min(ratios) <= max(ratios) <= _LARGEST_RATIO:
+            raise PixelSizeError(
+                f"The image has {found.y:g} x {found.x:g} µm pixels, the model was trained at "
+                f"{card.pixel_size_um:g} µm: more than {_LARGEST_RATIO:g} times apart, so that one "
+                "is wrong or the model is for other images. Correct the image's with --pixel-size."
+            )
         return ratios, None
     off = max(abs(1 / ratio - 1) for ratio in ratios)
     if off > _TOLERANCE:
@@ -248,7 +268,7 @@ def run(
     statistics = image_statistics(
         planes.image,
         quantiles=model.card.input_rule.quantiles,
-        on_block=_stage(on_progress, "measuring grey values"),
+        on_block=_stage(on_progress, "blocks measured"),
     )
     stainer = Stainer(
         generator=model.generator,
@@ -300,7 +320,8 @@ def run(
 def _origin(image: LazyImage) -> tuple[float, float, float]:
     """Return where the stains lie: over the input, in the plane in focus if it is known."""
     z, y, x = image.origin_um
-    return (z if image.z_positions_um is None else 0.0, y, x)
+    # The origin is that of the first plane, which lies so far from focus.
+    return (z - (image.z_positions_um[0] if image.z_positions_um else 0.0), y, x)
 
 
 def _stage(on_progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

@@ -16,7 +16,12 @@ from pydantic import Field
 from napari_virtualstain.datasets.pairs import PairedField, gather_statistics, pair_up
 from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.datasets.split import split_by_group
-from napari_virtualstain.errors import PixelSizeError, SettingsError
+from napari_virtualstain.errors import (
+    ChannelError,
+    OutputExistsError,
+    PixelSizeError,
+    SettingsError,
+)
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, TrainingReport
 from napari_virtualstain.generators.package import check_model_output, save_package
@@ -37,6 +42,8 @@ __all__ = ["FieldData", "TrainResult", "TrainSettings", "run", "train_on_fields"
 
 _QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
 _TEST_EDGE = 64
+_TOLERANCE = 0.20
+"""Relative difference of pixel sizes up to which images teach one model."""
 
 
 class TrainSettings(LoopSettings):
@@ -51,6 +58,14 @@ class TrainSettings(LoopSettings):
     stains: tuple[str, ...] = Field(default=(), description="channels of the targets to learn")
     channel: str | None = Field(default=None, description="name of the bright-field channel")
     z: tuple[Plane, ...] | None = Field(default=None, description="z planes to learn from")
+    scene: str | None = Field(
+        default=None, description="which image of each input, if it holds several (see `info`)"
+    )
+    axes: str | None = Field(default=None, description="axes of the inputs, if they do not say")
+    target_scene: str | None = Field(default=None, description="which image of each target")
+    target_axes: str | None = Field(
+        default=None, description="axes of the targets, if they do not say"
+    )
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the files do not say"
     )
@@ -104,9 +119,14 @@ class TrainResult:
             "finished": self.finished,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
-            "validation_loss": self.validation_loss,
-            "validation_pcc": self.validation_pcc,
+            "validation_loss": _number(self.validation_loss),
+            "validation_pcc": {n: _number(v) for n, v in self.validation_pcc.items()},
         }
+
+
+def _number(value: float | None) -> float | None:
+    """Return `None` for what is not a number, which JSON has no word for."""
+    return None if value is None or not np.isfinite(value) else value
 
 
 def run(
@@ -170,6 +190,7 @@ def train_on_fields(
         If settings or output do not fit the fields.
     """
     _check_output(settings)
+    _check_alike(data)
     device = choose_device(settings.device)
     keep_freed_memory()
     groups = [field.group or field.name for field in data.fields]
@@ -188,7 +209,7 @@ def train_on_fields(
         )  # fmt: skip
         n_planes = data.fields[0].planes.shape[0]
         generator = _build(settings, n_planes, len(data.stains))
-        folder = Path(f"{settings.out}.training")
+        folder = _training_folder(settings)
         result = fit(
             generator,
             train,
@@ -211,6 +232,8 @@ def train_on_fields(
             generator.module().to("cpu")
             save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
+            # What is left of a training says that it was not finished.
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
     pcc = dict(zip(data.stains, result.best.pcc, strict=True)) if result.best else {}
     return TrainResult(
         out=Path(settings.out),
@@ -222,8 +245,33 @@ def train_on_fields(
     )
 
 
+def _training_folder(settings: TrainSettings) -> Path:
+    """Return where checkpoint and log lie, beside the model."""
+    out = Path(settings.out)
+    return out.with_name(f"{out.name}.training")
+
+
 def _check_output(settings: TrainSettings) -> None:
     check_model_output(Path(settings.out), overwrite=settings.overwrite)
+    checkpoint = _training_folder(settings) / "checkpoint.pt"
+    if checkpoint.exists() and not (settings.resume or settings.overwrite):
+        raise OutputExistsError(
+            f"'{checkpoint}' is of a training that was not finished. "
+            "Go on with it by --resume, or add --overwrite to begin anew."
+        )
+
+
+def _check_alike(data: FieldData) -> None:
+    """Refuse fields that one network cannot learn from."""
+    if not data.fields:
+        raise SettingsError("There are no fields to train on. Give at least one.")
+    first = data.fields[0]
+    for other in data.fields:
+        if other.planes.shape[0] != first.planes.shape[0]:
+            raise ChannelError(
+                f"Field {first.name!r} has {first.planes.shape[0]} bright-field planes, "
+                f"{other.name!r} has {other.planes.shape[0]}. Choose equally many of each with --z."
+            )
 
 
 def _build(settings: TrainSettings, n_planes: int, n_stains: int) -> Generator:
@@ -256,22 +304,33 @@ def _open_fields(settings: TrainSettings) -> FieldData:
         raise SettingsError("Say which channels of the targets to learn, e.g. --stains DNA,ER.")
     fields: list[PairedField] = []
     sizes: list[float] = []
-    offsets: tuple[float, ...] | None = None
+    offsets: set[tuple[float, ...] | None] = set()
     label = ""
     for source, truth in zip(settings.input, targets, strict=True):
-        image = open_image(source, channels=[settings.channel] if settings.channel else None)
+        image = open_image(
+            source,
+            scene=settings.scene,
+            axes=settings.axes,
+            channels=[settings.channel] if settings.channel else None,
+        )
         label, _ = choose_channel(image, channel=settings.channel, like="bright field")
         planes = image.select([label], z=settings.z)
-        stains = open_image(truth, channels=list(settings.stains)).select(settings.stains)
+        same = source == truth  # what was said of the input holds for the target
+        stains = open_image(
+            truth,
+            scene=settings.target_scene or (settings.scene if same else None),
+            axes=settings.target_axes or (settings.axes if same else None),
+            channels=list(settings.stains),
+        )
         if planes.shape[0] != stains.shape[0] or stains.shape[2] != 1:
             raise SettingsError(
                 f"'{source}' has {planes.shape[0]} time points, '{truth}' {stains.shape[0]} and "
                 f"{stains.shape[2]} z planes. Give targets of one plane for the same time points."
             )
-        size = planes.pixel_size_um.yx or settings.pixel_size
+        size = settings.pixel_size or planes.pixel_size_um.yx
         if size is not None:
             sizes.append(size)
-        offsets = planes.z_positions_um
+        offsets.add(planes.z_positions_um)
         fits = planes.nbytes + stains.nbytes < psutil.virtual_memory().available / 8
         for t in range(planes.shape[0]):
             below, above = planes.data[t, 0], stains.data[t, :, 0]
@@ -284,15 +343,22 @@ def _open_fields(settings: TrainSettings) -> FieldData:
             "The inputs do not state their pixel size, without which nobody could use the model "
             "safely. State it with --pixel-size, for example --pixel-size 0.65."
         )
+    if max(sizes) > (1 + _TOLERANCE) * min(sizes):
+        raise PixelSizeError(
+            f"The inputs have pixels of {min(sizes):g} to {max(sizes):g} µm, and one model is for "
+            "one size. Leave out those that differ, or resample them first."
+        )
     n_planes = fields[0].planes.shape[0]
+    # Known only if all inputs say the same.
+    positions = offsets.pop() if len(offsets) == 1 else None
     return FieldData(
         fields=fields,
         stains=settings.stains,
         card={
             "name": Path(settings.out).name,
-            "pixel_size_um": settings.pixel_size or float(np.median(sizes)),
+            "pixel_size_um": float(np.median(sizes)),
             "input_channel": label,
-            "z_offsets_um": offsets or (None,) * n_planes,
+            "z_offsets_um": positions or (None,) * n_planes,
             "data": ", ".join(Path(source).name for source in settings.input),
             "limits": ("Judge it on fields that were not trained on before you trust it.",),
         },
@@ -309,7 +375,7 @@ def _card(
 ) -> ModelCard:
     statistics = gather_statistics((field.planes for field in fields), quantiles=_QUANTILES)
     offsets = data.card["z_offsets_um"]
-    pcc = result.best.pcc if result.best else (None,) * len(data.stains)
+    pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
     spec = get_spec(settings.generator)
     known = {"title", "description", "licence", "citation", "limits"} & set(data.card)
     return ModelCard(
@@ -325,7 +391,7 @@ def _card(
                 name=name,
                 colour=colour_of(Channel(name)),
                 normalisation=norm,
-                expected_pcc=None if value is None else round(value, 4),
+                expected_pcc=None if _number(value) is None else round(value, 4),
             )
             for name, norm, value in zip(data.stains, outputs, pcc, strict=True)
         ),

@@ -89,7 +89,7 @@ def psnr(prediction: NDArray[Any], truth: NDArray[Any], *, range_: float | None 
     prediction, truth
         Same shape, same unit.
     range_
-        Peak value; that of `data_range` if `None`.
+        Peak value; that of `data_range` if `None`. If it is 0 there is no ratio: NaN.
 
     Notes
     -----
@@ -98,4 +98,6 @@ def psnr(prediction: NDArray[Any], truth: NDArray[Any], *, range_: float | None 
     """
     peak = data_range(truth) if range_ is None else range_
     error = mse(prediction, truth)
+    if not peak > 0:
+        return float("nan")
     return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))

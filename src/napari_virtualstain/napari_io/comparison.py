@@ -21,6 +21,10 @@ __all__ = ["PREDICTED", "TRUE", "add_comparison"]
 
 _GAP = 0.03
 """Between the two pictures, as a share of their width."""
+_BELOW = 0.45
+"""Opacity of the bright field."""
+_STAINED = 0.75
+"""Opacity of a stain: five at full strength would add up to white."""
 PREDICTED, TRUE = " (predicted)", " (true)"
 """Behind the names of the channels."""
 
@@ -64,7 +68,8 @@ def add_comparison(
             true.select(list(contrast)), suffix=TRUE, contrast=contrast, offset_um=(0, shift)
         ),
     ]
-    for pixels, keywords, _ in layers:
-        viewer.add_image(np.asarray(pixels), **keywords)
-    viewer.layers[0].opacity = 0.45
+    for index, (pixels, keywords, _) in enumerate(layers):
+        # Bright field comes first; below the stains it must not outshine them.
+        opacity = _BELOW if index < len(flat.channels) else _STAINED
+        viewer.add_image(np.asarray(pixels), opacity=opacity, **keywords)
     return tuple(contrast)

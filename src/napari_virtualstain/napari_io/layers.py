@@ -9,7 +9,7 @@ import numpy as np
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["LayerData", "image_layers"]
+__all__ = ["LayerData", "channel_limits", "image_layers"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Data, keywords of ``add_image``, and ``"image"``: what napari takes from a reader."""

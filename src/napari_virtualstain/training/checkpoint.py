@@ -19,8 +19,12 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, settings: dict[str, An
     """Write a checkpoint, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    torch.save({"version": _VERSION, "settings": settings, **state}, scratch)
-    scratch.replace(path)
+    try:
+        torch.save({"version": _VERSION, "settings": settings, **state}, scratch)
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(path: Path, *, settings: dict[str, Any]) -> dict[str, Any]:
@@ -34,12 +38,17 @@ def load_checkpoint(path: Path, *, settings: dict[str, Any]) -> dict[str, Any]:
         If it belongs to a training with other settings; names the first that differs.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise ModelPackageError(
             f"The checkpoint '{path}' cannot be read ({type(error).__name__}). "
             "Delete it and train again without --resume."
         ) from error
+    if state.get("version") != _VERSION:
+        raise ModelPackageError(
+            f"The checkpoint '{path}' is of another program or version. "
+            "Delete it and train again without --resume."
+        )
     stored = state["settings"]
     for key, value in settings.items():
         if stored.get(key) != value:

@@ -9,8 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.datasets.pairs import PairedField
+from napari_virtualstain.training.patches import middle
 
 __all__ = ["FEATURES", "describe_fields", "field_features"]
+
+_LARGEST = 2048
+"""Largest edge of the part of a field that is described, in pixels."""
 
 FEATURES = ("contrast", "skewness", "gradient")
 """SD over mean; third standardised moment; mean gradient magnitude in SD a pixel."""
@@ -34,8 +38,13 @@ def field_features(planes: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def describe_fields(fields: Sequence[PairedField]) -> dict[str, Any]:
-    """Return mean and SD of the features over fields, by plane."""
-    table = np.stack([field_features(np.asarray(field.planes[:])) for field in fields])
+    """Return mean and SD of the features over fields, by plane; of large fields, their middle."""
+    table = np.stack(
+        [
+            field_features(np.asarray(field.planes[(slice(None), *middle(field.shape, _LARGEST))]))
+            for field in fields
+        ]
+    )
     return {
         "features": list(FEATURES),
         "n_fields": len(fields),

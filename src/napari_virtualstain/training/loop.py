@@ -22,13 +22,17 @@ from torch import nn
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import PixelDataError, SettingsError
 from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.metrics.pixel import pearson
 from napari_virtualstain.training.checkpoint import load_checkpoint, save_checkpoint
-from napari_virtualstain.training.patches import check_patch_size, draw_batch
+from napari_virtualstain.training.patches import check_patch_size, draw_batch, middle
 from napari_virtualstain.training.settings import LoopSettings
 
 __all__ = ["Examination", "TrainingResult", "examine", "fit", "learning_rate"]
+
+_EXAMINED = 1024
+"""Largest edge of the part of a field that is examined, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Examination:
     Parameters
     ----------
     loss
-        Mean over fields, in normalised units.
+        Mean over fields, in normalised units; NaN where no field has a stain.
     pcc
         Pearson correlation a stain, mean over fields; NaN where a stain is missing.
     """
@@ -80,15 +84,20 @@ def learning_rate(step: int, settings: LoopSettings) -> float:
 
 
 def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination:
-    """Predict whole validation fields and compare, in normalised units."""
+    """Predict validation fields and compare, in normalised units.
+
+    Of a field larger than 1024 px the middle is taken: what an examination needs
+    of memory must not depend on how large somebody's images are.
+    """
     measure = get_loss(loss)
     losses, correlations = [], []
     for index, field in enumerate(pairs.fields):
         # Cut to the stride: padding would be judged along with the picture.
-        height, width = (n // generator.multiple_of * generator.multiple_of for n in field.shape)
-        planes, stains = pairs.read(index, (slice(0, height), slice(0, width)))
+        planes, stains = pairs.read(index, middle(field.shape, _EXAMINED, generator.multiple_of))
         predicted = generator.predict(planes[None])[0]
-        losses.append(float(measure(torch.from_numpy(predicted), torch.from_numpy(stains))))
+        found = float(measure(torch.from_numpy(predicted), torch.from_numpy(stains)))
+        # Nothing known is no loss of 0, which no other weights could beat.
+        losses.append(found if np.isfinite(stains).any() else float("nan"))
         correlations.append(
             [
                 pearson(p, s) if np.isfinite(s).any() else float("nan")
@@ -99,7 +108,18 @@ def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination
     known = np.isfinite(table)
     means = np.where(known, table, 0).sum(0) / np.maximum(known.sum(0), 1)
     pcc = tuple(float(m) if k else float("nan") for m, k in zip(means, known.any(0), strict=True))
-    return Examination(loss=float(np.mean(losses)), pcc=pcc)
+    judged = [value for value in losses if not np.isnan(value)]
+    return Examination(loss=float(np.mean(judged)) if judged else float("nan"), pcc=pcc)
+
+
+def _check_examined(pairs: PairedSet, *, multiple_of: int) -> None:
+    for field in pairs.fields:
+        if min(field.shape) < multiple_of:
+            raise SettingsError(
+                f"Field {field.name!r} is {field.shape[0]} x {field.shape[1]} px, smaller than the "
+                f"{multiple_of} px that the network makes one of, so it cannot examine. "
+                "Leave the field out, or use a smaller --preset."
+            )
 
 
 def _average(average: dict[str, torch.Tensor], module: nn.Module, decay: float, step: int) -> None:
@@ -159,8 +179,12 @@ def fit(
         If patches do not fit, or the checkpoint is of other settings.
     PixelDataError
         If the loss becomes NaN.
+    DiskError
+        If checkpoint or log cannot be written.
     """
     check_patch_size(train, patch=settings.patch, multiple_of=generator.multiple_of)
+    if validation is not None:
+        _check_examined(validation, multiple_of=generator.multiple_of)
     began = time.monotonic()
     module = generator.module().to(device)
     optimiser = torch.optim.AdamW(
@@ -178,10 +202,24 @@ def fit(
                 f"There is no checkpoint in '{folder}' to resume from. Train without --resume."
             )
         stored = load_checkpoint(checkpoint, settings=frozen)
-        module.load_state_dict(stored["module"])
-        optimiser.load_state_dict(stored["optimiser"])
+        try:
+            module.load_state_dict(stored["module"])
+            optimiser.load_state_dict(stored["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise SettingsError(
+                f"The checkpoint in '{folder}' is of another network: its preset, planes or number "
+                "of stains differ. Use the same settings, or train again without --resume."
+            ) from error
+        if tuple(stored.get("stains", stain_names)) != stain_names:
+            raise SettingsError(
+                f"The checkpoint was made for {', '.join(stored['stains'])}, this training is for "
+                f"{', '.join(stain_names)}. Name the same --stains in the same order."
+            )
         state = {key: stored[key] for key in state}
         state["average"] = {k: v.to(device) for k, v in stored["average"].items()}
+    else:
+        with disk_errors(folder):  # now, not after the first hour
+            folder.mkdir(parents=True, exist_ok=True)
     measure = get_loss(settings.loss)
     finished = True
     module.train()
@@ -191,7 +229,7 @@ def fit(
         if not np.isfinite(loss):
             raise PixelDataError(
                 f"The loss became {loss} at step {step}. Use a lower --learning-rate, or "
-                "--precision fp32; the checkpoint before it is kept."
+                "--precision fp32; a checkpoint written before is kept."
             )
         state["running"].append(loss)
         if settings.ema:
@@ -203,11 +241,14 @@ def fit(
         last = state["step"] == settings.steps
         if last or state["step"] % settings.validate_every == 0:
             _take_stock(generator, state, settings, validation, began, stain_names)
-            _write_log(folder / "log.csv", state["rows"])
+            with disk_errors(folder):
+                _write_log(folder / "log.csv", state["rows"])
         if last or stopping or state["step"] % settings.validate_every == 0:
             # Stopping in between examines nothing: it must not change what is kept as best.
             current = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
-            save_checkpoint(checkpoint, {**state, **current}, settings=frozen)
+            with disk_errors(checkpoint):
+                named = {"stains": list(stain_names)}
+                save_checkpoint(checkpoint, {**state, **current, **named}, settings=frozen)
         if on_step is not None:
             on_step(state["step"], settings.steps, f"steps, loss {loss:.4f}")
         if stopping and not last:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import SettingsError
 
-__all__ = ["check_patch_size", "draw_batch", "turn"]
+__all__ = ["check_patch_size", "draw_batch", "middle", "turn"]
 
 
 def check_patch_size(pairs: PairedSet, *, patch: int, multiple_of: int) -> None:
@@ -35,6 +35,22 @@ def check_patch_size(pairs: PairedSet, *, patch: int, multiple_of: int) -> None:
                 f"Field {field.name!r} is {field.shape[0]} x {field.shape[1]} px, smaller than a "
                 f"patch of {patch} px. Use a smaller --patch, or leave the field out."
             )
+
+
+def middle(shape: tuple[int, int], largest: int, multiple_of: int = 1) -> tuple[slice, slice]:
+    """Return the middle of a field, at most so large, its edges multiples of a number.
+
+    Examples
+    --------
+    >>> middle((40, 90), 64, 16)
+    (slice(0, 32, None), slice(13, 77, None))
+    """
+    parts = []
+    for n in shape:
+        length = min(n, largest) // multiple_of * multiple_of
+        start = (n - length) // 2 if n > largest else 0
+        parts.append(slice(start, start + length))
+    return (parts[0], parts[1])
 
 
 def turn(pixels: NDArray[np.float32], which: int) -> NDArray[np.float32]:

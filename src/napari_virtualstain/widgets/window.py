@@ -48,6 +48,7 @@ def show_comparison(
     overlays = viewer.canvas.overlays
     overlays.scale_bar.visible = True
     overlays.text.visible = True
+    overlays.text.position = "top_left"
     overlays.text.text = "left: predicted, over the bright field     right: true"
     if screenshot is None:
         napari.run()
@@ -100,7 +101,9 @@ def _part(viewer: napari.Viewer, canvas: NDArray[Any], name: str) -> NDArray[Any
     camera = viewer.scene.camera
     corners = np.asarray(viewer.layers[name].extent.world)[:, -2:]
     middle = np.array(canvas.shape[:2]) / 2
-    # World position (y, x) -> canvas pixel.
-    at = (corners - np.asarray(camera.center)[-2:]) * camera.zoom + middle
+    # World position (y, x) -> canvas pixel; the zoom counts the screen's logical pixels.
+    screen = QApplication.primaryScreen()
+    zoom = camera.zoom * (screen.devicePixelRatio() if screen is not None else 1.0)
+    at = (corners - np.asarray(camera.center)[-2:]) * zoom + middle
     (y0, x0), (y1, x1) = np.round(at).astype(int)
     return canvas[max(y0, 0) : y1, max(x0, 0) : x1]

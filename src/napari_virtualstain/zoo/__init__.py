@@ -60,7 +60,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     text = os.fspath(name_or_path)
     if text in models:
         return models[text]
-    path = Path(text)
+    path = Path(text).expanduser()
     if path.exists():
         return path
     if path.suffix or os.sep in text or "/" in text:

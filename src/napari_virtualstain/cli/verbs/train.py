@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from napari_virtualstain.cli.console import Console
@@ -13,19 +15,27 @@ __all__ = ["run"]
 
 
 def run(settings: job.TrainSettings, console: Console) -> tuple[Any, str]:
-    """Train a model; Ctrl-C writes a checkpoint and stops."""
-    result = job.run(settings, on_progress=console.progress, should_stop=_stop_on_interrupt())
+    """Train a model; Ctrl-C writes a checkpoint, then interrupts."""
+    with _stop_on_interrupt() as should_stop:
+        result = job.run(settings, on_progress=console.progress, should_stop=should_stop)
     if not result.finished:
-        text = f"stopped after {result.steps} steps; go on with the same command and --resume"
-        return result.to_json(), text
+        raise KeyboardInterrupt(
+            f"Stopped after {result.steps} steps, with a checkpoint. "
+            "Go on with the same command and --resume."
+        )
     pcc = ", ".join(f"{name} {value:.3f}" for name, value in result.validation_pcc.items())
     text = f"{result.out} after {result.steps} steps; validation PCC: {pcc or 'none'}"
     return result.to_json(), text
 
 
-def _stop_on_interrupt() -> Callable[[], bool]:
-    """Make the first Ctrl-C ask for a stop at the next step; the second interrupts."""
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Make the first Ctrl-C ask for a stop after the step, the second interrupt at once.
+
+    Only from the first step on: before it there is nothing to write a checkpoint of.
+    """
     asked = False
+    before: Any = None
 
     def ask(number: int, frame: object) -> None:
         del number, frame
@@ -33,5 +43,15 @@ def _stop_on_interrupt() -> Callable[[], bool]:
         asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, ask)
-    return lambda: asked
+    def should_stop() -> bool:
+        nonlocal before
+        # Signals belong to the main thread; elsewhere somebody else decides when to stop.
+        if before is None and threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, ask) or signal.SIG_DFL
+        return asked
+
+    try:
+        yield should_stop
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,104 @@
+"""The same numbers for a picture that is too large to be held: strip by strip.
+
+`Comparison` gathers what `metrics.pixel` computes of whole pictures, in the
+memory of one strip; moments are merged pairwise, so that large offsets cost no
+digits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Comparison"]
+
+
+class Comparison:
+    """Compare two pictures of which strips are handed in, in any order.
+
+    Examples
+    --------
+    >>> compared = Comparison()
+    >>> compared.add(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))
+    >>> compared.add(np.array([[3.0]]), np.array([[np.nan]]))
+    >>> compared.pearson, compared.mae, compared.mse, compared.count
+    (1.0, 1.0, 2.0, 2)
+    """
+
+    def __init__(self) -> None:
+        self._pixels = 0
+        self._n = 0
+        self._means = np.zeros(2)
+        self._moments = np.zeros((2, 2))
+        self._absolute = 0.0
+        self._squared = 0.0
+        self._low, self._high = np.inf, -np.inf
+
+    def add(self, prediction: NDArray[Any], truth: NDArray[Any]) -> None:
+        """Take in a strip of both pictures; NaN is missing."""
+        p, t = np.asarray(prediction, np.float64).ravel(), np.asarray(truth, np.float64).ravel()
+        self._pixels += t.size
+        known = np.isfinite(t)
+        if known.any():
+            self._low = min(self._low, float(t[known].min()))
+            self._high = max(self._high, float(t[known].max()))
+        both = known & np.isfinite(p)
+        pair = np.stack([p[both], t[both]])
+        n = pair.shape[1]
+        if n == 0:
+            return
+        self._absolute += float(np.abs(pair[0] - pair[1]).sum())
+        self._squared += float(np.square(pair[0] - pair[1]).sum())
+        means = pair.mean(axis=1)
+        centred = pair - means[:, None]
+        apart = means - self._means
+        total = self._n + n
+        self._moments += centred @ centred.T + np.outer(apart, apart) * (self._n * n / total)
+        self._means += apart * (n / total)
+        self._n = total
+
+    @property
+    def count(self) -> int:
+        """Pixels that both pictures have."""
+        return self._n
+
+    @property
+    def missing(self) -> float:
+        """Share of the pixels that one of the pictures lacks."""
+        return 1 - self._n / self._pixels if self._pixels else 0.0
+
+    @property
+    def truth_mean(self) -> float:
+        """Mean of the truth where both are known."""
+        return float(self._means[1])
+
+    @property
+    def data_range(self) -> float:
+        """See `metrics.pixel.data_range`."""
+        return float(self._high - self._low) if self._high >= self._low else float("nan")
+
+    @property
+    def pearson(self) -> float:
+        """See `metrics.pixel.pearson`; NaN if either picture is constant."""
+        spread = float(np.sqrt(self._moments[0, 0] * self._moments[1, 1]))
+        return float(self._moments[0, 1]) / spread if spread > 0 else float("nan")
+
+    @property
+    def mae(self) -> float:
+        """See `metrics.pixel.mae`."""
+        return self._absolute / self._n if self._n else float("nan")
+
+    @property
+    def mse(self) -> float:
+        """See `metrics.pixel.mse`."""
+        return self._squared / self._n if self._n else float("nan")
+
+    @property
+    def psnr(self) -> float:
+        """See `metrics.pixel.psnr`, with the range of the truth."""
+        if not self._n or not self.data_range > 0:
+            return float("nan")
+        ratio = self.data_range**2
+        return float("inf") if self.mse == 0 else float(10 * np.log10(ratio / self.mse))

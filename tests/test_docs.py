@@ -1,0 +1,266 @@
+"""What the pages in docs/ say is what the program does.
+
+``python tests/test_docs.py`` writes the tables that are taken from the program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from napari_virtualstain.cli.arguments import add_arguments
+from napari_virtualstain.cli.main import VERBS, _load, main
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+if not DOCS.is_dir():
+    pytest.skip("the pages are not part of an installed package", allow_module_level=True)
+
+PAGES = sorted(DOCS.glob("*.md"))
+SOURCE = ROOT / "src" / "napari_virtualstain"
+BLOCK = re.compile(r"(<!-- (\w+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+SHARED = {"--json", "--quiet", "--debug", "--help", "--version"}
+
+
+def read(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def words(path: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(
+        r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+
+
+def code(path: Path, language: str) -> list[str]:
+    found = re.findall(
+        rf"^```{language}\n(.*?)^```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return [str(block) for block in found]
+
+
+# Tables taken from the program.
+
+
+def arguments_of(verb: str) -> list[argparse.Action]:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser, _load(VERBS[verb].settings), positional=VERBS[verb].positional)
+    return parser._actions
+
+
+def settings_table(verb: str) -> str:
+    rows = []
+    for action in arguments_of(verb):
+        word = action.option_strings[0] if action.option_strings else action.dest.upper()
+        if action.choices:
+            word += f" {'/'.join(map(str, action.choices))}"
+        elif action.option_strings and action.nargs != 0:
+            word += f" {action.metavar}"
+        needed = "; required" if action.required else ""
+        rows.append(f"| `{word}` | {action.help}{needed} |\n")
+    return "".join(["| setting | what for |\n|---|---|\n", *rows]) if rows else "No settings.\n"
+
+
+def recipe_table(name: str) -> str:
+    from napari_virtualstain.jobs.recipes import get_recipe
+
+    rows = [f"| `{key}` | {value:,} |\n" if type(value) is int else f"| `{key}` | {value} |\n"
+            for key, value in get_recipe(name).settings.items()]  # fmt: skip
+    return "".join(["| setting | value |\n|---|---|\n", *rows])
+
+
+TABLES = {"settings": settings_table, "recipe": recipe_table}
+
+
+def with_tables(text: str) -> str:
+    return BLOCK.sub(lambda m: f"{m[1]}{TABLES[m[2]](m[3])}{m[4]}", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_the_program(page):
+    text = page.read_text(encoding="utf-8")
+    assert with_tables(text) == text, "run python tests/test_docs.py"
+
+
+def test_each_command_has_a_section_with_all_its_settings():
+    text = read("command-line.md")
+    for verb in VERBS:
+        assert f"\n## {verb}\n" in text
+        assert f"<!-- settings: {verb} -->" in text
+
+
+# Links.
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", words(path), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", words(page)):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        there = page if not target else (page.parent / target)
+        assert there.exists(), link
+        if anchor:
+            assert anchor in anchors(there), link
+
+
+def test_every_page_can_be_reached_from_the_index():
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", read("index.md"))}
+    assert {page.name for page in PAGES} - {"index.md"} <= linked
+
+
+# Commands.
+
+
+def command_lines(path: Path) -> list[list[str]]:
+    """Return the command lines of a page, in words."""
+    lines = "\n".join(code(path, "sh")).replace("\\\n", " ").splitlines()
+    inline = re.findall(r"`(virtualstain [a-z][^`]*)`", words(path))
+    found = [shlex.split(line, comments=True) for line in [*lines, *inline]]
+    return [line[1:] for line in found if line[:1] == ["virtualstain"] and len(line) > 1]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_commands_have_the_options_that_they_are_shown_with(page):
+    for verb, *rest in command_lines(page):
+        if verb.startswith("-") or verb.isupper():
+            continue
+        assert verb in VERBS
+        known = {s for action in arguments_of(verb) for s in action.option_strings} | SHARED
+        assert {word for word in rest if word.startswith("--")} <= known, rest
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_are_spoken_of_exist(page):
+    known = {s for verb in VERBS for action in arguments_of(verb) for s in action.option_strings}
+    spoken = re.findall(
+        r"(?<![\w-])--[a-z][a-z-]+", words(page).replace("<!--", "").replace("-->", "")
+    )
+    assert set(spoken) <= known | SHARED
+
+
+# Messages that pages quote.
+
+
+@cache
+def sentences() -> list[str]:
+    """Return all texts of the program; what is filled in is left out."""
+    found = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values]
+                found.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def quoted_messages() -> list[str]:
+    table = read("command-line.md").partition("| you see |")[2]
+    return [row.split("`")[1] for row in table.splitlines() if row.startswith("| `")]
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_messages_are_those_of_the_program(message):
+    pattern = re.compile(
+        ".*?".join(re.escape(part.strip()) for part in message.split("…")), re.DOTALL
+    )
+    assert any(pattern.search(sentence) for sentence in sentences())
+
+
+# Python.
+
+
+def run_block(block: str, space: dict[str, object]) -> None:
+    """Run a block; a line ``expression  # -> value`` must have that value."""
+    for node in ast.parse(block).body:
+        piece = ast.get_source_segment(block, node)
+        tail = block.splitlines()[node.end_lineno - 1].partition("  # -> ")[2]
+        if tail:
+            assert repr(eval(piece, space)) == tail.strip(), piece
+        else:
+            exec(compile(ast.Module([node], []), "python.md", "exec"), space)
+
+
+def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    page = DOCS / "python.md"
+    monkeypatch.chdir(tmp_path)
+    for line in code(page, "sh"):
+        assert main([*shlex.split(line)[1:], "--quiet"]) == 0
+    space: dict[str, object] = {}
+    for block in code(page, "python"):
+        run_block(block, space)
+
+
+def test_the_python_page_names_everything_that_is_public():
+    import napari_virtualstain
+
+    text = read("python.md")
+    assert [name for name in napari_virtualstain.__all__ if name not in text] == []
+
+
+# Fields that pages list.
+
+
+def test_the_files_page_lists_all_readers_and_layouts():
+    from napari_virtualstain.io.layouts import LAYOUTS
+    from napari_virtualstain.io.open import OPENERS
+
+    text = read("files.md")
+    for entry in [*OPENERS.values(), *LAYOUTS.values()]:
+        assert f"`{entry.name}`" in text, entry.name
+
+
+def test_the_files_page_lists_every_field_of_a_run_record(tiny_model, small_fields, tmp_path):
+    from napari_virtualstain import stain
+    from napari_virtualstain.io.record import read_record
+
+    out = tmp_path / "o.ome.zarr"
+    stain(small_fields[0].brightfield[0], axes="zyx", out=out, model=tiny_model, pixel_size=0.6)
+    state = read_record(out)
+    record = state["record"]
+    text = read("files.md")
+    wanted = {*state, *state["layout"], *record}
+    for part in ("input", "model", "normalisation", "plan"):
+        wanted |= {f"{part}.{key}" for key in record[part]}
+    assert sorted(name for name in wanted if f"`{name}`" not in text) == []
+
+
+def test_the_models_page_lists_every_field_of_a_card():
+    from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, TrainingReport
+
+    text = read("models.md")
+    wanted = {f"{prefix}{name}" for prefix, kind in (
+        ("", ModelCard), ("inputs.", InputPlane), ("stains.", Stain), ("training.", TrainingReport),
+    ) for name in kind.model_fields}  # fmt: skip
+    assert sorted(name for name in wanted if f"`{name}`" not in text) == []
+
+
+def test_the_metrics_page_lists_every_number_of_an_evaluation():
+    from dataclasses import fields
+
+    from napari_virtualstain.jobs.evaluate import ChannelScore
+
+    text = read("metrics.md")
+    assert [f.name for f in fields(ChannelScore) if f"`{f.name}`" not in text] == []
+
+
+if __name__ == "__main__":
+    for path in PAGES:
+        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
