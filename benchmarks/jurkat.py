@@ -108,7 +108,7 @@ def main() -> None:
     def score(image: NDArray[np.float32] | None, amount: NDArray[np.float64]) -> tuple[str, ...]:
         l1 = "-" if image is None else f"{np.abs(image - truth).mean():.1f}"
         relative = "-" if image is None else f"{np.abs(image - truth).mean() / span:.4f}"
-        spread = amount.std() > 0
+        spread = amount.std() > 1e-6 * amount.mean()  # a constant has no correlation
         r = f"{np.corrcoef(amount, total)[0, 1]:.3f}" if spread else "-"
         off = f"{np.abs(amount - total).mean() / total.mean():.1%}"
         return l1, relative, r, off

@@ -43,7 +43,7 @@ def write_input(path: Path, size: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="1024,4096,16384")
-    parser.add_argument("--tile", type=int, default=1024)
+    parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--model", default="demo")
     options = parser.parse_args()
     rows = []
