@@ -565,3 +565,53 @@ def test_letters_that_a_console_lacks_are_written_out(monkeypatch, capsys):
 
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert _printable("0.6 µm") == "0.6 \\xb5m"
+
+
+def test_an_unknown_option_is_answered_with_the_nearest(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["stain", "x.tif", "--out", "o", "--tiel", "64"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: `virtualstain stain` does not know '--tiel'. Did you mean '--tile'? "
+        "See `virtualstain stain --help`.\n"
+    )
+
+
+def test_the_floor_is_found_from_another_folder(
+    small_fields, tiny_model, tmp_path, capsys, monkeypatch
+):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    write_field(small_fields[0], tmp_path / "f")
+    monkeypatch.chdir(tmp_path / "f")
+    line = (
+        "stain",
+        "brightfield.ome.zarr",
+        "--model",
+        tiny_model,
+        "--out",
+        "o.ome.zarr",
+        "--quiet",
+    )
+    assert main(words(*line)) == 0
+    capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
+    assert main(words("evaluate", "f/o.ome.zarr", "--target", "f/stains.ome.zarr", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["channels"][0]["floor_pcc"] is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (("--preset", "tinny"), "Did you mean 'tiny'"),
+        (("--patch", "100"), "Use --patch 96"),
+        (("--resume",), "no checkpoint.*Train without --resume"),
+    ],
+)
+def test_a_recipe_is_refused_before_its_fields_are_made(
+    changes, sentence, tmp_path, capsys, monkeypatch
+):
+    from napari_virtualstain.jobs import recipes
+
+    monkeypatch.setattr(recipes, "simulate_field", lambda *a, **k: pytest.fail("a field was made"))
+    fails(capsys, sentence, "train", "--recipe", "demo", "--out", tmp_path / "m", *changes)

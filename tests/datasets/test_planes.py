@@ -30,6 +30,12 @@ CHOICES = {
     "the one that was said": (image(PHASE, BF), {"channel": "digital phase contrast"}, ("Digital Phase Contrast", [0, 1, 2])),
     "planes that were said": (image(BF, z=5), {"z": (4, 2, 0)}, ("Brightfield high", [4, 2, 0])),
     "one plane three times": (image(BF, z=1), {"z": (0, 0, 0)}, ("Brightfield high", [0, 0, 0])),
+    "planes in the order of their positions": (
+        image(BF, z=3, positions=(4.0, 0.0, -4.0)), {}, ("Brightfield high", [2, 1, 0]),
+    ),
+    "as many planes, though elsewhere": (
+        image(BF, z=3, positions=(-9.0, 0.0, 9.0)), {}, ("Brightfield high", [0, 1, 2]),
+    ),
     "planes by their positions": (
         image(BF, z=5, positions=(-8.0, -4.2, 0.0, 3.9, 8.0)), {}, ("Brightfield high", [1, 2, 3]),
     ),
@@ -41,6 +47,7 @@ def test_the_planes_are(given, told, expected):
     planes = choose_planes(given, like="Brightfield", z_offsets_um=THREE, **told)
     name, values = expected
     assert planes.image.channel_names == (name,)
+    assert len(planes.z) == len(values)
     assert planes.read(0, (slice(0, 1), slice(0, 1))).ravel().tolist() == values
 
 
@@ -60,3 +67,12 @@ QUESTIONS = {
 def test_what_cannot_be_told_is_asked(given, told, sentence):
     with pytest.raises(ChannelError, match=sentence):
         choose_planes(given, like="Brightfield", z_offsets_um=THREE, **told)
+
+
+def test_planes_that_lie_elsewhere_are_said_to():
+    given = image(BF, z=3, positions=(-9.0, 0.0, 9.0))
+    (note,) = choose_planes(given, like="Brightfield", z_offsets_um=THREE).notes
+    assert note == (
+        "the z planes lie at -9, +0, +9 µm, the model was trained at -4, +0, +4 µm; "
+        "expect a poorer stain"
+    )

@@ -171,8 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in words if not word.startswith("-")), None)
-    values = vars(_parser(verb).parse_args(words))
+    parsed, unknown = _parser(verb).parse_known_args(words)
+    values = vars(parsed)
     entry = VERBS[values["verb"]]
+    if unknown:
+        _refuse(unknown[0], entry)
     console = Console(quiet=values["quiet"])
     try:
         settings = settings_from(_load(entry.settings), values)
@@ -206,6 +209,18 @@ def _printable(text: str) -> str:
     """Return a text that standard output can show: a Windows console does not know every letter."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _refuse(word: str, entry: Verb) -> None:
+    """Say that a command does not know a word, and which it may have meant."""
+    options = [f"--{name.replace('_', '-')}" for name in _load(entry.settings).model_fields]
+    hint = did_you_mean(word.partition("=")[0], options)
+    print(
+        f"error: `virtualstain {entry.name}` does not know {word!r}.{hint} "
+        f"See `virtualstain {entry.name} --help`.",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
 
 
 def _to_json(result: Any) -> str:

@@ -27,11 +27,14 @@ class InputPlanes:
     ----------
     image
         One channel, as many z planes as the network takes: (T, 1, P, Y, X).
+    z
+        Which planes of the channel these are.
     notes
         Sentences about what was chosen without being told.
     """
 
     image: LazyImage
+    z: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -128,9 +131,7 @@ def choose_planes(
                 f"The model takes {needed} z planes, --z names {len(z)}. "
                 f"Name {needed}, for example --z {_example(depth, needed)}."
             )
-        return InputPlanes(chosen.select(z=z), tuple(notes))
-    if depth == needed:
-        return InputPlanes(chosen, tuple(notes))
+        return InputPlanes(chosen.select(z=z), tuple(z), tuple(notes))
     offsets = "" if None in z_offsets_um else f" (at {_list_um(z_offsets_um)} µm)"
     wanted = f"The model takes {needed} z {_plural('plane', needed)}{offsets}"
     if depth < needed:
@@ -142,10 +143,18 @@ def choose_planes(
     if positions is not None and None not in z_offsets_um:
         # (needed, depth): how far each plane lies from each wanted position
         apart = np.abs(np.subtract.outer(np.array(z_offsets_um, float), np.array(positions)))
-        nearest = [int(i) for i in apart.argmin(axis=1)]
+        nearest = tuple(int(i) for i in apart.argmin(axis=1))
         if apart.min(axis=1).max() <= _SAME_PLANE_UM and len(set(nearest)) == needed:
-            notes.append(f"z planes {', '.join(map(str, nearest))} taken, by their positions")
-            return InputPlanes(chosen.select(z=nearest), tuple(notes))
+            if nearest != tuple(range(depth)):
+                notes.append(f"z planes {', '.join(map(str, nearest))} taken, by their positions")
+            return InputPlanes(chosen.select(z=nearest), nearest, tuple(notes))
+        if depth == needed:
+            notes.append(
+                f"the z planes lie at {_list_um(positions)} µm, the model was trained at "
+                f"{_list_um(z_offsets_um)} µm; expect a poorer stain"
+            )
+    if depth == needed:
+        return InputPlanes(chosen, tuple(range(depth)), tuple(notes))
     raise ChannelError(
         f"{wanted}, channel {name!r} has {depth}, and which to take cannot be told. "
         f"Choose them with --z, for example --z {_example(depth, needed)}."

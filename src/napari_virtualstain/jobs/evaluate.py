@@ -240,7 +240,9 @@ def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | No
         return image.select([name]), note
     absent = "no floor: the bright field of the run is not at hand, give it by --brightfield"
     try:
-        prepared = prepare(StainSettings.model_validate(record["settings"]))
+        # The settings keep the path as it was typed, perhaps relative to another folder.
+        typed = {**record["settings"], "input": record["input"]["path"]}
+        prepared = prepare(StainSettings.model_validate(typed))
         known = record["input"]["identity"]
     except (VirtualStainError, KeyError, ValueError):
         return None, absent

@@ -35,8 +35,12 @@ class SimulateSettings(JobSettings):
     out: str = Field(description="folder to write the OME-Zarr stores into")
     size: int = Field(default=512, ge=16, description="edge of the field in pixels")
     fields: int = Field(default=1, ge=1, description="number of fields, one seed each")
-    seed: int = Field(default=0, ge=0, description="of the first field")
-    phenotype: str = Field(default="control", description="treatment of the cells")
+    seed: int = Field(
+        default=0, ge=0, description="random seed of the first field; each further one has the next"
+    )
+    phenotype: str = Field(
+        default="control", description=f"treatment of the cells: {', '.join(PHENOTYPES)}"
+    )
     density: float = Field(default=480.0, ge=0, description="cells per mm²; 0 for an empty field")
     timepoints: int = Field(default=1, ge=1, description="length of the time-lapse")
     mode: Literal["planes", "stack"] = Field(

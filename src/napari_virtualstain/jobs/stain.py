@@ -68,7 +68,7 @@ class StainSettings(InputSettings):
 
     out: str = Field(description="OME-Zarr to write, for example stain.ome.zarr")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
-    seed: int = Field(default=0, ge=0, description="for generators that draw")
+    seed: int = Field(default=0, ge=0, description="random seed, for methods that draw")
     overwrite: bool = Field(default=False, description="replace the output if it exists")
 
 
@@ -305,7 +305,7 @@ def run(
 
     with sink:
         stain_tiles(stainer, plan, write, on_tile=_stage(on_progress, "tiles stained"))
-        sink.finish()
+        sink.finish({"seconds": round(time.monotonic() - began, 3)})
     release_freed_memory()
     return StainResult(
         out=out,
@@ -347,8 +347,10 @@ def _record(
             "axes": image.axes,
             "shape_tczyx": list(image.shape),
             "channel": prepared.planes.image.channel_names[0],
-            "guesses": list(image.guesses),
+            "z": list(prepared.planes.z),
+            "path": None if image.source.path is None else str(Path(image.source.path).resolve()),
         },
+        "notes": list(prepared.notes),
         "model": {
             "name": model.card.name,
             "generator": model.card.generator,

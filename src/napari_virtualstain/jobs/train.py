@@ -25,7 +25,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, TrainingReport
 from napari_virtualstain.generators.package import check_model_output, save_package
-from napari_virtualstain.generators.registry import build_generator, get_spec
+from napari_virtualstain.generators.registry import GENERATORS, build_generator, get_spec
 from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
@@ -36,6 +36,7 @@ from napari_virtualstain.jobs.base import Plane, Progress, versions
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
 from napari_virtualstain.training.describe import describe_fields
 from napari_virtualstain.training.loop import TrainingResult, fit
+from napari_virtualstain.training.patches import check_patch
 from napari_virtualstain.training.settings import LoopSettings
 
 __all__ = ["FieldData", "TrainResult", "TrainSettings", "run", "train_on_fields"]
@@ -70,8 +71,10 @@ class TrainSettings(LoopSettings):
         default=None, gt=0, description="pixel size in µm, if the files do not say"
     )
     fields: int = Field(default=240, ge=1, description="number of fields of a recipe")
-    generator: str = Field(default="unet", description="name of the method")
-    preset: str = Field(default="small", description="size of the network")
+    generator: str = Field(default="unet", description=f"method: {', '.join(GENERATORS)}")
+    preset: str = Field(
+        default="small", description="size of the network; `virtualstain models` lists them"
+    )
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the fields to validate on"
     )
@@ -148,7 +151,8 @@ def run(
         stated = {name: getattr(settings, name) for name in settings.model_fields_set}
         settings = TrainSettings.model_validate({**recipe.settings, **stated})
     _check_output(settings)
-    get_spec(settings.generator)
+    # What can be refused without the images is refused before they are made or read.
+    check_patch(settings.patch, multiple_of=_build(settings, 1, 1).multiple_of)
     if recipe is not None:
         if settings.input or settings.target:
             raise SettingsError(
@@ -254,6 +258,10 @@ def _training_folder(settings: TrainSettings) -> Path:
 def _check_output(settings: TrainSettings) -> None:
     check_model_output(Path(settings.out), overwrite=settings.overwrite)
     checkpoint = _training_folder(settings) / "checkpoint.pt"
+    if settings.resume and not checkpoint.exists():
+        raise SettingsError(
+            f"There is no checkpoint '{checkpoint}' to resume from. Train without --resume."
+        )
     if checkpoint.exists() and not (settings.resume or settings.overwrite):
         raise OutputExistsError(
             f"'{checkpoint}' is of a training that was not finished. "

@@ -12,7 +12,23 @@ from numpy.typing import NDArray
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import SettingsError
 
-__all__ = ["check_patch_size", "draw_batch", "middle", "turn"]
+__all__ = ["check_patch", "check_patch_size", "draw_batch", "middle", "turn"]
+
+
+def check_patch(patch: int, *, multiple_of: int) -> None:
+    """Refuse patches that do not fit the network.
+
+    Raises
+    ------
+    SettingsError
+        If the network cannot halve it as often as it would.
+    """
+    if patch % multiple_of:
+        raise SettingsError(
+            f"The network halves its input until {multiple_of} px become one, so a patch must be "
+            f"a multiple of {multiple_of} px; got {patch}. "
+            f"Use --patch {max(1, round(patch / multiple_of)) * multiple_of}."
+        )
 
 
 def check_patch_size(pairs: PairedSet, *, patch: int, multiple_of: int) -> None:
@@ -23,12 +39,7 @@ def check_patch_size(pairs: PairedSet, *, patch: int, multiple_of: int) -> None:
     SettingsError
         If a field is smaller than a patch, or the network cannot halve it.
     """
-    if patch % multiple_of:
-        raise SettingsError(
-            f"The network halves its input until {multiple_of} px become one, so a patch must be "
-            f"a multiple of {multiple_of} px; got {patch}. "
-            f"Use --patch {max(1, round(patch / multiple_of)) * multiple_of}."
-        )
+    check_patch(patch, multiple_of=multiple_of)
     for field in pairs.fields:
         if min(field.shape) < patch:
             raise SettingsError(
