@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.napari_io.layers import channel_limits, image_layers
+from napari_virtualstain.napari_io.layers import BELOW, STAINED, channel_limits, image_layers
 
 if TYPE_CHECKING:
     import napari
@@ -21,10 +21,6 @@ __all__ = ["PREDICTED", "TRUE", "add_comparison"]
 
 _GAP = 0.03
 """Between the two pictures, as a share of their width."""
-_BELOW = 0.45
-"""Opacity of the bright field."""
-_STAINED = 0.75
-"""Opacity of a stain: five at full strength would add up to white."""
 PREDICTED, TRUE = " (predicted)", " (true)"
 """Behind the names of the channels."""
 
@@ -62,14 +58,16 @@ def add_comparison(
     )
     flat = below.select(z=[focus])
     layers = [
-        *image_layers(flat, suffix=" (in focus)"),
-        *image_layers(predicted, suffix=PREDICTED, contrast=contrast),
+        *image_layers(flat, suffix=" (in focus)", opacity=BELOW),
+        *image_layers(predicted, suffix=PREDICTED, contrast=contrast, opacity=STAINED),
         *image_layers(
-            true.select(list(contrast)), suffix=TRUE, contrast=contrast, offset_um=(0, shift)
+            true.select(list(contrast)),
+            suffix=TRUE,
+            contrast=contrast,
+            opacity=STAINED,
+            offset_um=(0, shift),
         ),
     ]
-    for index, (pixels, keywords, _) in enumerate(layers):
-        # Bright field comes first; below the stains it must not outshine them.
-        opacity = _BELOW if index < len(flat.channels) else _STAINED
-        viewer.add_image(np.asarray(pixels), opacity=opacity, **keywords)
+    for pixels, keywords, _ in layers:
+        viewer.add_image(np.asarray(pixels), **keywords)
     return tuple(contrast)

@@ -9,7 +9,10 @@ import numpy as np
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["LayerData", "channel_limits", "image_layers"]
+__all__ = ["BELOW", "STAINED", "LayerData", "channel_limits", "image_layers"]
+
+BELOW, STAINED = 0.45, 0.75
+"""Opacity of a bright field under stains and of stains over it: five at full are white."""
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Data, keywords of ``add_image``, and ``"image"``: what napari takes from a reader."""
@@ -21,6 +24,7 @@ def image_layers(
     suffix: str = "",
     contrast: dict[str, tuple[float, float]] | None = None,
     offset_um: tuple[float, float] = (0.0, 0.0),
+    opacity: float = 1.0,
 ) -> list[LayerData]:
     """Return one layer a channel, bright field first so that stains lie over it.
 
@@ -35,6 +39,8 @@ def image_layers(
         pixels, read once.
     offset_um
         Moves the layers by so much (y, x).
+    opacity
+        Of every layer, 0 to 1; see `BELOW` and `STAINED`.
 
     Returns
     -------
@@ -75,6 +81,7 @@ def image_layers(
                 {
                     "name": f"{channel.name}{suffix}",
                     "colormap": _colormap(colour_of(channel)),
+                    "opacity": opacity,
                     "blending": "additive" if stained else "translucent",
                     "contrast_limits": limits or channel_limits(image, c),
                     "scale": [step[a] for a in keep],

@@ -6,7 +6,7 @@ import dask.array as da
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.io.image import Channel, LazyImage
-from napari_virtualstain.napari_io.layers import LayerData, image_layers
+from napari_virtualstain.napari_io.layers import BELOW, STAINED, LayerData, image_layers
 from napari_virtualstain.simulate import demo_settings, simulate_field
 
 __all__ = ["demo_field"]
@@ -32,4 +32,4 @@ def demo_field() -> list[LayerData]:
         pixel_size_um=PixelSize(None, y_um, x_um),
         axes="cyx",
     )
-    return [*image_layers(below), *image_layers(above)]
+    return [*image_layers(below, opacity=BELOW), *image_layers(above, opacity=STAINED)]
