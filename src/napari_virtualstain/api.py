@@ -82,7 +82,7 @@ def plan(
     **settings: Any,
 ) -> str:
     """Say in words what `stain` would do, without doing it."""
-    from napari_virtualstain.jobs import stain as job
+    from napari_virtualstain.jobs import prepare as job
 
     image, name = _opened(source, settings)
     values = {"input": name, "model": os.fspath(model), **settings}

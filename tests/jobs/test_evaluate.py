@@ -12,6 +12,7 @@ import pytest
 from napari_virtualstain.errors import AxesError, ChannelError, PixelDataError
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.sink import OmeZarrSink
+from napari_virtualstain.jobs import compare as strips
 from napari_virtualstain.jobs import evaluate, stain
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.metrics.floor import linear_floor
@@ -69,8 +70,8 @@ def test_strips_change_no_number(compare, monkeypatch, rows):
     p, t = NEAR[:, :, :1].copy(), TRUTH[:, :, :1].copy()
     p[0, 0, 0, 5:9], t[0, 1, 0, :, 3] = np.nan, np.nan
     whole = compare(p, t, below=PLANES)
-    monkeypatch.setattr(evaluate, "_ROWS", rows)
-    monkeypatch.setattr(evaluate, "_STRIP", 1)
+    monkeypatch.setattr(strips, "_ROWS", rows)
+    monkeypatch.setattr(strips, "_STRIP", 1)
     for one, other in zip(whole.scores, compare(p, t, below=PLANES).scores, strict=True):
         for name in ("pcc", "ssim", "psnr", "mae", "mse", "data_range", "floor_pcc", "missing"):
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6), name

@@ -14,7 +14,8 @@ from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import stain
-from napari_virtualstain.jobs.stain import InputSettings, StainSettings, prepare
+from napari_virtualstain.jobs.prepare import InputSettings, prepare
+from napari_virtualstain.jobs.stain import StainSettings
 
 BF = (Channel("Brightfield", "transmitted"),)
 

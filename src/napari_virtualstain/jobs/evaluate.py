@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_virtualstain.datasets.planes import choose_channel
@@ -25,18 +24,9 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, Progress
-from napari_virtualstain.metrics.floor import LinearFloor
-from napari_virtualstain.metrics.strips import Comparison
-from napari_virtualstain.metrics.structure import SSIM_WINDOW, local_ssim
+from napari_virtualstain.jobs.compare import PlaneScore, compare_planes
 
 __all__ = ["ChannelScore", "EvaluateSettings", "Evaluation", "run"]
-
-_STRIP = 1 << 22
-"""Pixels of each picture that are held at a time."""
-_ROWS = 256
-"""Strips begin on multiples of this, where chunks do."""
-_MARGIN = SSIM_WINDOW - 1
-"""Rows read beyond a strip: its neighbours, and enough for the last strip to hold a window."""
 
 
 class EvaluateSettings(JobSettings):
@@ -164,7 +154,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     for index, (stain, truth) in enumerate(pairs):
         rows = []
         for number, (t, z) in enumerate(places):
-            rows.append(_compare(prediction, target, planes, (stain, truth), t, z))
+            rows.append(compare_planes(prediction, target, planes, (stain, truth), t, z))
             if on_progress is not None:
                 on_progress(
                     index * len(places) + number + 1, len(pairs) * len(places), "planes compared"
@@ -227,7 +217,8 @@ def _resolve(
 
 def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | None]:
     """Open what the floor is fitted on: named, or that of the run; (T, 1, P, Y, X)."""
-    from napari_virtualstain.jobs.stain import StainSettings, prepare
+    from napari_virtualstain.jobs.prepare import prepare
+    from napari_virtualstain.jobs.stain import StainSettings
 
     try:
         record = read_record(settings.prediction)["record"]
@@ -254,59 +245,7 @@ def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | No
     return prepared.planes.image, None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PlaneScore:
-    """One plane of one pair of channels; NaN is not defined."""
-
-    compared: Comparison
-    ssim: float
-    floor: float
-
-
-def _compare(
-    prediction: LazyImage,
-    target: LazyImage,
-    below: LazyImage | None,
-    names: tuple[str, str],
-    t: int,
-    z: int,
-) -> _PlaneScore:
-    """Compare one plane strip by strip, so that memory does not grow with it."""
-    height, width = prediction.shape[3:]
-    p_index, t_index = prediction.channel_index(names[0]), target.channel_index(names[1])
-    rows = max(1, _STRIP // width // _ROWS) * _ROWS
-    strips = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
-
-    def both(strip: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return _rows(prediction, t, p_index, z, strip), _rows(target, t, t_index, z, strip)
-
-    compared, floor = Comparison(), LinearFloor()
-    kept = None
-    for strip in strips:
-        p, y = both(strip)
-        compared.add(p, y)
-        if below is not None:
-            wide = slice(max(0, strip.start - floor.reach), min(strip.stop + floor.reach, height))
-            above, under = strip.start - wide.start, wide.stop - strip.stop
-            seen = np.where(np.isfinite(p), y, np.float32("nan"))
-            floor.add(_stack(below, t, wide), seen, above=above, below=under)
-        kept = (p, y) if len(strips) == 1 else None
-    local = float("nan")
-    if min(height, width) >= SSIM_WINDOW and compared.count and compared.data_range > 0:
-        total = 0.0
-        for strip in strips:
-            wide = slice(max(0, strip.start - _MARGIN), min(strip.stop + _MARGIN, height))
-            p, y = kept or both(wide)
-            similar = local_ssim(p, y, range_=compared.data_range, fill=compared.truth_mean)
-            inner = similar[strip.start - wide.start : strip.stop - wide.start]
-            total += float(np.nansum(inner))
-        local = total / compared.count
-    return _PlaneScore(compared=compared, ssim=local, floor=floor.pearson)
-
-
-def _score(
-    stain: str, truth: str, rows: Sequence[_PlaneScore], *, with_floor: bool
-) -> ChannelScore:
+def _score(stain: str, truth: str, rows: Sequence[PlaneScore], *, with_floor: bool) -> ChannelScore:
     """Average over the planes of one pair of channels."""
     if not any(row.compared.count for row in rows):
         raise PixelDataError(
@@ -335,7 +274,7 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _doubts(score: ChannelScore, rows: Sequence[_PlaneScore]) -> list[str]:
+def _doubts(score: ChannelScore, rows: Sequence[PlaneScore]) -> list[str]:
     """Say what the numbers of a channel leave out."""
     doubts = []
     if score.missing > 0:
@@ -354,19 +293,6 @@ def _doubts(score: ChannelScore, rows: Sequence[_PlaneScore]) -> list[str]:
 
 def _percent(share: float) -> str:
     return "less than 0.1 %" if share < 1e-3 else f"{100 * share:.1f} %"
-
-
-def _rows(image: LazyImage, t: int, c: int, z: int, rows: slice) -> NDArray[np.float32]:
-    region = (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1), rows, slice(None))
-    pixels: NDArray[np.float32] = image.read(region)[0, 0, 0].astype(np.float32)
-    return pixels
-
-
-def _stack(image: LazyImage, t: int, rows: slice) -> NDArray[np.float32]:
-    """Return rows of all planes at a time point: (P, y, X)."""
-    region = (slice(t, t + 1), slice(0, 1), slice(None), rows, slice(None))
-    pixels: NDArray[np.float32] = image.read(region)[0, 0].astype(np.float32)
-    return pixels
 
 
 def _write_csv(path: Path, result: Evaluation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_virtualstain.jobs.stain import InputSettings, PreparedStain, prepare
+from napari_virtualstain.jobs.prepare import InputSettings, PreparedStain, prepare
 
 __all__ = ["PlanSettings", "describe", "run"]
 

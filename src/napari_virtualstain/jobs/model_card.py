@@ -1,0 +1,89 @@
+"""What a trained model is told to say about itself."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from napari_virtualstain.datasets.pairs import PairedSet, gather_statistics
+from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, TrainingReport
+from napari_virtualstain.generators.registry import get_spec
+from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.image import Channel
+from napari_virtualstain.jobs.base import versions
+from napari_virtualstain.jobs.pairs import FieldData
+from napari_virtualstain.training.describe import describe_fields
+from napari_virtualstain.training.loop import TrainingResult
+from napari_virtualstain.training.settings import LoopSettings
+
+__all__ = ["describe_model"]
+
+_QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
+
+
+def describe_model(
+    data: FieldData,
+    train: PairedSet,
+    settings: LoopSettings,
+    result: TrainingResult,
+    *,
+    generator: str,
+    preset: str,
+    recipe: str,
+    n_validation: int,
+) -> ModelCard:
+    """Return the card of a model that was just trained, its files still to be filled in.
+
+    Parameters
+    ----------
+    data
+        What is known of the images.
+    train
+        The fields that taught, with their normalisations.
+    settings
+        Of the training loop.
+    result
+        What the training came to.
+    generator, preset
+        Method and size of the network.
+    recipe
+        Name of the recipe, or what stands for it.
+    n_validation
+        Number of fields that examined.
+    """
+    statistics = gather_statistics((field.planes for field in train.fields), quantiles=_QUANTILES)
+    offsets = data.card["z_offsets_um"]
+    pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
+    spec = get_spec(generator)
+    known = {"title", "description", "licence", "citation", "limits"} & set(data.card)
+    return ModelCard(
+        name=data.card["name"],
+        generator=generator,
+        architecture=dict(spec.presets[preset]),
+        inputs=tuple(
+            InputPlane(channel=data.card["input_channel"], z_offset_um=z, statistics=s)
+            for z, s in zip(offsets, statistics, strict=True)
+        ),
+        stains=tuple(
+            Stain(
+                name=name,
+                colour=colour_of(Channel(name)),
+                normalisation=norm,
+                expected_pcc=round(value, 4) if isfinite(value) else None,
+            )
+            for name, norm, value in zip(data.stains, train.outputs, pcc, strict=True)
+        ),
+        pixel_size_um=data.card["pixel_size_um"],
+        training=TrainingReport(
+            recipe=recipe,
+            data=data.card["data"],
+            n_fields=len(train.fields),
+            n_validation_fields=n_validation,
+            steps=result.steps,
+            seed=settings.seed,
+            loss=settings.loss,
+            settings={name: getattr(settings, name) for name in LoopSettings.model_fields},
+            versions=versions(),
+        ),
+        feature_statistics=describe_fields(train.fields),
+        **{key: data.card[key] for key in known},
+    )
