@@ -90,11 +90,14 @@ planes (uint16) to five stains (float32) with the model `{options.model}`: large
     )
 
 
+# Not ru_maxrss: a new process inherits that of the one that started it.
 _MEASURED = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from napari_virtualstain.cli import main
 code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text()).group(1)
+print(peak, file=sys.stderr)
 sys.exit(code)
 """
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 __all__ = ["halve", "level_shapes", "levels_needed", "windows_of"]
 
+_SAMPLED = 4_000_000
+"""Pixels of a channel that its display window is chosen from."""
+
 
 def levels_needed(height: int, width: int, chunk: int) -> int:
     """Return how many levels there are when the coarsest fits one chunk.
@@ -116,17 +119,20 @@ def windows_of(coarsest: Any, extent: Extent) -> list[dict[str, float]]:
     """Return the display window of each channel.
 
     ``min`` and ``max`` are those of the data, ``start`` and ``end`` the 0.5 and 99.8 percentiles
-    of the coarsest level (at most 16 of its planes).
+    of the coarsest level: at most 16 of its planes, and of large ones every n-th pixel.
     """
     windows = []
     n_t, n_c, n_z = coarsest.shape[:3]
     planes = list(product(range(n_t), range(n_z)))
     planes = planes[:: max(1, len(planes) // 16)][:16]
+    # The coarsest level is small unless somebody asked for few levels of a large image.
+    every = max(1, int(np.sqrt(len(planes) * coarsest.shape[-2] * coarsest.shape[-1] / _SAMPLED)))
+    part = slice(None, None, every)
     for channel in range(n_c):
         low, high = extent.low[channel], extent.high[channel]
         if not np.isfinite(low):
             low, high = 0.0, 1.0  # nothing was written
-        sample = np.concatenate([np.ravel(coarsest[t, channel, z]) for t, z in planes])
+        sample = np.concatenate([np.ravel(coarsest[t, channel, z, part, part]) for t, z in planes])
         sample = sample[np.isfinite(sample)]
         start, end = np.percentile(sample, (0.5, 99.8)) if sample.size else (low, high)
         if not start < end:
