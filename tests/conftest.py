@@ -16,7 +16,9 @@ import pytest
 _NO_VIEWER = os.environ.get("NVS_NO_DISPLAY") == "1" or find_spec("napari") is None
 collect_ignore = ["napari_io", "widgets", "test_manifest.py"] if _NO_VIEWER else []
 
-hypothesis.settings.register_profile("ours", deadline=None, max_examples=50)
+hypothesis.settings.register_profile(
+    "ours", deadline=None, max_examples=50, derandomize="CI" in os.environ
+)
 hypothesis.settings.load_profile("ours")
 
 
@@ -27,6 +29,21 @@ def _own_folders(tmp_path_factory):
         patch.setenv("NVS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("NVS_MODELS", str(tmp_path_factory.mktemp("models")))
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, by marker, what this machine has not got."""
+    if os.environ.get("NVS_NETWORK") != "1":
+        for item in items:
+            if "network" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs the internet: set NVS_NETWORK=1"))
+    if any("gpu" in item.keywords for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in items:
+                if "gpu" in item.keywords:
+                    item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 def pytest_terminal_summary(terminalreporter):
