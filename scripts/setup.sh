@@ -113,7 +113,7 @@ install_packages() {
     fi
     if ! become_root; then
         complain "Missing on this system: $*"
-        complain "To install it, type:  sudo $line"
+        complain "To install it, type (or ask whoever may):  sudo $line"
         return 1
     fi
     say "Installing system packages: $*"
@@ -223,7 +223,7 @@ prepare() {
     if ! dry && venv_is_healthy && is_installed "$1"; then return 0; fi
     if ! venv_is_healthy; then
         if [ "$BASE_KIND" != venv ] && [ "$(describe_python "$BASE_PYTHON")" != "$BASE_MINOR venv" ]; then
-            complain "Without python3.$BASE_MINOR-venv no environment can be made, so this stops here. Type the line above, then start again."
+            complain "Without python3.$BASE_MINOR-venv no environment can be made, so this stops here. Once it is installed, start again."
             return 1
         fi
         say "Making an environment in .venv with $BASE_PYTHON ..."

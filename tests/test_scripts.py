@@ -171,10 +171,10 @@ def test_a_user_without_rights_gets_one_line_to_type_and_the_demo_stops_without_
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "Missing on this system: python3.11-venv",
-        f"To install it, type:  sudo apt-get update && sudo {APT_LINE} python3.11-venv",
+        f"To install it, type (or ask whoever may):  sudo apt-get update && sudo {APT_LINE} python3.11-venv",
         (
             "Without python3.11-venv no environment can be made, so this stops here. "
-            "Type the line above, then start again."
+            "Once it is installed, start again."
         ),
     ]
     assert machine.log.read_text() == ""

@@ -401,26 +401,51 @@ def test_a_read_only_folder(stack, tiny_model, tmp_path, capsys):
     fails(capsys, "", "stain", stack, "--model", tiny_model, "--out", folder / "o.ome.zarr")
 
 
+def interrupted(line, ready):
+    """Run a command, press Ctrl-C when it is ready; return exit code and standard error."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_virtualstain", *words(*line)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background has SIGINT ignored, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and process.poll() is None and not ready():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+@pytest.mark.parametrize("seconds", [0.6, 1.5])
+def test_ctrl_c_in_the_first_seconds_is_one_sentence(stack, out, seconds):
+    began = time.monotonic()
+    line = ("stain", stack, "--model", "demo", "--out", out, "--quiet")
+    code, errors = interrupted(line, lambda: time.monotonic() - began > seconds)
+    if code != 0:  # a fast machine may be done by then
+        assert "Traceback" not in errors
+        assert errors.startswith("error: Interrupted")
+        assert code == 130
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path, out):
     path = tmp_path / "large.ome.tif"
     write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 1500, 1500)).astype(np.uint16))
     line = ("stain", path, "--model", tiny_model, "--out", out, "--tile", 32)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "napari_virtualstain", *words(*line)],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
     commits = out / "0" / "commits"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (commits.exists() and commits.stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert (
-        "error: Interrupted. An output that was begun is marked partial; run again to finish."
-        in errors
-    )
+    code, errors = interrupted(line, lambda: commits.exists() and commits.stat().st_size)
+    assert code == 130
+    assert f"error: Interrupted. '{out}' holds " in errors
+    assert "tiles and is marked partial. To start over, add --overwrite." in errors
+    assert "Traceback" not in errors
     state = read_record(out)
     assert state["status"] == "partial"
     assert 0 < state["tiles_done"] < state["tiles_total"]
@@ -445,6 +470,7 @@ def test_ctrl_c_stops_a_training_with_a_checkpoint_and_it_goes_on(small_fields, 
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_virtualstain", *line, "--steps", "1000000"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert "steps, loss" in process.stderr.readline()  # the first step is done
     process.send_signal(signal.SIGINT)

@@ -257,7 +257,7 @@ def test_an_existing_output_is_kept_unless_somebody_says_otherwise(tmp_path):
     path = tmp_path / "out.zarr"
     with create(path) as sink:
         write_all(sink)
-    with pytest.raises(OutputExistsError, match=r"choose another --out or add --overwrite\.$"):
+    with pytest.raises(OutputExistsError, match=r"hoose another --out or add --overwrite\.$"):
         create(path)
     with create(path, overwrite=True, record={"seed": 2}) as sink:
         assert (tmp_path / "out.zarr.previous").is_dir()
@@ -362,7 +362,7 @@ def test_a_disk_that_refuses_is_one_sentence(tmp_path, monkeypatch, number, why,
         raise OSError(number, "said the system")
 
     path = tmp_path / "out.zarr"
-    with pytest.raises(DiskError, match=f"out.zarr' cannot be written: {why}.*choose another --ou"):  # noqa: PT012
+    with pytest.raises(DiskError, match=f"out.zarr' cannot be written: {why}.*hoose another --ou"):  # noqa: PT012
         if when == "create":
             monkeypatch.setattr(module, "new_group", refuse)
         with create(path) as sink:

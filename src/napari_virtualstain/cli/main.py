@@ -170,22 +170,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 if it was interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    verb = next((word for word in words if not word.startswith("-")), None)
-    parsed, unknown = _parser(verb).parse_known_args(words)
-    values = vars(parsed)
-    entry = VERBS[values["verb"]]
-    if unknown:
-        _refuse(unknown[0], entry)
-    console = Console(quiet=values["quiet"])
+    console = Console()
+    values: dict[str, Any] = {"debug": False}
     try:
+        if not words:
+            _parser(None).print_help(sys.stderr)
+            return 2
+        entry, values = _parse(words)
+        console = Console(quiet=values["quiet"])
         settings = settings_from(_load(entry.settings), values)
         result, text = _load(entry.run)(settings, console)
         print(_to_json(result) if values["json"] else _printable(text), flush=True)
     except VirtualStainError as error:
         return _failed(console, str(error), values["debug"])
     except KeyboardInterrupt as interrupt:
-        sentence = "Interrupted. An output that was begun is marked partial; run again to finish."
-        console.error(str(interrupt) or sentence)
+        console.error(str(interrupt) or "Interrupted. Run the command again to start over.")
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing more to say to it.
@@ -203,6 +202,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return _failed(console, sentence, values["debug"])
     return 0
+
+
+def _parse(words: list[str]) -> tuple[Verb, dict[str, Any]]:
+    """Return the command and its arguments by name."""
+    verb = next((word for word in words if not word.startswith("-")), None)
+    parsed, unknown = _parser(verb).parse_known_args(words)
+    entry = VERBS[parsed.verb]
+    if unknown:
+        _refuse(unknown[0], entry)
+    return entry, vars(parsed)
 
 
 def _printable(text: str) -> str:

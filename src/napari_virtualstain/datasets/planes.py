@@ -83,6 +83,11 @@ def choose_channel(image: LazyImage, *, channel: str | None, like: str) -> tuple
         lit = alike if len(alike) == 1 else lit
     if len(lit) == 1:
         return lit[0], f"channel {lit[0]!r} taken as the {like}; choose another with --channel"
+    if set(names) == {"red", "green", "blue"}:
+        raise ChannelError(
+            f"The image was read as a colour picture, in which none is the {like}. If its planes "
+            "are z planes and not colours, say so with --axes zyx; else choose one with --channel."
+        )
     found = f"{len(lit)} could be ({', '.join(lit)})" if lit else "no name says so"
     raise ChannelError(
         f"Which channel is the {like} cannot be told: {found}; "

@@ -55,6 +55,12 @@ def _existing_parent(path: Path) -> Path:
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
+_OTHER_FORMATS = frozenset(
+    {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".h5", ".hdf5", ".npy", ".czi", ".nd2"}
+)
+"""Endings that would promise another format than OME-Zarr."""
+
+
 @contextmanager
 def disk_errors(path: Path, needed: float | None = None) -> Iterator[None]:
     """Turn what the system says about a disk into one sentence.
@@ -77,9 +83,10 @@ def disk_errors(path: Path, needed: float | None = None) -> Iterator[None]:
             free = shutil.disk_usage(_existing_parent(path)).free
             space = f" ({_gigabytes(free)} free"
             space += f", about {_gigabytes(needed)} needed)" if needed else ")"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "Make room, or choose another --out" if full else "Choose another --out"
         raise DiskError(
-            f"{str(path)!r} cannot be written: {why}{space}. "
-            "Make room, or choose another --out on a disk that can be written."
+            f"{str(path)!r} cannot be written: {why}{space}. {advice} where it can be written."
         ) from error
 
 
@@ -136,6 +143,11 @@ def check_output(
         else:
             continue
         raise SettingsError(f"The output {str(path)!r} {how}. Choose another --out.")
+    if Path(path).suffix.lower() in _OTHER_FORMATS:
+        raise SettingsError(
+            f"The output {str(path)!r} would be an OME-Zarr folder, which no program expects under "
+            f"that name. Name it {Path(path).with_suffix('.ome.zarr').name!r}."
+        )
     if overwrite is not None:
         _refuse_existing(Path(path), overwrite=overwrite)
 

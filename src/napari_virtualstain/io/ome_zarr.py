@@ -16,6 +16,7 @@ import dask.array as da
 
 from napari_virtualstain.axes import parse_axes
 from napari_virtualstain.errors import ImageFileError
+from napari_virtualstain.io.disk import waiting
 from napari_virtualstain.io.fingerprint import files_below, fingerprint
 from napari_virtualstain.io.image import LazyImage, Source
 from napari_virtualstain.io.ngff_metadata import (
@@ -55,7 +56,12 @@ def _attributes(group: Path) -> dict[str, Any] | None:
             continue
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise ImageFileError(
+                f"{str(file)!r} cannot be read: {error.strerror or one_line(error)}. "
+                "Check that you may read it."
+            ) from error
+        except ValueError as error:
             raise ImageFileError(
                 f"{str(file)!r} is damaged: {one_line(error)}. Copy the store again from its "
                 "source, or write it again."
@@ -268,6 +274,8 @@ def _load(root: Path, place: str, number: int, name: str, axes: str | None) -> L
             f"Only {state['tiles_done']} of {state['tiles_total']} tiles are there: the run that "
             "wrote the store did not finish. The rest is missing, not dark."
         )
+        if (before := waiting(root)) is not None:
+            guesses.append(f"The result that was there before lies in {str(before)!r}.")
     data, channels = name_channels(data, samples, channels_of(attributes), entry.name, guesses)
     return LazyImage(
         data=data,

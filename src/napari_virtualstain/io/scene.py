@@ -133,6 +133,11 @@ def choose_scene(
         scene = int(scene)  # from the command line
     if isinstance(scene, int) and 0 <= scene < len(scenes):
         return scenes[scene].open()
+    if scene is not None and names == [""]:
+        raise UnknownNameError(
+            f"No scene {scene!r} in {where!r}, which holds one image without a name. "
+            "Leave --scene out."
+        )
     if scene is not None:
         shown = listed([name or "(one image, without a name)" for name in names])
         raise UnknownNameError(

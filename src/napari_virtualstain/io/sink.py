@@ -177,8 +177,9 @@ class OmeZarrSink:
         try:
             with disk_errors(path, needed):
                 group = new_group(path, size, pixel, chunks_yx)
-                block = omero(shown, channels, first_windows(pixel, size[1]))
-                describe(group, layout, levels=1, omero_block=block, state=state)
+                block = omero(shown + PARTIAL, channels, first_windows(pixel, size[1]))
+                # Other programs see the name only: it says so until the store is complete.
+                describe(group, layout, levels=1, omero_block=block, state=state, suffix=PARTIAL)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             if previous is not None:

@@ -125,6 +125,8 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     VirtualStainError
         If files cannot be read, sizes differ, or no channel has a truth.
     """
+    if settings.csv is not None:
+        _check_csv(Path(settings.csv))
     prediction = open_image(settings.prediction)
     pairs = _match(prediction.channel_names, settings)
     target = open_image(
@@ -295,6 +297,25 @@ def _percent(share: float) -> str:
     return "less than 0.1 %" if share < 1e-3 else f"{100 * share:.1f} %"
 
 
+def _check_csv(path: Path) -> None:
+    """Find out before the work whether the table can be written after it."""
+    there = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> DiskError:
+    return DiskError(
+        f"The table cannot be written to '{path}': {error.strerror}. Choose another --csv."
+    )
+
+
 def _write_csv(path: Path, result: Evaluation) -> None:
     """Write six digits a number, and nothing where there is none."""
     rows = [
@@ -313,6 +334,4 @@ def _write_csv(path: Path, result: Evaluation) -> None:
             writer.writeheader()
             writer.writerows(rows)
     except OSError as error:
-        raise DiskError(
-            f"The table cannot be written to '{path}': {error.strerror}. Choose another --csv."
-        ) from error
+        raise _unwritable(path, error) from error

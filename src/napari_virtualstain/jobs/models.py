@@ -61,7 +61,7 @@ def to_text(found: dict[str, Any]) -> str:
         if "problem" in model:
             lines.append(f"  {model['name']}: {model['problem']}")
             continue
-        lines.append(f"  {model['name']}: {model['title']}")
+        lines.append(f"  {model['name']}" + (f": {model['title']}" if model["title"] else ""))
         offsets = [p["z_offset_um"] for p in model["inputs"]]
         where = "" if None in offsets else f" at {', '.join(f'{o:+g}' for o in offsets)} µm"
         lines.append(

@@ -164,13 +164,13 @@ def _pixel_ratios(
             f"{card.pixel_size_um:g} µm, state another with --pixel-size"
         )
     ratios = (card.pixel_size_um / found.y, card.pixel_size_um / found.x)
+    if not 1 / _LARGEST_RATIO <= min(ratios) <= max(ratios) <= _LARGEST_RATIO:
+        raise PixelSizeError(
+            f"The image has {found.y:g} x {found.x:g} µm pixels, the model was trained at "
+            f"{card.pixel_size_um:g} µm: more than {_LARGEST_RATIO:g} times apart, so that one "
+            "is wrong or the model is for other images. Correct the image's with --pixel-size."
+        )
     if settings.resample:
-        if not 1 / _LARGEST_RATIO <= min(ratios) <= max(ratios) <= _LARGEST_RATIO:
-            raise PixelSizeError(
-                f"The image has {found.y:g} x {found.x:g} µm pixels, the model was trained at "
-                f"{card.pixel_size_um:g} µm: more than {_LARGEST_RATIO:g} times apart, so that one "
-                "is wrong or the model is for other images. Correct the image's with --pixel-size."
-            )
         return ratios, None
     off = max(abs(1 / ratio - 1) for ratio in ratios)
     if off > _TOLERANCE:

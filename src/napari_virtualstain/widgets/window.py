@@ -9,6 +9,7 @@ from typing import Any
 import napari
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from qtpy.QtWidgets import QApplication
 from skimage.io import imsave
 
@@ -81,9 +82,22 @@ def _photograph(viewer: napari.Viewer, stains: tuple[str, ...], path: Path) -> d
     overlays.scale_bar.visible = overlays.text.visible = True
     _canvas(viewer)
     imsave(path, viewer.screenshot(canvas_only=False, flash=False), check_contrast=False)
-    together = np.concatenate(strips, axis=1)
-    imsave(path.with_name(f"{path.stem}-pairs{path.suffix}"), together, check_contrast=False)
+    _labelled(strips, stains).save(path.with_name(f"{path.stem}-pairs{path.suffix}"))
     return measured
+
+
+def _labelled(strips: list[NDArray[Any]], stains: tuple[str, ...]) -> Image.Image:
+    """Put the pairs side by side and write on each what it is."""
+    picture = Image.fromarray(np.ascontiguousarray(np.concatenate(strips, axis=1)))
+    pen = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size=max(10, strips[0].shape[1] // 20))
+    left = 0
+    for strip, stain in zip(strips, stains, strict=True):
+        height, width = strip.shape[:2]
+        for top, kind in ((0, PREDICTED), (height // 2, TRUE)):
+            pen.text((left + 6, top + 4), stain + kind, fill="white", font=font)
+        left += width
+    return picture
 
 
 def _canvas(viewer: napari.Viewer) -> NDArray[Any]:

@@ -36,6 +36,10 @@ def run(settings: job.DemoSettings, console: Console) -> tuple[Any, str]:
             result["screenshot"] = {"path": settings.screenshot, "canvas_pcc": pairs}
             measured = ", ".join(f"{name} {value:.2f}" for name, value in pairs.items())
             blocks.append(f"screenshot: {settings.screenshot}\nPCC on its canvas: {measured}")
+    else:
+        blocks.append(
+            f"Everything lies in '{settings.out}'; open it in napari, or leave --no-window out."
+        )
     return result, "\n\n".join(blocks)
 
 
@@ -57,7 +61,7 @@ def _check_window() -> None:
     if missing is not None:
         raise MissingExtraError(
             f"The demo's window needs {missing}, which is not installed. Install it with "
-            '`pip install "napari-virtualstain[gui]"`, or add --no-window.'
+            '`pip install "napari[pyqt6]"`, or add --no-window.'
         )
     known = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform.startswith("linux") and not any(os.environ.get(name) for name in known):

@@ -5,13 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from napari_virtualstain.cli.console import Console
+from napari_virtualstain.errors import VirtualStainError
+from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import stain as job
 
 __all__ = ["run"]
 
 
 def run(settings: job.StainSettings, console: Console) -> tuple[Any, str]:
-    """Stain an image."""
-    result = job.run(settings, on_progress=console.progress, on_note=console.note)
+    """Stain an image; Ctrl-C leaves what is done, and says what that is."""
+    try:
+        result = job.run(settings, on_progress=console.progress, on_note=console.note)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_interrupted(settings.out)) from None
     text = f"{', '.join(result.stains)} -> {result.out} ({result.plan}; {result.seconds:.1f} s)"
     return result.to_json(), text
+
+
+def _interrupted(out: str) -> str:
+    """Say what an interrupted run has left."""
+    try:
+        state = read_record(out)
+    except VirtualStainError:
+        return "Interrupted before anything was written. Run the command again to start over."
+    if state["status"] == "complete":
+        return f"Interrupted. '{out}' is the result that was there before; run again to replace it."
+    return (
+        f"Interrupted. '{out}' holds {state['tiles_done']} of {state['tiles_total']} tiles and is "
+        "marked partial. To start over, add --overwrite."
+    )
