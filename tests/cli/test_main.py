@@ -429,10 +429,12 @@ def test_ctrl_c_in_the_first_seconds_is_one_sentence(stack, out, seconds):
     began = time.monotonic()
     line = ("stain", stack, "--model", "demo", "--out", out, "--quiet")
     code, errors = interrupted(line, lambda: time.monotonic() - began > seconds)
-    if code != 0:  # a fast machine may be done by then
-        assert "Traceback" not in errors
+    assert "Traceback" not in errors
+    done = out.exists() and read_record(out)["status"] == "complete"
+    if not done:  # a fast machine may be
         assert errors.startswith("error: Interrupted")
-        assert code == 130
+        # A shell shows 130 for both: an exit code, or the signal while the interpreter ends.
+        assert code in (130, -signal.SIGINT)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
