@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import isfinite
+from threading import current_thread, main_thread
 from typing import Any
 
 import napari_virtualstain
 from napari_virtualstain.cli.arguments import add_arguments, settings_from
 from napari_virtualstain.cli.console import Console
 from napari_virtualstain.errors import VirtualStainError, did_you_mean
+from napari_virtualstain.io.interrupts import interrupts_held
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -176,10 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words:
             _parser(None).print_help(sys.stderr)
             return 2
-        entry, values = _parse(words)
-        console = Console(quiet=values["quiet"])
+        # In the middle of an import torch would abort.
+        with interrupts_held():
+            entry, values = _parse(words)
+            console = Console(quiet=values["quiet"])
+            run = _load(entry.run)
         settings = settings_from(_load(entry.settings), values)
-        result, text = _load(entry.run)(settings, console)
+        result, text = run(settings, console)
         print(_to_json(result) if values["json"] else _printable(text), flush=True)
     except VirtualStainError as error:
         return _failed(console, str(error), values["debug"])
@@ -201,6 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "command and the output of --debug."
         )
         return _failed(console, sentence, values["debug"])
+    finally:
+        if arguments is None and current_thread() is main_thread():
+            # The process only tidies up now, and there is nothing left to interrupt.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
 
 

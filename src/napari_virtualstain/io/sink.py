@@ -32,6 +32,7 @@ from napari_virtualstain.io.disk import (
     waiting,
 )
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.interrupts import interrupts_held
 from napari_virtualstain.io.ngff_write import PARTIAL, first_windows, omero
 from napari_virtualstain.io.pyramid import (
     Extent,
@@ -175,7 +176,7 @@ class OmeZarrSink:
             "record": entry,
         }
         try:
-            with disk_errors(path, needed):
+            with interrupts_held(), disk_errors(path, needed):
                 group = new_group(path, size, pixel, chunks_yx)
                 block = omero(shown + PARTIAL, channels, first_windows(pixel, size[1]))
                 # Other programs see the name only: it says so until the store is complete.
