@@ -20,19 +20,22 @@ def data_root(given: str | None) -> Path:
     return Path(named)
 
 
+def processor() -> str:
+    """Return the model of the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def machine() -> str:
     """Return processor, threads and versions in a sentence."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
     import torch
 
     found = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-image"))
     return (
-        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} torch thread(s), "
+        f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch thread(s), "
         f"{platform.system()}, Python {platform.python_version()}, {found}"
     )
 

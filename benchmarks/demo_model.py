@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 from _report import machine, peak_memory_mb, table, write
-from simulator import REGIONS, fit_floors, foreground, pearson, score_field, summarise
+from simulator import REGIONS, fit_floors, foreground, score_field, summarise
 
 from napari_virtualstain import load_generator, open_image
 from napari_virtualstain.jobs import stain
 from napari_virtualstain.jobs.simulate import write_field
+from napari_virtualstain.metrics.pixel import pearson
 from napari_virtualstain.simulate import (
     STAINS,
     FieldSettings,

@@ -26,9 +26,11 @@ from typing import Any
 import numpy as np
 import scipy
 import torch
+from _report import processor
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from napari_virtualstain.metrics.pixel import pearson
 from napari_virtualstain.simulate import (
     STAINS,
     SimulatedField,
@@ -39,7 +41,7 @@ from napari_virtualstain.simulate import (
     training_settings,
 )
 
-__all__ = ["Floors", "fit_floors", "foreground", "pearson", "score_field", "summarise", "zscore"]
+__all__ = ["Floors", "fit_floors", "foreground", "score_field", "summarise", "zscore"]
 
 Array = NDArray[np.float32]
 Predictor = Callable[[Array], Array]
@@ -59,15 +61,6 @@ def zscore(images: NDArray[np.generic]) -> Array:
 def foreground(field: SimulatedField) -> NDArray[np.bool_]:
     """Return where cells are (Y, X) at the first time point, dilated by 4 px."""
     return np.asarray(ndimage.binary_dilation(field.cells[0] > 0, iterations=DILATION_PX), bool)
-
-
-def pearson(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
-    """Return the Pearson correlation of two arrays of the same shape."""
-    x = np.asarray(a, np.float64).ravel()
-    y = np.asarray(b, np.float64).ravel()
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -273,16 +266,6 @@ def _cost_of_a_field() -> tuple[float, float, float]:
     return wall, cpu, peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
-def _cpu() -> str:
-    """Return the model of the processor, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def _table(summary: dict[str, dict[str, float]]) -> str:
     """Return one region as a Markdown table."""
     lines = [f"| predictor | {' | '.join(STAINS)} | mean |", "|---|" + "---:|" * (len(STAINS) + 1)]
@@ -358,7 +341,7 @@ def main() -> None:
         "cpu_seconds_per_field": round(cpu_seconds, 3),
         "peak_memory_mb": round(peak),
         "seconds": round(perf_counter() - start),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,

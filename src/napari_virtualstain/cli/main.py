@@ -24,88 +24,47 @@ from napari_virtualstain.io.interrupts import interrupts_held
 __all__ = ["VERBS", "Verb", "main"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Verb:
-    """A command, imported when it is used.
+    """A command; its job and what shows the result are imported when it is used.
 
     Parameters
     ----------
     name, help
         For the command line.
-    settings
-        ``"module:Class"`` of its settings model.
-    run
-        ``"module:function"``, takes settings and console, returns what
-        ``--json`` prints and the text shown otherwise.
     positional
         Settings given without an option.
     """
 
     name: str
     help: str
-    settings: str
-    run: str
     positional: tuple[str, ...] = ()
 
+    @property
+    def settings(self) -> str:
+        """Where its settings model is, as ``"module:Class"``."""
+        return f"napari_virtualstain.jobs.{self.name}:{self.name.capitalize()}Settings"
 
-_JOBS = "napari_virtualstain.jobs"
-_VERBS = "napari_virtualstain.cli.verbs"
+    @property
+    def run(self) -> str:
+        """Where the function is that takes settings and console, as ``"module:function"``.
+
+        It returns what ``--json`` prints and the text shown otherwise.
+        """
+        return f"napari_virtualstain.cli.verbs.{self.name}:run"
+
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
-        Verb(
-            name="info",
-            help="say what is in an image file or folder",
-            settings=f"{_JOBS}.info:InfoSettings",
-            run=f"{_VERBS}.info:run",
-            positional=("input",),
-        ),
-        Verb(
-            name="models",
-            help="list trained models, methods and recipes",
-            settings=f"{_JOBS}.models:ModelsSettings",
-            run=f"{_VERBS}.models:run",
-        ),
-        Verb(
-            name="plan",
-            help="say what a stain would do, without doing it",
-            settings=f"{_JOBS}.plan:PlanSettings",
-            run=f"{_VERBS}.plan:run",
-            positional=("input",),
-        ),
-        Verb(
-            name="stain",
-            help="predict fluorescence from bright field",
-            settings=f"{_JOBS}.stain:StainSettings",
-            run=f"{_VERBS}.stain:run",
-            positional=("input",),
-        ),
-        Verb(
-            name="evaluate",
-            help="compare a prediction with the true fluorescence",
-            settings=f"{_JOBS}.evaluate:EvaluateSettings",
-            run=f"{_VERBS}.evaluate:run",
-            positional=("prediction",),
-        ),
-        Verb(
-            name="train",
-            help="train a model on matched images",
-            settings=f"{_JOBS}.train:TrainSettings",
-            run=f"{_VERBS}.train:run",
-        ),
-        Verb(
-            name="simulate",
-            help="write simulated fields with known truth",
-            settings=f"{_JOBS}.simulate:SimulateSettings",
-            run=f"{_VERBS}.simulate:run",
-        ),
-        Verb(
-            name="demo",
-            help="simulate, stain, compare and look",
-            settings=f"{_JOBS}.demo:DemoSettings",
-            run=f"{_VERBS}.demo:run",
-        ),
+        Verb("info", "say what is in an image file or folder", ("input",)),
+        Verb("models", "list trained models, methods and recipes"),
+        Verb("plan", "say what a stain would do, without doing it", ("input",)),
+        Verb("stain", "predict fluorescence from bright field", ("input",)),
+        Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
+        Verb("train", "train a model on matched images"),
+        Verb("simulate", "write simulated fields with known truth"),
+        Verb("demo", "simulate, stain, compare and look"),
     )
 }
 """Every command, by name."""

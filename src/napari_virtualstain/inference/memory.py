@@ -2,8 +2,7 @@
 
 By default every tensor above 32 MB is mapped and unmapped anew, and each of its
 pages is faulted in and zeroed by the kernel at every layer. Raising the
-threshold made forward passes 1.4 to 2.4 times faster on 2 cores where it was
-measured. Other C libraries are left alone.
+threshold avoids that. Other C libraries are left alone.
 """
 
 from __future__ import annotations

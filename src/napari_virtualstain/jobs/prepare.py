@@ -70,7 +70,7 @@ class PreparedStain:
     ratios
         Model pixel over image pixel (y, x) if resampling, else `None`.
     notes
-        What was guessed or assumed, one sentence each.
+        The limits on the model's card, and what was guessed or assumed; one sentence each.
     """
 
     model: Model
@@ -108,7 +108,9 @@ def prepare(settings: InputSettings, *, image: LazyImage | None = None) -> Prepa
     model = load_generator(settings.model)
     if image is None:
         image = open_image(settings.input, scene=settings.scene, axes=settings.axes)
-    notes = list(image.guesses)
+    # What the model says it is not for comes first: the stain will look sharp all the same.
+    notes = [f"model {model.card.name!r}: {limit}" for limit in model.card.limits]
+    notes += image.guesses
     planes = choose_planes(
         image,
         like=model.card.inputs[0].channel,
