@@ -123,3 +123,25 @@ def tiny_model(tmp_path_factory, small_fields):
     data = FieldData(fields=fields, stains=small_fields[0].stain_names, card=card)
     train_on_fields(data, settings)
     return out
+
+
+@pytest.fixture(scope="session")
+def field_folder(tmp_path_factory):
+    """A simulated field of 256 x 256 px on disk: bright field, stains, labels; read-only."""
+    from napari_virtualstain.jobs.simulate import SimulateSettings
+    from napari_virtualstain.jobs.simulate import run as simulate
+
+    out = tmp_path_factory.mktemp("fields")
+    (folder,) = simulate(SimulateSettings(out=str(out), size=256, seed=100))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compute_session():
+    """The one compute process of a test run; tests that break one start their own."""
+    from napari_virtualstain.compute.session import Session
+
+    session = Session()
+    session.open()
+    yield session
+    session.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.io.image import LazyImage
@@ -30,6 +31,7 @@ def stain(
     model: str | os.PathLike[str] = "demo",
     on_progress: Progress | None = None,
     on_note: Callable[[str], None] | None = None,
+    on_store: Callable[[Path], None] | None = None,
     **settings: Any,
 ) -> LazyImage:
     """Predict the stains of an image and write them to an OME-Zarr.
@@ -43,12 +45,15 @@ def stain(
     model
         Name or folder of a model.
     on_progress
-        Called with units done, units in all, and what they are.
+        Called with units done, units in all, and what they are; raises `errors.RunCancelled`
+        to end the run between two tiles.
     on_note
         Called with each sentence about what was guessed or assumed, for example `print`.
+    on_store
+        Called with the place of the store as soon as it is there, before the first tile.
     **settings
         ``channel``, ``z``, ``pixel_size`` (µm), ``resample``, ``tile`` (px),
-        ``device``, ``overwrite`` and the others of
+        ``region``, ``times``, ``device``, ``resume``, ``overwrite`` and the others of
         `napari_virtualstain.jobs.stain.StainSettings`.
 
     Returns
@@ -71,6 +76,7 @@ def stain(
         image=image,
         on_progress=on_progress,
         on_note=on_note,
+        on_store=on_store,
     )
     return open_image(result.out)
 

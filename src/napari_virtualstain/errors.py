@@ -14,18 +14,23 @@ from difflib import get_close_matches
 __all__ = [
     "AxesError",
     "ChannelError",
+    "ComputeError",
     "DiskError",
     "ImageFileError",
     "MissingExtraError",
     "MissingInputError",
     "ModelPackageError",
+    "OutputBusyError",
     "OutputExistsError",
     "PixelDataError",
     "PixelSizeError",
+    "ReplayError",
+    "RunCancelled",
     "SettingsError",
     "UnknownNameError",
     "VirtualStainError",
     "did_you_mean",
+    "sentence_of",
     "unknown_name",
 ]
 
@@ -66,6 +71,10 @@ class OutputExistsError(VirtualStainError, FileExistsError):
     """An output is already there and nobody said that it may be replaced."""
 
 
+class OutputBusyError(VirtualStainError, BlockingIOError):
+    """Another run that is alive writes the output."""
+
+
 class DiskError(VirtualStainError, OSError):
     """The disk is full, read-only, or otherwise refuses to be written."""
 
@@ -78,8 +87,20 @@ class SettingsError(VirtualStainError, ValueError):
     """A setting is out of its range or contradicts another."""
 
 
+class ReplayError(VirtualStainError, ValueError):
+    """A record cannot be repeated, or its repetition has other numbers."""
+
+
 class UnknownNameError(VirtualStainError, KeyError):
     """A name is not in the registry that it was looked up in."""
+
+
+class RunCancelled(VirtualStainError, InterruptedError):  # noqa: N818 (not a mistake of anybody)
+    """Somebody asked a run to end; raised by a progress callback, between two tiles."""
+
+
+class ComputeError(VirtualStainError, RuntimeError):
+    """The process or scheduler that a run was sent to is not there, or went away."""
 
 
 class MissingExtraError(VirtualStainError, ImportError):
@@ -125,4 +146,40 @@ def unknown_name(
     there = ", ".join(names) or "none"
     return UnknownNameError(
         f"No {kind} named {name!r}.{did_you_mean(name, names)} There are: {there}. {then}"
+    )
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what went wrong as a sentence that ends with what to do.
+
+    Ours say it themselves; the system's and memory's errors are put into words;
+    anything else is a defect, and is named as one.
+
+    Examples
+    --------
+    >>> print(sentence_of(MemoryError()))
+    The memory is used up. Use a smaller --tile, --patch or --batch.
+    """
+    if isinstance(error, VirtualStainError):
+        return str(error)
+    if _out_of_memory(error):
+        return "The memory is used up. Use a smaller --tile, --patch or --batch."
+    if isinstance(error, OSError):
+        where = f" '{error.filename}'" if error.filename else ""
+        return (
+            f"The system refuses{where}: {error.strerror or error}. "
+            "Check that the file is there, may be read or written, and that the disk has room."
+        )
+    return (
+        f"{type(error).__name__}: {error}. This is a defect; please report it with the "
+        "command and the output of --debug."
+    )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out; torch, which is not imported here, says it in its own ways."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
     )

@@ -90,12 +90,41 @@ def test_small_tiles_give_the_stain_of_large_ones(stack, tiny_model, tmp_path):
 def test_plan_says_what_stain_would_do_and_writes_nothing(
     stack, tiny_model, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setenv("NVS_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert main(words("plan", stack, "--model", tiny_model, "--tile", 32)) == 0
     assert capsys.readouterr().out == (
         "9 tiles of up to 32 x 32 px, halo 9 px, 2.01 x the pixels of the image, exact\n"
+        "The stain takes up to 0.2 MB on disk; before the first tile, 0.1 MB are read to measure "
+        "the grey values.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_measures_the_grey_values_so_that_the_run_starts_at_once(
+    stack, tiny_model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("NVS_CACHE", str(tmp_path / "cache"))
+    line = words("plan", stack, "--model", tiny_model, "--out", tmp_path / "o.zarr", "--json")
+    assert main(line) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert (before["statistics_ready"], before["measure_mb"]) == (False, 0.055)
+    assert before["output_mb"] == pytest.approx(5 * 96 * 96 * 4 * 4 / 3 / 1e6, abs=1e-3)
+    assert before["free_mb"] > 0
+    assert main([*line, "--measure"]) == 0
+    capsys.readouterr()
+    assert main(line) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert (after["statistics_ready"], after["measure_mb"]) == (True, 0)
+    assert after["words"].endswith("the grey values are known, so that it starts at once.")
+
+
+def test_stain_of_a_region_says_how_to_get_the_rest(stack, tiny_model, out, capsys):
+    line = words("stain", stack, "--model", tiny_model, "--out", out, "--tile", 32)
+    assert main([*line, "--region", "0,0,20,40"]) == 0
+    assert "; 2 of 9 tiles, the rest by --resume; " in capsys.readouterr().out
+    assert main([*line, "--resume"]) == 0
+    assert read_record(out)["status"] == "complete"
 
 
 def test_evaluate_prints_scores_with_the_floor_beside(small_fields, tiny_model, tmp_path, capsys):
@@ -446,7 +475,7 @@ def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path
     code, errors = interrupted(line, lambda: commits.exists() and commits.stat().st_size)
     assert code == 130
     assert f"error: Interrupted. '{out}' holds " in errors
-    assert "tiles and is marked partial. To start over, add --overwrite." in errors
+    assert "tiles and is marked partial. To go on, run the command again with --resume." in errors
     assert "Traceback" not in errors
     state = read_record(out)
     assert state["status"] == "partial"
@@ -456,6 +485,33 @@ def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path
     pixels = image.data.compute()
     assert np.isnan(pixels).any()
     assert np.isfinite(pixels).any()
+
+
+def test_a_killed_run_is_gone_on_with_to_the_same_bytes(tiny_model, tmp_path, out):
+    path = tmp_path / "large.ome.tif"
+    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 700, 700)).astype(np.uint16))
+    line = words("stain", path, "--model", tiny_model, "--tile", 32, "--quiet", "--out")
+    process = subprocess.Popen([sys.executable, "-m", "napari_virtualstain", *line, str(out)])
+    try:
+        commits = out / "0" / "commits"
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not (commits.exists() and commits.stat().st_size > 50):
+            time.sleep(0.02)
+        assert main([*line, str(out), "--resume"]) == 1  # it is alive
+    finally:
+        process.kill()
+        process.wait()
+    state = read_record(out)
+    assert (state["status"], state["reason"]) == ("partial", "still running, or killed")
+    assert 0 < state["tiles_done"] < state["tiles_total"]
+    assert (out / "0" / "lock").exists()
+    assert main([*line, str(out), "--resume"]) == 0
+    assert main([*line, str(tmp_path / "whole.ome.zarr")]) == 0
+    stores = [
+        {f.relative_to(s): f.read_bytes() for f in s.rglob("*") if f.is_file() and f.parent != s}
+        for s in (out, tmp_path / "whole.ome.zarr")
+    ]
+    assert stores[0] == stores[1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")

@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_virtualstain.datasets.statistics import image_statistics
+from napari_virtualstain.datasets.statistics import image_statistics, times_to_measure
 from napari_virtualstain.io.image import Channel, LazyImage, Source
 from napari_virtualstain.io.open import open_image
 
@@ -38,6 +38,25 @@ def test_each_chunk_is_read_once(monkeypatch):
     given = image()
     image_statistics(given)
     assert len(read) == given.data.npartitions
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 1, 31, 23), (2, 1, 3, 16, 23)], ids=str)
+def test_a_time_point_alone_has_the_statistics_that_it_has_among_others(chunks):
+    given = image(chunks)
+    whole = image_statistics(given, quantiles=(0.5,))
+    for times in ((1,), (0,), (1, 0)):
+        assert image_statistics(given, times=times, quantiles=(0.5,)) == [whole[t] for t in times]
+
+
+def test_time_points_are_remembered_one_by_one(monkeypatch):
+    given = image((1, 1, 3, 31, 23), source=Source(path="x", identify=lambda: "one by one"))
+    assert times_to_measure(given) == (0, 1)
+    image_statistics(given, times=(1,))
+    assert times_to_measure(given) == (0,)
+    blocks = []
+    image_statistics(given, on_block=lambda done, total: blocks.append((done, total)))
+    assert blocks == [(0, 2), (1, 2), (2, 2)]  # two channels of the first time point
+    assert times_to_measure(given) == ()
 
 
 def test_a_second_look_reads_nothing_until_the_file_changes(monkeypatch):

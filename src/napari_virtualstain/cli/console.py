@@ -35,6 +35,8 @@ class Console:
         last = done >= total
         if last:
             del self._began[stage]
+        if not self._live and not done:
+            return  # a log needs no line for what has just begun
         if self._quiet or (not last and now - self._shown < (0.1 if self._live else 10.0)):
             return
         self._shown = now

@@ -18,7 +18,7 @@ from typing import Any
 import napari_virtualstain
 from napari_virtualstain.cli.arguments import add_arguments, settings_from
 from napari_virtualstain.cli.console import Console
-from napari_virtualstain.errors import VirtualStainError, did_you_mean
+from napari_virtualstain.errors import RunCancelled, VirtualStainError, did_you_mean, sentence_of
 from napari_virtualstain.io.interrupts import interrupts_held
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -49,7 +49,8 @@ class Verb:
     def run(self) -> str:
         """Where the function is that takes settings and console, as ``"module:function"``.
 
-        It returns what ``--json`` prints and the text shown otherwise.
+        It returns what ``--json`` prints, the text shown otherwise and, if what was asked for
+        came out badly, a third: the sentence that is said besides, with exit code 1.
         """
         return f"napari_virtualstain.cli.verbs.{self.name}:run"
 
@@ -61,9 +62,11 @@ VERBS: dict[str, Verb] = {
         Verb("models", "list trained models, methods and recipes"),
         Verb("plan", "say what a stain would do, without doing it", ("input",)),
         Verb("stain", "predict fluorescence from bright field", ("input",)),
+        Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
         Verb("train", "train a model on matched images"),
         Verb("simulate", "write simulated fields with known truth"),
+        Verb("doctor", "look at this machine: what is there, and whether a stain works"),
         Verb("demo", "simulate, stain, compare and look"),
     )
 }
@@ -144,8 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console = Console(quiet=values["quiet"])
             run = _load(entry.run)
         settings = settings_from(_load(entry.settings), values)
-        result, text = run(settings, console)
+        result, text, *bad = run(settings, console)
         print(_to_json(result) if values["json"] else _printable(text), flush=True)
+        if bad:
+            console.error(bad[0])
+            return 1
+    except RunCancelled as cancelled:
+        console.error(str(cancelled))
+        return 130
     except VirtualStainError as error:
         return _failed(console, str(error), values["debug"])
     except KeyboardInterrupt as interrupt:
@@ -155,17 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`): nothing more to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return _failed(console, _of_the_system(error), values["debug"])
     except Exception as error:  # noqa: BLE001 (the last resort, reported in full)
-        if _out_of_memory(error):
-            sentence = "The memory is used up. Use a smaller --tile, --patch or --batch."
-            return _failed(console, sentence, values["debug"])
-        sentence = (
-            f"{type(error).__name__}: {error}. This is a defect; please report it with the "
-            "command and the output of --debug."
-        )
-        return _failed(console, sentence, values["debug"])
+        return _failed(console, sentence_of(error), values["debug"])
     finally:
         if arguments is None and current_thread() is main_thread():
             # The process only tidies up now, and there is nothing left to interrupt.
@@ -212,24 +212,6 @@ def _to_json(result: Any) -> str:
         return None if isinstance(value, float) and not isfinite(value) else value
 
     return json.dumps(plain(result), indent=2, allow_nan=False)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Say whether memory ran out; torch, which is not imported here, says it in its own ways."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )
-
-
-def _of_the_system(error: OSError) -> str:
-    """Return what the system said about a file, as a sentence."""
-    where = f" '{error.filename}'" if error.filename else ""
-    return (
-        f"The system refuses{where}: {error.strerror or error}. "
-        "Check that the file is there, may be read or written, and that the disk has room."
-    )
 
 
 def _failed(console: Console, sentence: str, debug: bool) -> int:

@@ -181,7 +181,11 @@ def _example(depth: int, needed: int) -> str:
 
 
 def fit_planes(
-    planes: InputPlanes, statistics: Sequence[Sequence[PixelStatistics]], rule: Rule
+    planes: InputPlanes,
+    statistics: Sequence[Sequence[PixelStatistics]],
+    rule: Rule,
+    *,
+    times: Sequence[int] | None = None,
 ) -> tuple[tuple[Normalisation, ...], ...]:
     """Fit a rule to every plane of every time point, on the whole field.
 
@@ -193,11 +197,13 @@ def fit_planes(
         By time point, then plane.
     rule
         From the model card.
+    times
+        Which time points the statistics are of; all of the image if `None`.
 
     Returns
     -------
     tuple
-        By time point, then plane.
+        By time point of the statistics, then plane.
 
     Raises
     ------
@@ -210,8 +216,8 @@ def fit_planes(
         raise SettingsError("The statistics are of other planes. Gather them again.")
     labels = planes.labels()
     fitted = []
-    for t, row in enumerate(statistics):
-        when = f" at time point {t}" if len(statistics) > 1 else ""
+    for t, row in zip(range(len(statistics)) if times is None else times, statistics, strict=True):
+        when = f" at time point {t}" if planes.image.shape[0] > 1 else ""
         fitted.append(
             tuple(
                 rule.fit(stats, what=f"{label[0].upper()}{label[1:]}{when}")

@@ -1,8 +1,9 @@
 """What the pixels of an image are like, in one pass, remembered by image.
 
 The pass reads each chunk once and holds one chunk at a time. Results are kept
-under the identity of the image (files, sizes, modification times), so that a
-second run on the same field starts at once, and a changed file is read anew.
+under the identity of the image (files, sizes, modification times) and by time
+point, so that a second run on the same field starts at once, a changed file
+is read anew, and one frame of a film does not wait for the others.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from pydantic import TypeAdapter, ValidationError
 from napari_virtualstain.intensity import PixelStatistics, StatisticsAccumulator
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["cache_folder", "image_statistics"]
+__all__ = ["cache_folder", "image_statistics", "times_to_measure"]
 
-_TABLE = TypeAdapter(list[list[list[PixelStatistics]]])
-_VERSION = 1
+_TABLE = TypeAdapter(list[list[PixelStatistics]])
+_VERSION = 2
 
 
 def cache_folder() -> Path:
@@ -36,6 +37,7 @@ def cache_folder() -> Path:
 def image_statistics(
     image: LazyImage,
     *,
+    times: Sequence[int] | None = None,
     quantiles: tuple[float, ...] = (),
     on_block: Callable[[int, int], None] | None = None,
 ) -> list[list[list[PixelStatistics]]]:
@@ -45,39 +47,64 @@ def image_statistics(
     ----------
     image
         (T, C, Z, Y, X).
+    times
+        Time points to look at, each once; all if `None`.
     quantiles
         Probabilities (0 to 1) to report beside mean, SD and range.
     on_block
-        Called with blocks done and blocks in all.
+        Called with blocks done and blocks in all, first of all with none done;
+        not at all if everything is remembered.
 
     Returns
     -------
     list
-        Indexed ``[t][c][z]``.
+        Indexed ``[i][c][z]``, ``i`` counting the time points asked for.
     """
-    key = _key(image, quantiles)
-    if key is not None and (known := _remembered(key)) is not None:
-        return known
-    result = _gather(image, quantiles, on_block)
-    if key is not None:
-        _remember(key, result)
-    return result
+    chosen = tuple(range(image.shape[0])) if times is None else tuple(times)
+    keys = _keys(image, quantiles, chosen)
+    known = {t: found for t in chosen if (found := _remembered(keys[t])) is not None}
+    missing = [t for t in chosen if t not in known]
+    if missing:
+        for t, table in _gather(image, missing, quantiles, on_block).items():
+            known[t] = table
+            _remember(keys[t], table)
+    return [known[t] for t in chosen]
+
+
+def times_to_measure(
+    image: LazyImage,
+    *,
+    times: Sequence[int] | None = None,
+    quantiles: tuple[float, ...] = (),
+) -> tuple[int, ...]:
+    """Return the time points whose statistics are not remembered; see `image_statistics`."""
+    chosen = tuple(range(image.shape[0])) if times is None else tuple(times)
+    keys = _keys(image, quantiles, chosen)
+    return tuple(t for t in chosen if _remembered(keys[t]) is None)
 
 
 def _gather(
     image: LazyImage,
+    times: Sequence[int],
     quantiles: tuple[float, ...],
     on_block: Callable[[int, int], None] | None,
-) -> list[list[list[PixelStatistics]]]:
-    n_t, n_c, n_z, _, _ = image.shape
+) -> dict[int, list[list[PixelStatistics]]]:
+    _, n_c, n_z, _, _ = image.shape
     edges = [np.cumsum([0, *sizes]) for sizes in image.data.chunks]
     pieces = [[slice(int(a), int(b)) for a, b in pairwise(e)] for e in edges]
+    # Of a chunk that holds several time points, those between the first and last asked for.
+    asked = [[t for t in times if part.start <= t < part.stop] for part in pieces[0]]
+    pieces[0] = [slice(min(some), max(some) + 1) for some in asked if some]
     total, done = int(np.prod([len(p) for p in pieces])), 0
+    if on_block is not None:
+        on_block(0, total)
     table: dict[tuple[int, int, int], PixelStatistics] = {}
     # Planes outside, blocks of the plane inside: one accumulator a plane of a chunk.
     for planes in product(*pieces[:3]):
         inside = [
-            (t, c, z) for t, c, z in product(*(range(part.start, part.stop) for part in planes))
+            (t, c, z)
+            for t, c, z in product(*(range(part.start, part.stop) for part in planes))
+            if t in times
         ]
         gather = {plane: StatisticsAccumulator(quantiles) for plane in inside}
         for window in product(*pieces[3:]):
@@ -89,26 +116,32 @@ def _gather(
             if on_block is not None:
                 on_block(done, total)
         table.update({plane: accumulator.result() for plane, accumulator in gather.items()})
-    return [[[table[t, c, z] for z in range(n_z)] for c in range(n_c)] for t in range(n_t)]
+    return {t: [[table[t, c, z] for z in range(n_z)] for c in range(n_c)] for t in times}
 
 
-def _key(image: LazyImage, quantiles: tuple[float, ...]) -> str | None:
+def _keys(
+    image: LazyImage, quantiles: tuple[float, ...], times: Sequence[int]
+) -> dict[int, str | None]:
     identity = image.source.identity()
     if identity is None:
-        return None
+        return dict.fromkeys(times)
     # The dask name tells a selection of channels or planes from the whole image.
     parts = [_VERSION, identity, image.data.name, image.shape, str(image.dtype), quantiles]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return {t: hashlib.sha256(json.dumps([*parts, t]).encode()).hexdigest() for t in times}
 
 
-def _remembered(key: str) -> list[list[list[PixelStatistics]]] | None:
+def _remembered(key: str | None) -> list[list[PixelStatistics]] | None:
+    if key is None:
+        return None
     try:
         return _TABLE.validate_json((cache_folder() / "statistics" / f"{key}.json").read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def _remember(key: str, result: list[list[list[PixelStatistics]]]) -> None:
+def _remember(key: str | None, result: list[list[PixelStatistics]]) -> None:
+    if key is None:
+        return
     folder = cache_folder() / "statistics"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 
 from napari_virtualstain.errors import SettingsError
 
-__all__ = ["choose_device", "thread_count"]
+__all__ = [
+    "TorchFacts",
+    "choose_device",
+    "describe_torch",
+    "thread_count",
+    "threads_set_to",
+    "wake_device",
+]
 
 
 def choose_device(wanted: str = "auto") -> str:
@@ -47,3 +59,99 @@ def choose_device(wanted: str = "auto") -> str:
 def thread_count() -> int:
     """Return the threads of a CPU operation; the last bits of a result depend on it."""
     return torch.get_num_threads()
+
+
+@contextmanager
+def threads_set_to(count: int | None) -> Iterator[None]:
+    """Compute with so many threads in the block, to repeat what was computed with them.
+
+    Parameters
+    ----------
+    count
+        `None` to leave them as they are.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def wake_device() -> dict[str, Any]:
+    """Compute something small on the device that ``auto`` means, and say what there is.
+
+    The first operation on a device takes up to seconds (its context, its libraries).
+
+    Returns
+    -------
+    dict
+        ``device`` that ``auto`` means, ``devices`` from the name for a setting to
+        that for people, ``threads`` and ``torch``.
+    """
+    device = choose_device()
+    layer = torch.nn.Conv2d(1, 1, 3).to(device)
+    with torch.inference_mode():
+        layer(torch.zeros(1, 1, 16, 16, device=device)).sum().item()
+    names = {"cpu": f"processor, {thread_count()} threads"}
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            names[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    if torch.backends.mps.is_available():
+        names["mps"] = "Apple graphics"
+    return {
+        "device": device,
+        "devices": names,
+        "threads": thread_count(),
+        "torch": str(torch.__version__),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchFacts:
+    """What torch is and sees on this machine.
+
+    Parameters
+    ----------
+    version
+        Of torch.
+    cuda
+        Version of CUDA that it was built for, `None` for a build without.
+    cuda_devices
+        Names of the graphics cards that it can use.
+    cuda_error
+        Why it can use none although it was built for them, in its own words.
+    mps
+        Whether it can use Apple's graphics.
+    threads
+        Of an operation on the processor.
+    """
+
+    version: str
+    cuda: str | None
+    cuda_devices: tuple[str, ...]
+    cuda_error: str
+    mps: bool
+    threads: int
+
+
+def describe_torch() -> TorchFacts:
+    """Return what torch sees, without computing anything."""
+    names: tuple[str, ...] = ()
+    error = ""
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        names = tuple(torch.cuda.get_device_name(index) for index in range(count))
+    elif torch.version.cuda is not None:
+        try:
+            torch.zeros(1, device="cuda")
+        except (RuntimeError, AssertionError) as problem:
+            error = str(problem).strip().partition("\n")[0]
+    return TorchFacts(
+        version=str(torch.__version__),
+        cuda=torch.version.cuda,
+        cuda_devices=names,
+        cuda_error=error,
+        mps=torch.backends.mps.is_available(),
+        threads=torch.get_num_threads(),
+    )

@@ -38,7 +38,8 @@ class Stainer:
     planes
         What it is given.
     inputs
-        Normalisation by time point, then plane.
+        Normalisation by time point, then plane; nothing for a time point that is
+        not stained.
     outputs
         Normalisation of each stain, inverted after prediction.
     halo
@@ -124,9 +125,10 @@ def stain_tiles(
     plan: TilePlan,
     write: Callable[[int, Tile, NDArray[np.float32]], None],
     *,
+    numbers: Sequence[int] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Predict every tile of every time point and hand each on as soon as it is there.
+    """Predict tiles and hand each on as soon as it is there.
 
     Parameters
     ----------
@@ -136,13 +138,20 @@ def stain_tiles(
         Over the image's Y and X.
     write
         Takes time point, tile, and (stains, y, x) grey values.
+    numbers
+        Which tiles, in the order in which they are predicted: the time point
+        times the number of tiles of the plan, plus the tile's position in it.
+        All of them, one time point after the other, if `None`.
     on_tile
-        Called with tiles done and tiles in all.
+        Called with tiles done and tiles in all, first of all with none done.
+        What it raises ends the run between two tiles.
     """
-    n_t = stainer.planes.image.shape[0]
-    total = n_t * len(plan)
-    for t in range(n_t):
-        for tile in plan:
-            write(t, tile, stainer.predict(t, tile))
-            if on_tile is not None:
-                on_tile(t * len(plan) + tile.index + 1, total)
+    if numbers is None:
+        numbers = range(stainer.planes.image.shape[0] * len(plan))
+    report = on_tile or (lambda _done, _total: None)
+    report(0, len(numbers))
+    for done, number in enumerate(numbers, 1):
+        t, index = divmod(number, len(plan))
+        tile = plan.tile(index)
+        write(t, tile, stainer.predict(t, tile))
+        report(done, len(numbers))

@@ -25,6 +25,7 @@ __all__ = [
     "check_free_space",
     "check_output",
     "disk_errors",
+    "free_bytes",
     "is_ome_zarr",
     "move_aside",
     "put_back",
@@ -55,6 +56,11 @@ def _existing_parent(path: Path) -> Path:
     return next(p for p in (path, *path.absolute().parents) if p.exists())
 
 
+def free_bytes(path: Path) -> int:
+    """Return how much room there is where a path is, or would be."""
+    return shutil.disk_usage(_existing_parent(path)).free
+
+
 _OTHER_FORMATS = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".h5", ".hdf5", ".npy", ".czi", ".nd2"}
 )
@@ -80,7 +86,7 @@ def disk_errors(path: Path, needed: float | None = None) -> Iterator[None]:
         why = REASONS.get(error.errno or 0, error.strerror or str(error))
         space = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing_parent(path)).free
+            free = free_bytes(path)
             space = f" ({_gigabytes(free)} free"
             space += f", about {_gigabytes(needed)} needed)" if needed else ")"
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -98,7 +104,7 @@ def check_free_space(path: Path, needed: float) -> None:
     DiskError
         If less than a tenth of the needed bytes is free.
     """
-    free = shutil.disk_usage(_existing_parent(path)).free
+    free = free_bytes(path)
     if free < SMALLEST_PART * needed:
         raise DiskError(
             f"{str(path)!r} needs about {_gigabytes(needed)}, but only {_gigabytes(free)} are "

@@ -270,9 +270,11 @@ def _load(root: Path, place: str, number: int, name: str, axes: str | None) -> L
     guesses = list(entry.guesses)
     state = state_of(attributes, root / place)
     if state is not None and state["status"] != "complete":
+        asked = str(state.get("reason", "")).endswith("were asked for")
+        why = "no more were asked for" if asked else "the run that wrote the store did not finish"
         guesses.append(
-            f"Only {state['tiles_done']} of {state['tiles_total']} tiles are there: the run that "
-            "wrote the store did not finish. The rest is missing, not dark."
+            f"Only {state['tiles_done']} of {state['tiles_total']} tiles are there: {why}. "
+            "The rest is missing, not dark."
         )
         if (before := waiting(root)) is not None:
             guesses.append(f"The result that was there before lies in {str(before)!r}.")

@@ -6,7 +6,8 @@ in a file of its own, since a chunk that is absent may also be one that holds
 nothing but the fill value.
 
 Writes are aligned to chunks, so that tiles written at the same time by several
-processes never share a chunk: no locks, nothing lost.
+processes never share a chunk: nothing is lost, and no chunk needs a lock. The
+store as a whole has one, so that two runs never write the same store.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from napari_virtualstain.axes import PixelSize, Region
-from napari_virtualstain.errors import DiskError, ImageFileError, SettingsError
+from napari_virtualstain.errors import DiskError, ImageFileError, OutputBusyError, SettingsError
 from napari_virtualstain.io.disk import (
     check_free_space,
     check_output,
@@ -43,6 +44,7 @@ from napari_virtualstain.io.pyramid import (
     windows_of,
 )
 from napari_virtualstain.io.record import COMMITS, KEY, SCHEMA_VERSION, read_commits, read_record
+from napari_virtualstain.io.sink_lock import LOCK, StoreLock, check_unlocked
 from napari_virtualstain.io.sink_store import (
     check_region,
     check_settings,
@@ -54,7 +56,7 @@ from napari_virtualstain.io.sink_store import (
     unfinished,
 )
 
-__all__ = ["OmeZarrSink", "check_output", "read_record"]
+__all__ = ["OmeZarrSink", "check_output", "check_unlocked", "read_record"]
 
 
 class OmeZarrSink:
@@ -76,8 +78,9 @@ class OmeZarrSink:
     'complete'
     """
 
-    def __init__(self, path: Path, group: Any, previous: Path | None) -> None:
+    def __init__(self, path: Path, group: Any, previous: Path | None, lock: StoreLock) -> None:
         self.path = path
+        self._lock = lock
         self._group = group
         self._array = group["0"]
         self._previous = previous
@@ -143,6 +146,8 @@ class OmeZarrSink:
         ------
         OutputExistsError
             If something is at `path` and may not be replaced.
+        OutputBusyError
+            If another run is writing it.
         DiskError
             If there is no room, or the disk cannot be written.
         SettingsError
@@ -156,6 +161,7 @@ class OmeZarrSink:
         needed = float(np.prod(size, dtype=np.float64)) * pixel.itemsize * 4 / 3
         with disk_errors(path, needed):
             check_free_space(path, needed)
+            check_unlocked(path)
             previous = move_aside(path, overwrite=overwrite, unfinished=unfinished(path))
         shown = name or path.name.removesuffix(".zarr").removesuffix(".ome")
         layout = {
@@ -177,25 +183,38 @@ class OmeZarrSink:
         }
         try:
             with interrupts_held(), disk_errors(path, needed):
+                (path / LOCK).parent.mkdir(parents=True, exist_ok=True)
+                lock = StoreLock.take(path)
                 group = new_group(path, size, pixel, chunks_yx)
                 block = omero(shown + PARTIAL, channels, first_windows(pixel, size[1]))
                 # Other programs see the name only: it says so until the store is complete.
                 describe(group, layout, levels=1, omero_block=block, state=state, suffix=PARTIAL)
+        except OutputBusyError:
+            raise  # the store is of a run that began in the same moment
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             if previous is not None:
                 put_back(path, previous)
             raise
-        return cls(path, group, previous)
+        return cls(path, group, previous, lock)
 
     @classmethod
-    def resume(cls, path: Path | str) -> Self:
-        """Go on with a store that was cut off, or write to it from another process.
+    def resume(cls, path: Path | str, *, record_update: Mapping[str, Any] | None = None) -> Self:
+        """Go on with a store that was cut off, or of which only a part was asked for.
+
+        Parameters
+        ----------
+        path
+            Of the store.
+        record_update
+            Entries added to the record of the run, or taking the place of others.
 
         Raises
         ------
         SettingsError
             If the store is complete.
+        OutputBusyError
+            If another run is writing it.
         """
         import zarr
 
@@ -203,12 +222,35 @@ class OmeZarrSink:
         state = read_record(path)
         if state["status"] == "complete":
             raise SettingsError(f"{str(path)!r} is complete. There is nothing to go on with.")
+        with disk_errors(path):
+            lock = StoreLock.take(path)
         try:
-            return cls(path, zarr.open_group(store=path, mode="r+"), waiting(path))
-        except (KeyError, ValueError) as error:
-            raise ImageFileError(
-                f"{str(path)!r} is damaged: {error}. Run the command again with --overwrite."
-            ) from error
+            try:
+                sink = cls(path, zarr.open_group(store=path, mode="r+"), waiting(path), lock)
+            except (KeyError, ValueError) as error:
+                raise ImageFileError(
+                    f"{str(path)!r} is damaged: {error}. Run the command again with --overwrite."
+                ) from error
+            sink._begin_again(jsonable(record_update or {}))
+        except BaseException:
+            lock.release()
+            raise
+        return sink
+
+    def _begin_again(self, update: dict[str, Any]) -> None:
+        state = dict(self._group.attrs[KEY])
+        state |= {
+            "reason": "still running, or killed",
+            "record": {**state["record"], **update},
+            "tiles_done": len(self.committed()),
+        }
+        windows = [channel["window"] for channel in self._group.attrs["ome"]["omero"]["channels"]]
+        unseen = first_windows(self.dtype, self.shape[1])[0]
+        for channel, window in enumerate(windows):
+            if window != unseen:
+                self._seen(channel, np.array([window["min"], window["max"]]))
+        with interrupts_held(), disk_errors(self.path):
+            self._rewrite(state, 1, windows, suffix=PARTIAL)
 
     def write(self, region: Region, pixels: ArrayLike) -> None:
         """Write the pixels of a region, in the calling thread's time.
@@ -295,6 +337,25 @@ class OmeZarrSink:
             self._rewrite(state, self._layout["levels"], windows_of(fine, extent), suffix="")
             (self.path / COMMITS).unlink(missing_ok=True)
             self._open = False
+            self._lock.release()
+            if self._previous is not None:
+                shutil.rmtree(self._previous, ignore_errors=True)
+
+    def leave(self, why: str, record_update: Mapping[str, Any] | None = None) -> None:
+        """Leave a store that is partial on purpose: a part was asked for, and is there.
+
+        Parameters
+        ----------
+        why
+            Which part.
+        record_update
+            As of `finish`. As there, a store that was moved aside is deleted.
+        """
+        update = jsonable(record_update or {})
+        with disk_errors(self.path):
+            self._mark_partial(why, update)
+            self._open = False
+            self._lock.release()
             if self._previous is not None:
                 shutil.rmtree(self._previous, ignore_errors=True)
 
@@ -306,21 +367,29 @@ class OmeZarrSink:
         if not self._open:
             return
         self._open = False
-        with disk_errors(self.path):
-            if self._previous is not None:
-                put_back(self.path, self._previous)
-                return
-            state = dict(self._group.attrs[KEY])
-            state |= {
-                "status": "partial",
-                "reason": why,
-                "tiles_done": len(self.committed()),
-            }
-            windows = first_windows(self.dtype, self.shape[1])
-            for window, low, high in zip(windows, self._seen.low, self._seen.high, strict=True):
-                if low < high:
-                    window.update(min=low, max=high, start=low, end=high)
-            self._rewrite(state, 1, windows, suffix=PARTIAL)
+        try:
+            with disk_errors(self.path):
+                if self._previous is not None:
+                    put_back(self.path, self._previous)
+                else:
+                    self._mark_partial(why, {})
+        finally:
+            with suppress(OSError):
+                self._lock.release()
+
+    def _mark_partial(self, why: str, update: dict[str, Any]) -> None:
+        state = dict(self._group.attrs[KEY])
+        state |= {
+            "status": "partial",
+            "reason": why,
+            "tiles_done": len(self.committed()),
+            "record": {**state["record"], **update},
+        }
+        windows = first_windows(self.dtype, self.shape[1])
+        for window, low, high in zip(windows, self._seen.low, self._seen.high, strict=True):
+            if low < high:
+                window.update(min=low, max=high, start=low, end=high)
+        self._rewrite(state, 1, windows, suffix=PARTIAL)
 
     def _rewrite(
         self, state: dict[str, Any], levels: int, windows: list[dict[str, float]], *, suffix: str

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtualstain.axes import PixelSize, Region
-from napari_virtualstain.errors import ImageFileError, SettingsError
+from napari_virtualstain.errors import ImageFileError, RunCancelled, SettingsError
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.ngff_write import multiscales
 from napari_virtualstain.io.record import KEY, read_record
@@ -70,7 +70,7 @@ def check_region(
 
 def reason(error: BaseException) -> str:
     """Return why a run ended, in the words of its error."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | RunCancelled):
         return "cancelled"
     return str(error) or type(error).__name__
 
@@ -126,15 +126,15 @@ def new_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any, chunk: 
         fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
         compressors=ZstdCodec(level=1),
         dimension_names=list("tczyx"),
-        overwrite=True,
+        # Coarser levels may be those of a run that was cut off; the finest holds our lock.
+        overwrite=name != "0",
     )
 
 
 def new_group(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int) -> Any:
-    """Create the group and its finest level."""
+    """Create the group and its finest level in a folder that holds nothing but the lock."""
     import zarr
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     group = zarr.create_group(store=path, zarr_format=3)
     new_array(group, "0", shape, dtype, chunk)
     return group

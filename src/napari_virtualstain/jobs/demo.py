@@ -12,7 +12,7 @@ from pydantic import Field
 
 from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs import evaluate, stain
-from napari_virtualstain.jobs.base import JobSettings, Progress
+from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress
 from napari_virtualstain.jobs.simulate import write_field
 from napari_virtualstain.simulate import demo_settings, held_out_settings, simulate_field
 
@@ -22,10 +22,12 @@ __all__ = ["DemoField", "DemoSettings", "run"]
 class DemoSettings(JobSettings):
     """Settings of `virtualstain demo`."""
 
-    out: str = Field(default="demo-output", description="folder to write into")
-    model: str = Field(default="demo", description="name of a model, or a model folder or zip")
+    out: PathText = Field(default="demo-output", description="folder to write into")
+    model: ModelText = Field(
+        default="demo", description="name of a model, or a model folder or zip"
+    )
     window: bool = Field(default=True, description="open napari on the result")
-    screenshot: str | None = Field(
+    screenshot: PathText | None = Field(
         default=None, description="write a picture of the window there and close it"
     )
 

@@ -23,7 +23,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
-from napari_virtualstain.jobs.base import JobSettings, Progress
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress
 from napari_virtualstain.jobs.compare import PlaneScore, compare_planes
 
 __all__ = ["ChannelScore", "EvaluateSettings", "Evaluation", "run"]
@@ -32,9 +32,9 @@ __all__ = ["ChannelScore", "EvaluateSettings", "Evaluation", "run"]
 class EvaluateSettings(JobSettings):
     """Settings of `virtualstain evaluate`."""
 
-    prediction: str = Field(description="predicted stains, for example stain.ome.zarr")
-    target: str = Field(description="image with the true fluorescence")
-    brightfield: str | None = Field(
+    prediction: PathText = Field(description="predicted stains, for example stain.ome.zarr")
+    target: PathText = Field(description="image with the true fluorescence")
+    brightfield: PathText | None = Field(
         default=None, description="bright field for the floor; that of the run if not given"
     )
     channel: str | None = Field(default=None, description="bright-field channel for the floor")
@@ -43,7 +43,7 @@ class EvaluateSettings(JobSettings):
     )
     scene: str | None = Field(default=None, description="which image of the target")
     axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    csv: str | None = Field(default=None, description="also write the table to this file")
+    csv: PathText | None = Field(default=None, description="also write the table to this file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,8 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     n_t, _, n_z, _, _ = prediction.shape
     places = list(product(range(n_t), range(n_z)))
     scores = []
+    if on_progress is not None:
+        on_progress(0, len(pairs) * len(places), "planes compared")
     for index, (stain, truth) in enumerate(pairs):
         rows = []
         for number, (t, z) in enumerate(places):

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from napari_virtualstain.io.open import list_scenes, open_image
-from napari_virtualstain.jobs.base import JobSettings
+from napari_virtualstain.jobs.base import JobSettings, PathText
 
 __all__ = ["InfoSettings", "run", "to_text"]
 
@@ -15,7 +15,7 @@ __all__ = ["InfoSettings", "run", "to_text"]
 class InfoSettings(JobSettings):
     """Settings of `virtualstain info`."""
 
-    input: str = Field(description="image file or folder")
+    input: PathText = Field(description="image file or folder")
     axes: str | None = Field(default=None, description="axes of the file, if it does not say")
 
 

@@ -16,7 +16,7 @@ from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.errors import ChannelError, PixelSizeError, SettingsError
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.jobs.base import JobSettings, Plane
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane
 
 __all__ = ["FieldData", "PairSettings", "check_alike", "open_pairs"]
 
@@ -27,8 +27,8 @@ _TOLERANCE = 0.20
 class PairSettings(JobSettings):
     """Which images are matched, and which of their channels and planes."""
 
-    input: tuple[str, ...] = Field(default=(), description="images with the bright field")
-    target: tuple[str, ...] = Field(
+    input: tuple[PathText, ...] = Field(default=(), description="images with the bright field")
+    target: tuple[PathText, ...] = Field(
         default=(), description="images with the stains, one an input; the inputs if not given"
     )
     stains: tuple[str, ...] = Field(default=(), description="channels of the targets to learn")

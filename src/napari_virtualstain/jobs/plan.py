@@ -2,30 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import Field
+
+from napari_virtualstain.datasets.statistics import image_statistics, times_to_measure
+from napari_virtualstain.io.disk import free_bytes
+from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.jobs.base import PathText, Progress
 from napari_virtualstain.jobs.prepare import InputSettings, PreparedStain, prepare
 
-__all__ = ["PlanSettings", "describe", "run"]
+__all__ = ["Plan", "PlanSettings", "describe", "run", "to_text"]
 
 
 class PlanSettings(InputSettings):
     """Settings of `virtualstain plan`."""
 
+    out: PathText | None = Field(
+        default=None, description="where the stain would be written, to say how much room is there"
+    )
+    measure: bool = Field(
+        default=False,
+        description="also measure the grey values now, so that the run starts at once",
+    )
 
-def run(settings: PlanSettings) -> PreparedStain:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a stain would do, read and write.
+
+    Parameters
+    ----------
+    prepared
+        Image, model and tiles.
+    bytes_to_measure
+        Uncompressed pixels that have to be read before the first tile; 0 if their
+        grey values are known already.
+    bytes_to_write
+        Size of the result before compression, with its coarser levels.
+    bytes_free
+        Where the result would be written, if that was said.
+    """
+
+    prepared: PreparedStain
+    bytes_to_measure: int
+    bytes_to_write: int
+    bytes_free: int | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed or assumed; one sentence each."""
+        return self.prepared.notes
+
+
+def run(
+    settings: PlanSettings,
+    *,
+    image: LazyImage | None = None,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Plan:
     """Return the run that `virtualstain stain` would begin.
+
+    Parameters
+    ----------
+    settings
+        Of the run, and whether to measure the grey values.
+    image
+        See `prepare`.
+    on_progress
+        Told of blocks measured. What it raises ends the run.
+    on_note
+        Told what was guessed or assumed.
 
     Raises
     ------
     VirtualStainError
         If input and model do not fit.
     """
-    return prepare(settings)
+    prepared = prepare(settings, image=image)
+    if on_note is not None:
+        for note in prepared.notes:
+            on_note(note)
+    planes, quantiles = prepared.planes.image, prepared.model.card.input_rule.quantiles
+    missing: tuple[int, ...] = ()
+    if settings.measure:
+        image_statistics(
+            planes,
+            quantiles=quantiles,
+            on_block=None
+            if on_progress is None
+            else lambda done, total: on_progress(done, total, "blocks measured"),
+        )
+    else:
+        missing = times_to_measure(planes, quantiles=quantiles)
+    return Plan(
+        prepared=prepared,
+        bytes_to_measure=planes.nbytes // planes.shape[0] * len(missing),
+        bytes_to_write=round(float(np.prod(prepared.output_shape, dtype=float)) * 4 * 4 / 3),
+        bytes_free=None if settings.out is None else free_bytes(Path(settings.out)),
+    )
 
 
-def describe(prepared: PreparedStain) -> dict[str, Any]:
+def describe(found: Plan) -> dict[str, Any]:
     """Return a plan as plain values for ``--json``."""
+    prepared = found.prepared
     card, plan = prepared.model.card, prepared.plan
     return {
         "plan": prepared.describe(),
@@ -41,4 +126,31 @@ def describe(prepared: PreparedStain) -> dict[str, Any]:
         "exact": prepared.exact,
         "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
         "notes": list(prepared.notes),
+        "statistics_ready": found.bytes_to_measure == 0,
+        "measure_mb": _megabytes(found.bytes_to_measure),
+        "output_mb": _megabytes(found.bytes_to_write),
+        "free_mb": None if found.bytes_free is None else _megabytes(found.bytes_free),
+        "words": to_text(found),
     }
+
+
+def _megabytes(number: int) -> float:
+    return round(number / 1e6, 3)
+
+
+def to_text(found: Plan) -> str:
+    """Return the same for people, in a line about the tiles and one about time and room."""
+    size = f"The stain takes up to {_size(found.bytes_to_write)} on disk"
+    if found.bytes_free is not None:
+        size += f", where {_size(found.bytes_free)} are free"
+    ready = (
+        "the grey values are known, so that it starts at once"
+        if found.bytes_to_measure == 0
+        else f"before the first tile, {_size(found.bytes_to_measure)} are read to measure the "
+        "grey values"
+    )
+    return f"{found.prepared.describe()}\n{size}; {ready}."
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{max(number / 1e6, 0.1):.1f} MB"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from pydantic import Field
 
@@ -11,12 +12,10 @@ from napari_virtualstain.datasets.planes import InputPlanes, choose_planes
 from napari_virtualstain.errors import PixelSizeError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import Model
-from napari_virtualstain.inference.scan import scan_reach
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.jobs.base import JobSettings, Plane
+from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Plane
 from napari_virtualstain.tiling.plan import TilePlan, plan_tiles
-from napari_virtualstain.zoo import load_generator
 
 __all__ = ["CHUNK", "InputSettings", "PreparedStain", "prepare"]
 
@@ -32,8 +31,10 @@ _LARGEST_RATIO = 16.0
 class InputSettings(JobSettings):
     """Which image, and which of its planes a model is given."""
 
-    input: str = Field(description="image file or folder with the bright field")
-    model: str = Field(default="demo", description="name of a model, or a model folder or zip")
+    input: PathText = Field(description="image file or folder with the bright field")
+    model: ModelText = Field(
+        default="demo", description="name of a model, or a model folder or zip"
+    )
     scene: str | None = Field(
         default=None, description="which image, if the input holds several (see `info`)"
     )
@@ -82,6 +83,12 @@ class PreparedStain:
     ratios: tuple[float, float] | None
     notes: tuple[str, ...]
 
+    @property
+    def output_shape(self) -> tuple[int, int, int, int, int]:
+        """Shape of the result: (T, stains, 1, Y, X)."""
+        t, _, _, height, width = self.planes.image.shape
+        return (t, len(self.model.card.stains), 1, height, width)
+
     def describe(self) -> str:
         """Say what would be done, in words."""
         t = self.planes.image.shape[0]
@@ -90,7 +97,9 @@ class PreparedStain:
         return f"{self.plan.describe()}{times}, {kind}"
 
 
-def prepare(settings: InputSettings, *, image: LazyImage | None = None) -> PreparedStain:
+def prepare(
+    settings: InputSettings, *, image: LazyImage | None = None, device: str = "cpu"
+) -> PreparedStain:
     """Open, check and plan, without predicting anything.
 
     Parameters
@@ -99,15 +108,25 @@ def prepare(settings: InputSettings, *, image: LazyImage | None = None) -> Prepa
         Of the run.
     image
         Opened already, or an array; ``settings.input`` then only names it.
+    device
+        Where the model shall be.
 
     Raises
     ------
     VirtualStainError
         If input and model do not fit; the sentence says what to do.
     """
-    model = load_generator(settings.model)
+    # Imported here, since it loads torch: whoever builds a form or a command needs settings only.
+    from napari_virtualstain.inference.shared import shared_model
+
+    shared = shared_model(settings.model, device=device)
+    model, reach = shared.model, shared.reach
     if image is None:
         image = open_image(settings.input, scene=settings.scene, axes=settings.axes)
+    # One look at the files for the whole run: what they were when it began is what counts.
+    source = image.source
+    identify = source.identify and cache(source.identify)
+    image = replace(image, source=replace(source, identify=identify))
     # What the model says it is not for comes first: the stain will look sharp all the same.
     notes = [f"model {model.card.name!r}: {limit}" for limit in model.card.limits]
     notes += image.guesses
@@ -122,7 +141,6 @@ def prepare(settings: InputSettings, *, image: LazyImage | None = None) -> Prepa
     ratios, note = _pixel_ratios(settings, planes.image.pixel_size_um, model.card)
     if note:
         notes.append(note)
-    reach = scan_reach(model.generator.module())
     stride = model.generator.multiple_of
     core = _core(settings.tile, ratios)
     plan = plan_tiles(image.shape[3:], core=core, halo=reach.halo, multiple_of=stride)

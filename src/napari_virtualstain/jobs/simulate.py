@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import unknown_name
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.sink import OmeZarrSink, check_output
-from napari_virtualstain.jobs.base import JobSettings, Progress, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, versions
 from napari_virtualstain.simulate import (
     PHENOTYPES,
     FieldSettings,
@@ -23,16 +24,18 @@ from napari_virtualstain.simulate import (
     simulate_field,
 )
 
-__all__ = ["SimulateSettings", "run", "write_field"]
+__all__ = ["CONTENTS", "SimulateSettings", "run", "write_field"]
 
 _STACK_UM = tuple(float(z) for z in range(-6, 7, 2))
 """Planes of a 3-D field relative to focus in micrometres."""
+CONTENTS = ("brightfield", "stains", "labels")
+"""The stores of a field."""
 
 
 class SimulateSettings(JobSettings):
     """Settings of `virtualstain simulate`."""
 
-    out: str = Field(description="folder to write the OME-Zarr stores into")
+    out: PathText = Field(description="folder to write the OME-Zarr stores into")
     size: int = Field(default=512, ge=16, description="edge of the field in pixels")
     fields: int = Field(default=1, ge=1, description="number of fields, one seed each")
     seed: int = Field(
@@ -63,10 +66,12 @@ def run(settings: SimulateSettings, *, on_progress: Progress | None = None) -> l
         then = "Choose one of these with --phenotype."
         raise unknown_name("phenotype", settings.phenotype, PHENOTYPES, then=then)
     folders = []
+    if on_progress is not None:
+        on_progress(0, settings.fields, "fields simulated")
     for index in range(settings.fields):
         seed = settings.seed + index
         folder = Path(settings.out) / f"field_{seed:06d}"
-        for name in ("brightfield", "stains", "labels"):
+        for name in CONTENTS:
             check_output(folder / f"{name}.ome.zarr", inputs=[], overwrite=settings.overwrite)
         field = simulate_field(_field_settings(settings), seed=seed)
         write_field(field, folder, overwrite=settings.overwrite)
@@ -88,7 +93,13 @@ def _field_settings(settings: SimulateSettings) -> FieldSettings:
     return replace(plain, stain_offsets_um=_STACK_UM, focus_offsets_um=_STACK_UM, six_stains=True)
 
 
-def write_field(field: SimulatedField, folder: Path, *, overwrite: bool = False) -> None:
+def write_field(
+    field: SimulatedField,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    only: Mapping[str, Path] | None = None,
+) -> None:
     """Write bright field, stains and labels of a field as three OME-Zarr stores.
 
     Parameters
@@ -99,11 +110,15 @@ def write_field(field: SimulatedField, folder: Path, *, overwrite: bool = False)
         Takes ``brightfield.ome.zarr``, ``stains.ome.zarr`` and ``labels.ome.zarr``.
     overwrite
         Replace stores that exist.
+    only
+        Where to write some of the three, by their names; all into the folder if `None`.
     """
+    only = only or {name: folder / f"{name}.ome.zarr" for name in CONTENTS}
     record = {
         "schema_version": 1,
         "job": "simulate",
         "seed": field.seed,
+        "settings": asdict(field.settings),
         "simulator": fingerprint(),
         "versions": versions(),
     }
@@ -123,9 +138,11 @@ def write_field(field: SimulatedField, folder: Path, *, overwrite: bool = False)
     ]
     y_um, x_um = field.settings.pixel_yx_um
     for name, pixels, channels, offsets in contents:
+        if name not in only:
+            continue
         step = offsets[1] - offsets[0] if len(offsets) > 1 else None
         sink = OmeZarrSink.create(
-            folder / f"{name}.ome.zarr",
+            only[name],
             shape=pixels.shape,
             channels=channels,
             pixel_size_um=PixelSize(step, y_um, x_um),

@@ -24,7 +24,7 @@ from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
-from napari_virtualstain.jobs.base import Progress
+from napari_virtualstain.jobs.base import PathText, Progress
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.pairs import FieldData, PairSettings, check_alike, open_pairs
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
@@ -41,7 +41,7 @@ _TEST_EDGE = 64
 class TrainSettings(LoopSettings, PairSettings):
     """Settings of `virtualstain train`."""
 
-    out: str = Field(description="model folder to write")
+    out: PathText = Field(description="model folder to write")
     recipe: str | None = Field(default=None, description="a named training, for example demo")
     fields: int = Field(default=240, ge=1, description="number of fields of a recipe")
     generator: str = Field(default="unet", description=f"method: {', '.join(GENERATORS)}")

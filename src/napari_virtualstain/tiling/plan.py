@@ -107,19 +107,60 @@ class TilePlan:
 
     def __len__(self) -> int:
         """Return the number of tiles."""
-        return prod(-(-n // c) for n, c in zip(self.shape, self.core, strict=True))
+        return prod(self.grid)
 
     def __iter__(self) -> Iterator[Tile]:
         """Yield the tiles in raster order."""
-        starts = [range(0, n, c) for n, c in zip(self.shape, self.core, strict=True)]
-        for index, corner in enumerate(product(*starts)):
-            core = tuple(
-                slice(at, min(at + c, n))
-                for at, c, n in zip(corner, self.core, self.shape, strict=True)
+        return (self.tile(index) for index in range(len(self)))
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of tiles along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.core, strict=True))
+
+    def tile(self, index: int) -> Tile:
+        """Return one tile by its position in raster order."""
+        left, places = index, []
+        for length in reversed(self.grid):
+            left, place = divmod(left, length)
+            places.append(place)
+        core = tuple(
+            slice(place * c, min((place + 1) * c, n))
+            for place, c, n in zip(reversed(places), self.core, self.shape, strict=True)
+        )
+        return tile_around(
+            core, shape=self.shape, halo=self.halo, multiple_of=self.multiple_of, index=index
+        )
+
+    def touching(self, region: Region) -> list[int]:
+        """Return which tiles touch a region, the nearest to its middle first.
+
+        Parameters
+        ----------
+        region
+            One slice an axis, inside the image, not empty.
+
+        Examples
+        --------
+        >>> plan = plan_tiles((64, 96), core=32, halo=4, multiple_of=8)
+        >>> plan.touching((slice(0, 40), slice(30, 96)))
+        [1, 2, 4, 5, 0, 3]
+        """
+        lines = [
+            range(part.start // c, -(-part.stop // c))
+            for part, c in zip(region, self.core, strict=True)
+        ]
+        middle = [(part.start + part.stop) / 2 for part in region]
+        found = []
+        for place in product(*lines):
+            index = 0
+            for at, length in zip(place, self.grid, strict=True):
+                index = index * length + at
+            apart = sum(
+                ((at + 0.5) * c - m) ** 2 for at, c, m in zip(place, self.core, middle, strict=True)
             )
-            yield tile_around(
-                core, shape=self.shape, halo=self.halo, multiple_of=self.multiple_of, index=index
-            )
+            found.append((apart, index))
+        return [index for _, index in sorted(found)]
 
     @property
     def largest_read(self) -> tuple[int, ...]:

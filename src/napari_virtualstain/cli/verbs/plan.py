@@ -12,7 +12,5 @@ __all__ = ["run"]
 
 def run(settings: job.PlanSettings, console: Console) -> tuple[Any, str]:
     """Say what a stain would do."""
-    prepared = job.run(settings)
-    for note in prepared.notes:
-        console.note(note)
-    return job.describe(prepared), prepared.describe()
+    found = job.run(settings, on_progress=console.progress, on_note=console.note)
+    return job.describe(found), job.to_text(found)

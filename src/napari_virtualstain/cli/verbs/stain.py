@@ -18,7 +18,11 @@ def run(settings: job.StainSettings, console: Console) -> tuple[Any, str]:
         result = job.run(settings, on_progress=console.progress, on_note=console.note)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_interrupted(settings.out)) from None
-    text = f"{', '.join(result.stains)} -> {result.out} ({result.plan}; {result.seconds:.1f} s)"
+    part = ""
+    if result.tiles_done < result.tiles_total:
+        part = f"; {result.tiles_done} of {result.tiles_total} tiles, the rest by --resume"
+    took = f"{result.seconds:.1f} s"
+    text = f"{', '.join(result.stains)} -> {result.out} ({result.plan}{part}; {took})"
     return result.to_json(), text
 
 
@@ -32,5 +36,5 @@ def _interrupted(out: str) -> str:
         return f"Interrupted. '{out}' is the result that was there before; run again to replace it."
     return (
         f"Interrupted. '{out}' holds {state['tiles_done']} of {state['tiles_total']} tiles and is "
-        "marked partial. To start over, add --overwrite."
+        "marked partial. To go on, run the command again with --resume."
     )

@@ -1,0 +1,302 @@
+"""Repeat a run from the record in its output, and see whether the numbers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_virtualstain.errors import ReplayError, SettingsError
+from napari_virtualstain.generators.package import read_card
+from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.record import read_record
+from napari_virtualstain.io.sink import check_output, check_unlocked
+from napari_virtualstain.jobs import stain
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_settings, versions
+from napari_virtualstain.jobs.replay_compare import TOLERANCE, Likeness, compare_stores
+from napari_virtualstain.jobs.simulate import CONTENTS, write_field
+from napari_virtualstain.jobs.stain_record import runs_of
+from napari_virtualstain.simulate import FieldSettings, fingerprint, simulate_field
+from napari_virtualstain.zoo import list_models
+
+__all__ = ["ReplayResult", "ReplaySettings", "run"]
+
+_SCHEMA = 1
+
+
+class ReplaySettings(JobSettings):
+    """Settings of `virtualstain replay`."""
+
+    record: PathText = Field(description="store that this package wrote, or its zarr.json")
+    out: PathText | None = Field(
+        default=None, description="OME-Zarr to write; beside the record, NAME-replay.ome.zarr"
+    )
+    overwrite: bool = Field(default=False, description="replace the output if it exists")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayResult:
+    """A repetition, and how it compares with the original.
+
+    Parameters
+    ----------
+    original, out
+        The two stores.
+    job
+        What was repeated.
+    likeness
+        Of their pixels.
+    notes
+        What is not as it was when the original was made; one sentence each.
+    """
+
+    original: Path
+    out: Path
+    job: str
+    likeness: Likeness
+    notes: tuple[str, ...]
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, as a sentence; `None` if the numbers are the same."""
+        found = self.likeness
+        if not found.compared:
+            return (
+                f"{str(self.original)!r} and its repetition have no pixel in common. "
+                "Repeat a run that has stained something."
+            )
+        if found.agrees:
+            return None
+        why = f" Since the run, {'; '.join(self.notes)}." if self.notes else ""
+        return (
+            f"The repetition of {str(self.original)!r} has other numbers: in channel "
+            f"{found.worst!r} by up to {found.relative:.2g} of its range, allowed {TOLERANCE:g}."
+            f"{why} Compare both stores before you trust either."
+        )
+
+    def text(self) -> str:
+        """Return the same for people."""
+        found = self.likeness
+        lines = [f"{self.job} repeated -> {self.out}"]
+        if found.equal:
+            lines.append(f"equal bit for bit in all {found.compared:,} pixels that both have")
+        elif found.compared:
+            lines.append(
+                f"largest difference {found.largest:.3g} in channel {found.worst!r}, "
+                f"{found.relative:.2g} of its range (allowed {TOLERANCE:g}), "
+                f"in {found.compared:,} pixels that both have"
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``."""
+        return {
+            "original": str(self.original),
+            "out": str(self.out),
+            "job": self.job,
+            **self.likeness.to_json(),
+            "notes": list(self.notes),
+            "problem": self.problem,
+        }
+
+
+def run(
+    settings: ReplaySettings,
+    *,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> ReplayResult:
+    """Repeat the run that wrote a store, beside it, and compare.
+
+    Parameters
+    ----------
+    settings
+        Which store.
+    on_progress
+        Told of what the run tells of, and of planes compared.
+    on_note
+        Told what is not as it was.
+
+    Raises
+    ------
+    ReplayError
+        If the record does not hold what is needed, or the model is another one.
+    VirtualStainError
+        If input or model are not there any more, or the output cannot be written.
+    """
+    given = Path(settings.record)
+    original = given.parent if given.name == "zarr.json" else given
+    _refuse_training(original)
+    state = read_record(original)
+    record = state["record"]
+    for found in (state["schema_version"], record.get("schema_version")):
+        if found != _SCHEMA:
+            raise ReplayError(
+                f"The record of {str(original)!r} is of schema {found}, this version reads "
+                f"{_SCHEMA}. Repeat it with the version that wrote it"
+                f"{_version_of(record)}."
+            )
+    repeat = {"stain": _stain, "simulate": _simulate}.get(str(record.get("job")))
+    if repeat is None:
+        raise ReplayError(
+            f"{str(original)!r} was written by {record.get('job')!r}, which is not repeated. "
+            "Choose a store that `stain` or `simulate` wrote."
+        )
+    shown = original.name.removesuffix(".zarr").removesuffix(".ome")
+    out = Path(settings.out or original.with_name(f"{shown}-replay.ome.zarr"))
+    check_unlocked(out)
+    check_output(out, inputs=[original], overwrite=settings.overwrite)
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        if text not in notes:
+            notes.append(text)
+            if on_note is not None:
+                on_note(text)
+
+    repeat(state, out, settings.overwrite, on_progress, note)
+    likeness = compare_stores(
+        open_image(original),
+        open_image(out),
+        on_plane=None
+        if on_progress is None
+        else lambda done, total: on_progress(done, total, "planes compared"),
+    )
+    return ReplayResult(
+        original=original, out=out, job=record["job"], likeness=likeness, notes=tuple(notes)
+    )
+
+
+def _version_of(record: dict[str, Any]) -> str:
+    known = (record.get("versions") or {}).get("napari-virtualstain")
+    return f", {known}" if known else ""
+
+
+def _refuse_training(folder: Path) -> None:
+    """Say how a training is repeated: its card does not name the images of the user."""
+    if not (folder / "card.json").is_file():
+        return
+    report = read_card(folder).training
+    how = "with the images of the first time"
+    if report.recipe != "own images":
+        how = f"by `virtualstain train --recipe {report.recipe} --seed {report.seed} --out NEW`"
+    raise ReplayError(
+        f"{str(folder)!r} is a model, and its card does not name all that it was trained on. "
+        f"Train again {how}, with the settings that the card lists under training."
+    )
+
+
+def _stain(
+    state: dict[str, Any],
+    out: Path,
+    overwrite: bool,
+    on_progress: Progress | None,
+    note: Callable[[str], None],
+) -> None:
+    from napari_virtualstain.inference.device import thread_count, threads_set_to
+
+    record = state["record"]
+    source = record["input"]
+    if source["path"] is None:
+        raise ReplayError(
+            "The input of the run was an array in memory that was not kept, so the run cannot be "
+            "repeated. Save the array as OME-TIFF or OME-Zarr, and stain that file."
+        )
+    values = {**record["settings"], "input": source["path"], "model": _model(record)}
+    stated = make_settings(stain.StainSettings, values)
+    image = open_image(stated.input, scene=stated.scene, axes=stated.axes)
+    if list(image.shape) != source["shape_tczyx"]:
+        raise ReplayError(
+            f"The input {stated.input!r} has the shape {list(image.shape)} (t, c, z, y, x), the "
+            f"run was given {source['shape_tczyx']}: a part of it, or another file. "
+            "Put the input of the run back."
+        )
+    if image.source.identity() != source["identity"]:
+        note(
+            f"the input {stated.input!r} has changed, or was copied: "
+            "names, sizes or times of its files are others"
+        )
+    _check_model(stated.model, record)
+    before, now = ((found or {}).get("torch") for found in (record.get("versions"), versions()))
+    if before != now:
+        note(f"torch was {before} and is {now}, so that the last digits may differ")
+    for number, entry in enumerate(runs_of(state)):
+        threads = entry.get("threads")
+        device = _device(entry.get("device"), note)
+        with threads_set_to(threads if device == "cpu" else None):
+            if threads is not None and threads != thread_count():
+                note(f"the run had {threads} threads, the repetition {thread_count()}")
+            again = stated.model_copy(
+                update={
+                    "out": str(out),
+                    "region": None if entry["region"] is None else tuple(entry["region"]),
+                    "times": tuple(entry["times"]),
+                    "device": device,
+                    "resume": number > 0,
+                    "overwrite": overwrite and number == 0,
+                }
+            )
+            stain.run(again, on_progress=on_progress)
+
+
+def _model(record: dict[str, Any]) -> str:
+    """Return where the model of a record is: its name, or its place in full."""
+    typed, place = record["settings"]["model"], record["model"].get("path")
+    if typed not in list_models() and place and Path(place).exists():
+        return str(place)
+    return str(typed)
+
+
+def _check_model(model: str, record: dict[str, Any]) -> None:
+    from napari_virtualstain.inference.shared import shared_model
+
+    if shared_model(model).model.fingerprint != record["model"]["fingerprint"]:
+        raise ReplayError(
+            f"The model {model!r} is not the one of the run: its fingerprint is another. "
+            "Put the model of the run back, or stain the input anew."
+        )
+
+
+def _device(name: str | None, note: Callable[[str], None]) -> str:
+    from napari_virtualstain.inference.device import choose_device
+
+    try:
+        return choose_device(name or "auto")
+    except SettingsError:
+        now = choose_device("auto")
+        note(f"the device {name!r} of the run is not here, {now!r} was taken")
+        return now
+
+
+def _simulate(
+    state: dict[str, Any],
+    out: Path,
+    overwrite: bool,
+    on_progress: Progress | None,
+    note: Callable[[str], None],
+) -> None:
+    del note
+    record = state["record"]
+    if "settings" not in record or record.get("content") not in CONTENTS:
+        raise ReplayError(
+            "The record does not hold the settings of the field. Simulate it again with "
+            f"`virtualstain simulate` and seed {record.get('seed')}."
+        )
+    if record["simulator"] != fingerprint():
+        raise ReplayError(
+            "The field was made by another version of the simulator, which draws other cells. "
+            f"Repeat it with the version of napari-virtualstain that wrote it{_version_of(record)}."
+        )
+    if on_progress is not None:
+        on_progress(0, 1, "fields simulated")
+    stated: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in record["settings"].items()
+    }
+    field = simulate_field(FieldSettings(**stated), seed=record["seed"])
+    write_field(field, out.parent, overwrite=overwrite, only={record["content"]: out})
+    if on_progress is not None:
+        on_progress(1, 1, "fields simulated")

@@ -1,0 +1,238 @@
+"""What a stain writes down about itself, and whether a store was begun by the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.jobs.base import versions
+from napari_virtualstain.jobs.prepare import PreparedStain
+
+if TYPE_CHECKING:
+    from napari_virtualstain.jobs.stain import StainSettings
+
+__all__ = [
+    "asked_for",
+    "check_same_run",
+    "describe_stain",
+    "go_on",
+    "ranges",
+    "resumed_notes",
+    "runs_of",
+]
+
+
+def describe_stain(
+    settings: StainSettings,
+    prepared: PreparedStain,
+    inputs: Sequence[Sequence[Normalisation]],
+    numbers: Sequence[int],
+    *,
+    device: str,
+    threads: int,
+) -> dict[str, Any]:
+    """Return everything needed to repeat a run and to judge it.
+
+    Parameters
+    ----------
+    settings, prepared
+        Of the run.
+    inputs
+        Normalisation by time point, then plane; nothing for what is not stained.
+    numbers
+        Tiles that are asked for, as `inference.engine.stain_tiles` numbers them.
+    device, threads
+        On which the last bits depend.
+    """
+    image, model = prepared.image, prepared.model
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "schema_version": 1,
+        "job": "stain",
+        "created": created,
+        "settings": settings.model_dump(mode="json"),
+        "input": {
+            "kind": image.source.kind,
+            "scene": image.source.scene,
+            "identity": image.source.identity(),
+            "axes": image.axes,
+            "shape_tczyx": list(image.shape),
+            "channel": prepared.planes.image.channel_names[0],
+            "z": list(prepared.planes.z),
+            "path": None if image.source.path is None else str(Path(image.source.path).resolve()),
+        },
+        "notes": list(prepared.notes),
+        "model": {
+            "name": model.card.name,
+            "generator": model.card.generator,
+            "path": str(model.path.resolve()),
+            "fingerprint": model.fingerprint,
+            "licence": model.card.licence,
+        },
+        "normalisation": {
+            "rule": model.card.input_rule.model_dump(mode="json"),
+            "inputs": [[n.model_dump(mode="json") for n in row] or None for row in inputs],
+            "outputs": {s.name: s.normalisation.model_dump(mode="json") for s in model.card.stains},
+            "units": {s.name: s.unit for s in model.card.stains},
+        },
+        "plan": {
+            "words": prepared.describe(),
+            "core_yx": list(prepared.plan.core),
+            "halo": prepared.halo,
+            "multiple_of": prepared.plan.multiple_of,
+            "tiles": len(prepared.plan),
+            "exact": prepared.exact,
+            "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
+        },
+        "seed": settings.seed,
+        "device": device,
+        "threads": threads,
+        "versions": versions(),
+        "runs": [
+            {
+                "created": created,
+                "region": None if settings.region is None else list(settings.region),
+                "times": list(settings.times),
+                "tiles": ranges(numbers),
+                "device": device,
+                "threads": threads,
+                "versions": versions(),
+            }
+        ],
+    }
+
+
+def ranges(numbers: Sequence[int]) -> list[list[int]]:
+    """Return the first and last of each row of neighbours.
+
+    Examples
+    --------
+    >>> ranges([5, 1, 2, 0])
+    [[0, 2], [5, 5]]
+    """
+    if isinstance(numbers, range):
+        return [[numbers.start, numbers.stop - 1]]
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
+
+
+def asked_for(runs: Iterable[dict[str, Any]]) -> int:
+    """Return how many tiles were asked for in any of several runs."""
+    tiles = sorted((first, last) for run in runs for first, last in run["tiles"])
+    count, end = 0, -1
+    for first, last in tiles:
+        count += max(0, last - max(first - 1, end))
+        end = max(end, last)
+    return count
+
+
+def runs_of(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs that wrote a store; those of the first version did not list them."""
+    record = state["record"]
+    whole = {
+        "created": record.get("created"),
+        "region": None,
+        "times": [],
+        "tiles": [[0, state["tiles_total"] - 1]],
+        "device": record.get("device"),
+        "threads": record.get("threads"),
+        "versions": record.get("versions", {}),
+    }
+    return list(record.get("runs") or [whole])
+
+
+def go_on(state: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what changes in the record of a store when another run goes on with it."""
+    before = state["record"]["normalisation"]
+    inputs = [
+        mine or theirs
+        for mine, theirs in zip(now["normalisation"]["inputs"], before["inputs"], strict=True)
+    ]
+    return {
+        "normalisation": {**before, "inputs": inputs},
+        "runs": [*runs_of(state), *now["runs"]],
+    }
+
+
+def resumed_notes(state: dict[str, Any] | None, record: dict[str, Any]) -> list[str]:
+    """Say what is special about going on with a store: what was computed otherwise before."""
+    if state is None:
+        return []
+    if state["status"] == "complete":
+        return ["the output is complete already: nothing was left to do"]
+    before = state["record"]
+    found = {
+        name: (before.get(name), record[name])
+        for name in ("device", "threads")
+        if before.get(name) != record[name]
+    }
+    torch = tuple(r.get("versions", {}).get("torch") for r in (before, record))
+    if len(set(torch)) > 1:
+        found["torch"] = torch
+    words = [f"{name} {old} before, {new} now" for name, (old, new) in found.items()]
+    return [f"the last digits of old and new tiles may differ: {', '.join(words)}"] * bool(words)
+
+
+def check_same_run(out: Path, state: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a store that was begun otherwise.
+
+    Parameters
+    ----------
+    out
+        The store.
+    state
+        See `io.record.read_record`.
+    now
+        Record of the run that wants to go on.
+
+    Raises
+    ------
+    SettingsError
+        If so.
+    """
+    why = _difference(state["record"], now)
+    if why is not None:
+        raise SettingsError(
+            f"{str(out)!r} cannot be gone on with: {why}. Choose another --out, or replace the "
+            "store by --overwrite instead of --resume."
+        )
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    if before.get("job") != "stain" or before.get("schema_version") != now["schema_version"]:
+        return "no stain of this version began it"
+    mine, theirs = now["input"], before["input"]
+    if mine["identity"] is None or theirs["identity"] is None:
+        return "its input is an array in memory, of which nobody can tell whether it is the same"
+    if mine["identity"] != theirs["identity"]:
+        return "it was begun from another input, or the input has changed since"
+    parts = ("shape_tczyx", "channel", "z")
+    if [mine[part] for part in parts] != [theirs[part] for part in parts]:
+        return "it was begun with another channel or other z planes"
+    if now["model"]["fingerprint"] != before["model"]["fingerprint"]:
+        return "it was begun with another model"
+    tiles = ("core_yx", "halo", "multiple_of", "resample_ratios_yx")
+    if [now["plan"][part] for part in tiles] != [before["plan"][part] for part in tiles]:
+        return "it was begun with another --tile, --pixel-size or --resample"
+    if now["settings"]["pixel_size"] != before["settings"]["pixel_size"]:
+        return "it was begun with another --pixel-size"
+    if now["seed"] != before["seed"]:
+        return "it was begun with another --seed"
+    mine, theirs = now["normalisation"], before["normalisation"]
+    rows = zip(mine["inputs"], theirs["inputs"], strict=True)
+    if (
+        any(a != b for a, b in rows if a is not None and b is not None)
+        or mine["rule"] != theirs["rule"]
+        or mine["outputs"] != theirs["outputs"]
+    ):
+        return "it was begun with another normalisation"
+    return None
