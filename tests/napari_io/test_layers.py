@@ -15,6 +15,7 @@ from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.napari_io.comparison import add_comparison
 from napari_virtualstain.napari_io.layers import channel_limits, image_layers
 from napari_virtualstain.napari_io.sample_data import demo_field
+from napari_virtualstain.napari_io.source import source_of
 
 BF, DNA, AGP = (
     Channel("Brightfield", "transmitted"),
@@ -84,8 +85,67 @@ def test_bright_field_comes_first_in_grey_and_stains_over_it_in_their_colours():
 
 
 def test_a_layer_knows_where_it_came_from():
-    found = keywords(image(DNA))["DNA"]["metadata"]
-    assert found == {"source": None, "channel": "DNA"}
+    source = source_of(
+        keywords(image(DNA, pixel_size_um=PixelSize(None, 0.5, 0.25)))["DNA"]["metadata"]
+    )
+    assert (source.path, source.channel, source.role, source.stain) == (None, "DNA", "truth", "DNA")
+    assert source.pixel_size_um == (None, 0.5, 0.25)
+    assert source.confirmed  # nothing was guessed
+
+
+def test_guesses_wait_for_somebody_to_confirm_them():
+    given = image(BF).with_guesses(["The axes were guessed."])
+    source = source_of(keywords(given)["Brightfield"]["metadata"])
+    assert not source.confirmed
+    assert source.open_guesses == ("The axes were guessed.",)
+
+
+def test_levels_make_layers_multiscale_down_to_the_last_that_is_smaller():
+    given = image(DNA, BF, shape=(2, 1, 64, 64))
+    levels = [
+        given.data,
+        given.data[..., ::2, ::2],
+        given.data[..., ::4, ::4],
+        given.data[..., ::4, ::4],
+    ]
+    for data, found, _ in image_layers(given, levels=levels):
+        assert found["multiscale"]
+        assert [level.shape for level in data] == [(2, 64, 64), (2, 32, 32), (2, 16, 16)]
+        assert found["scale"] == [1.0, 1.0, 1.0]
+
+
+class Counted:
+    """Pixels that count how many of them are read."""
+
+    def __init__(self, shape, chunk):
+        self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype("uint16")
+        self.read = []
+        self.data = da.from_array(
+            self, chunks=(1, 1, 1, *chunk), asarray=True, meta=np.empty((0,) * 5, "u2")
+        )
+
+    def __getitem__(self, key):
+        shape = np.empty(self.shape, "V0")[key].shape  # numpy's rules, without memory
+        self.read.append(int(np.prod(shape)))
+        return np.full(shape, 7, np.uint16)
+
+
+CHUNKS = {"tiles": (512, 512), "large tiles": (4096, 4096), "strips": (64, 16384)}
+
+
+@pytest.mark.parametrize("chunk", CHUNKS.values(), ids=CHUNKS)
+def test_contrast_of_a_huge_plane_reads_some_chunks_of_it_once(chunk):
+    counted = Counted((1, 1, 1, 16384, 16384), chunk)
+    assert channel_limits(LazyImage(data=counted.data, channels=(DNA,)), 0) == (7.0, 8.0)
+    assert 1 <= len(counted.read) <= 16
+    assert set(counted.read) == {chunk[0] * chunk[1]}
+    assert sum(counted.read) <= 16384**2 / 16
+
+
+def test_contrast_is_that_of_the_coarsest_level():
+    given = image(DNA, shape=(1, 1, 64, 64))
+    coarse = da.full((1, 1, 1, 8, 8), 3.0)
+    assert channel_limits(given, 0, levels=[given.data, coarse]) == (3.0, 4.0)
 
 
 def test_contrast_is_that_of_the_pixels_unless_told():
@@ -149,7 +209,9 @@ def test_a_comparison_shares_contrast_and_lies_side_by_side(stores):
     names = add_comparison(viewer, stores / "brightfield.ome.zarr", truth, truth)
     assert names == ("DNA", "ER", "RNA", "AGP", "Mito")
     assert viewer.layers["of somebody else"].opacity == 1
-    assert viewer.layers["Brightfield (in focus)"].opacity < 1
+    below = viewer.layers["Brightfield (in focus)"]
+    assert below.opacity == 1  # a white canvas must not shine through
+    assert below.contrast_limits[1] > below.data.max()
     width = 96 * 0.6
     for name in names:
         left, right = viewer.layers[f"{name} (predicted)"], viewer.layers[f"{name} (true)"]

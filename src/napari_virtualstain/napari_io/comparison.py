@@ -58,7 +58,7 @@ def add_comparison(
     )
     flat = below.select(z=[focus])
     layers = [
-        *image_layers(flat, suffix=" (in focus)", opacity=BELOW),
+        *image_layers(flat, suffix=" (in focus)", brightness=BELOW),
         *image_layers(predicted, suffix=PREDICTED, contrast=contrast, opacity=STAINED),
         *image_layers(
             true.select(list(contrast)),

@@ -1,0 +1,131 @@
+"""Which images a viewer shows, whatever number of layers each of them has.
+
+A field is what the widgets offer to choose: the channels of one image on disk
+together, or a layer that somebody else added, alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_virtualstain.napari_io.source import LayerSource, Role, source_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+__all__ = ["Field", "field_of", "fields_in"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Field:
+    """One image of a viewer.
+
+    Parameters
+    ----------
+    name
+        For people: file name and scene, or the name of the layer.
+    path, scene, axes
+        As in `LayerSource`; the path is `None` for a layer of somebody else.
+    layers
+        Its layers with where they came from, `None` for a layer of somebody else.
+    """
+
+    name: str
+    path: str | None
+    scene: str
+    axes: str | None
+    layers: tuple[tuple[Image, LayerSource | None], ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """By which the field is found again after the layers have changed."""
+        if self.path is None:
+            return ("layer", str(id(self.layers[0][0])))
+        return (self.path, self.scene)
+
+    def with_role(self, role: Role) -> tuple[tuple[Image, LayerSource], ...]:
+        """Return the layers that play a role."""
+        return tuple((layer, s) for layer, s in self.layers if s is not None and s.role == role)
+
+    @property
+    def brightfield(self) -> Image | None:
+        """The layer that would be stained: the first bright field, or a layer from elsewhere."""
+        layer, source = self.layers[0]
+        if source is None:
+            return layer
+        found = self.with_role("brightfield")
+        return found[0][0] if found else None
+
+    @property
+    def stains(self) -> dict[str, Image]:
+        """Truth or prediction by the name of the stain."""
+        return {
+            s.stain: layer
+            for layer, s in self.layers
+            if s is not None and s.role in ("truth", "prediction")
+        }
+
+    @property
+    def predicted(self) -> bool:
+        """Whether a run of ours made it."""
+        return bool(self.with_role("prediction"))
+
+    @property
+    def open_guesses(self) -> tuple[str, ...]:
+        """What the reader guessed and nobody has confirmed."""
+        said: dict[str, None] = {}
+        for _, source in self.layers:
+            said.update(dict.fromkeys(() if source is None else source.open_guesses))
+        return tuple(said)
+
+
+def fields_in(layers: Iterable[Image]) -> tuple[Field, ...]:
+    """Return the images that layers show, in the order in which they were added."""
+    grouped: dict[tuple[str, str], list[tuple[Image, LayerSource | None]]] = {}
+    for layer in layers:
+        if getattr(layer, "_type_string", "") != "image":
+            continue
+        source = source_of(layer)
+        alone = source is None or source.path is None
+        key = (
+            ("layer", str(id(layer)))
+            if alone or source is None
+            else (source.path or "", source.scene)
+        )
+        grouped.setdefault(key, []).append((layer, source))
+    return tuple(_field(members) for members in grouped.values())
+
+
+def field_of(layer: Image, fields: Iterable[Field]) -> Field | None:
+    """Return the image that a layer belongs to."""
+    return next((f for f in fields if any(one is layer for one, _ in f.layers)), None)
+
+
+def _field(members: list[tuple[Image, LayerSource | None]]) -> Field:
+    layer, source = members[0]
+    if source is None or source.path is None:
+        return Field(name=layer.name, path=None, scene="", axes=None, layers=tuple(members))
+    if source.title:
+        return Field(
+            name=source.title,
+            path=source.path,
+            scene=source.scene,
+            axes=source.axes,
+            layers=tuple(members),
+        )
+    stem = Path(source.path).name
+    for suffix in (".zarr", ".ome", ".tif", ".tiff", ".ome"):
+        stem = stem.removesuffix(suffix)
+    # "brightfield.ome.zarr" says little without the folder that it lies in.
+    parent = Path(source.path).parent.name
+    name = f"{parent}/{stem}" if parent else stem
+    return Field(
+        name=f"{name} {source.scene}".strip(),
+        path=source.path,
+        scene=source.scene,
+        axes=source.axes,
+        layers=tuple(members),
+    )

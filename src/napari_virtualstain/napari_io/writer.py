@@ -1,0 +1,319 @@
+"""How layers become a file that others, and this package, can open again.
+
+All layers of one call become the channels of one image, by their names. Pixels are written block
+by block, also those of lazy and multiscale layers, of which the finest level is saved. A file
+stands under its own name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.axes import PixelSize
+from napari_virtualstain.errors import (
+    AxesError,
+    OutputExistsError,
+    PixelDataError,
+    SettingsError,
+    VirtualStainError,
+)
+from napari_virtualstain.io.disk import check_free_space, check_output, disk_errors
+from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.scene import unique_channels
+from napari_virtualstain.io.sink import OmeZarrSink
+from napari_virtualstain.napari_io.layer_axes import colour_of_layer, placed
+from napari_virtualstain.napari_io.layers import LayerData
+from napari_virtualstain.napari_io.source import source_of
+
+__all__ = ["LayersAsImage", "as_image", "save_ome_tiff", "save_ome_zarr"]
+
+_CHUNK = 512
+_BLOCK = 2048
+"""Edge in pixels of what is read and written at once: 16 MB of float32."""
+_TIFF_TYPES = ("bool", "uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayersAsImage:
+    """Layers that are channels of one image, none of their pixels read.
+
+    Parameters
+    ----------
+    arrays
+        One a channel, with the axes `letters`.
+    letters
+        Letters of ``tzyx``.
+    channels
+        Names and colours.
+    dtype
+        That holds the pixels of all.
+    pixel_size_um, origin_um, time_interval_s
+        As in `LazyImage`.
+    paths
+        Files that the layers are read from.
+    """
+
+    arrays: tuple[Any, ...]
+    letters: str
+    channels: tuple[Channel, ...]
+    dtype: np.dtype[Any]
+    pixel_size_um: PixelSize
+    origin_um: tuple[float, float, float]
+    time_interval_s: float | None
+    paths: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Length of T, C, Z, Y and X."""
+        n = dict(zip(self.letters, self.arrays[0].shape, strict=True))
+        return (n.get("t", 1), len(self.arrays), n.get("z", 1), int(n["y"]), int(n["x"]))
+
+    def read(self, t: int, c: int, z: int, y: slice, x: slice) -> NDArray[Any]:
+        """Read a part of one plane (Y, X) into memory, in this thread."""
+        place = {"t": t, "z": z, "y": y, "x": x}
+        part = self.arrays[c][tuple(place[letter] for letter in self.letters)]
+        if hasattr(part, "compute"):
+            part = part.compute(scheduler="synchronous")
+        return np.asarray(part).astype(self.dtype, copy=False)
+
+
+def as_image(layers: Sequence[LayerData]) -> LayersAsImage:
+    """Return layers as the channels of one image.
+
+    Parameters
+    ----------
+    layers
+        (data, keywords, ``"image"``) each, as napari hands them to a writer.
+
+    Raises
+    ------
+    PixelDataError
+        If shapes differ, or a layer is a colour picture or holds no numbers.
+    AxesError
+        If layers lie at different places, or have axes that files do not have.
+    """
+    data = [_finest(pixels, given) for pixels, given, _ in layers]
+    names = [str(given.get("name") or "image") for _, given, _ in layers]
+    for name, array, (_, given, _) in zip(names, data, layers, strict=True):
+        if given.get("rgb"):
+            raise PixelDataError(
+                f"The layer {name!r} is a colour picture. Split it into its channels first "
+                "(right click on the layer: Split RGB)."
+            )
+        if np.dtype(array.dtype).kind not in "buif":
+            raise PixelDataError(
+                f"The layer {name!r} holds {array.dtype}, which are not intensities. "
+                "Convert it to numbers, for example to float32."
+            )
+    _same_shape(names, data)
+    places = [placed(array.ndim, given) for array, (_, given, _) in zip(data, layers, strict=True)]
+    for name, place in zip(names, places, strict=True):
+        if not place.matches(places[0]):
+            raise AxesError(
+                f"The layers {names[0]!r} and {name!r} do not lie on the same pixels: their axes, "
+                "scale or translation differ. Save them one by one."
+            )
+    dtype = np.dtype(np.result_type(*(array.dtype for array in data)))
+    sources = (source_of(given.get("metadata") or {}) for _, given, _ in layers)
+    channels = [
+        Channel(name, colour=colour_of_layer(given))
+        for name, (_, given, _) in zip(names, layers, strict=True)
+    ]
+    return LayersAsImage(
+        arrays=tuple(data),
+        letters=places[0].letters,
+        channels=unique_channels(channels),
+        dtype=np.dtype("float32") if dtype == np.float16 else dtype,
+        pixel_size_um=places[0].pixel_size_um,
+        origin_um=places[0].origin_um,
+        time_interval_s=places[0].time_interval_s,
+        paths=tuple(source.path for source in sources if source is not None and source.path),
+    )
+
+
+@contextmanager
+def _errors_shown() -> Iterator[None]:
+    """Let errors through to the user: napari takes a `ValueError` for "no writer" and hides it."""
+    try:
+        yield
+    except VirtualStainError as error:
+        if isinstance(error, ValueError):
+            raise VirtualStainError(str(error)) from error
+        raise
+
+
+def _finest(pixels: Any, given: Mapping[str, Any]) -> Any:
+    """Return the array of a layer; of a multiscale one the finest."""
+    several = given.get("multiscale") or isinstance(pixels, (list, tuple))
+    return pixels[0] if several else pixels
+
+
+def _same_shape(names: Sequence[str], data: Sequence[Any]) -> None:
+    shapes = [tuple(int(n) for n in array.shape) for array in data]
+    for name, shape in zip(names, shapes, strict=True):
+        if shape != shapes[0]:
+            raise PixelDataError(
+                f"The layers {names[0]!r} and {name!r} have the shapes {_by(shapes[0])} and "
+                f"{_by(shape)}, but the channels of one file have one shape. "
+                "Select layers of one shape, or save them one by one."
+            )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(str(n) for n in shape)
+
+
+def save_ome_zarr(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Save image layers as one OME-Zarr with a pyramid; an OME-Zarr that is there is replaced.
+
+    Parameters
+    ----------
+    path
+        Where.
+    layers
+        See `as_image`.
+
+    Returns
+    -------
+    list
+        The path, as napari wants it.
+
+    Raises
+    ------
+    VirtualStainError
+        If the layers do not fit together or the disk cannot be written; never a `ValueError`,
+        which napari takes for "no writer found" and hides.
+    """
+    with _errors_shown():
+        image = as_image(layers)
+        check_output(path, image.paths)
+        n_t, n_c, n_z, height, width = image.shape
+        blocks = list(_blocks(height, width))
+        sink = OmeZarrSink.create(
+            path,
+            shape=image.shape,
+            channels=image.channels,
+            n_tiles=n_t * n_c * n_z * len(blocks),
+            pixel_size_um=image.pixel_size_um,
+            origin_um=image.origin_um,
+            time_interval_s=image.time_interval_s,
+            dtype=str(np.dtype("uint8") if image.dtype == np.bool_ else image.dtype),
+            chunks_yx=_CHUNK,
+            overwrite=True,
+        )
+        with sink:
+            places = product(range(n_t), range(n_c), range(n_z), blocks)
+            for tile, (t, c, z, (y, x)) in enumerate(places):
+                pixels = image.read(t, c, z, y, x)
+                region = (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1), y, x)
+                sink.write(region, pixels.astype(sink.dtype, copy=False)[None, None, None])
+                sink.commit(tile)
+    return [path]
+
+
+def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    for y, x in product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
+        yield slice(y, min(y + _BLOCK, height)), slice(x, min(x + _BLOCK, width))
+
+
+def save_ome_tiff(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Save image layers as one OME-TIFF; a file that is there is replaced when the new is whole.
+
+    The place of the layers (their translation) has no agreed home in OME-TIFF and is not kept;
+    save as OME-Zarr where it matters. Parameters, result and errors are those of
+    `save_ome_zarr`.
+    """
+    with _errors_shown():
+        image = as_image(layers)
+        _check_tiff_output(Path(path), image)
+        _write_tiff(Path(path), image)
+    return [path]
+
+
+def _check_tiff_output(path: Path, image: LayersAsImage) -> None:
+    if image.dtype.name not in _TIFF_TYPES:
+        raise PixelDataError(
+            f"Pixels of type {image.dtype} have no place in OME-TIFF. Convert the layers to int32 "
+            "or float32, or save them as OME-Zarr."
+        )
+    if path.is_dir():
+        raise OutputExistsError(f"{str(path)!r} is a folder. Choose another name.")
+    for source in image.paths:
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise SettingsError(
+                f"{str(path)!r} is the file that the layers are read from. Choose another name."
+            )
+
+
+def _write_tiff(path: Path, image: LayersAsImage) -> None:
+    import tifffile
+
+    shape = image.shape
+    needed = float(np.prod(shape, dtype=np.float64)) * image.dtype.itemsize
+    # Ends like a TIFF of nobody: what a crash leaves is not taken for the picture.
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with disk_errors(path, needed):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            check_free_space(path, needed)
+            tifffile.imwrite(
+                scratch,
+                _tiles(image),
+                shape=shape,
+                dtype="uint8" if image.dtype == np.bool_ else image.dtype,
+                tile=(_CHUNK, _CHUNK),
+                compression="zlib",
+                photometric="minisblack",
+                metadata=_ome(image),
+                ome=True,
+                bigtiff=needed > 2**31,
+            )
+            scratch.replace(path)
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def _tiles(image: LayersAsImage) -> Iterator[NDArray[Any]]:
+    """Yield all tiles of all planes, those at the far ends filled up with zeros."""
+    n_t, n_c, n_z, height, width = image.shape
+    for t, c, z in product(range(n_t), range(n_c), range(n_z)):
+        for top in range(0, height, _CHUNK):
+            # A band at a time, so that a lazy layer is not computed once a tile.
+            rows = slice(top, min(top + _CHUNK, height))
+            band = image.read(t, c, z, rows, slice(0, width))
+            for left in range(0, width, _CHUNK):
+                part = band[:, left : left + _CHUNK]
+                tile = np.zeros((_CHUNK, _CHUNK), band.dtype)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile.astype(np.uint8) if tile.dtype == np.bool_ else tile
+
+
+def _ome(image: LayersAsImage) -> dict[str, Any]:
+    """Return the metadata as tifffile turns them into OME-XML."""
+    size = image.pixel_size_um
+    colours = [(int(c.colour or "FFFFFF", 16) << 8) | 0xFF for c in image.channels]
+    entries: dict[str, Any] = {
+        "axes": "TCZYX",
+        "Channel": {
+            "Name": [channel.name for channel in image.channels],
+            # RGBA as a signed integer of 32 bit
+            "Color": [c - 2**32 if c >= 2**31 else c for c in colours],
+        },
+    }
+    for axis, length in (("Z", size.z), ("Y", size.y), ("X", size.x)):
+        if length is not None:
+            entries[f"PhysicalSize{axis}"] = length
+            entries[f"PhysicalSize{axis}Unit"] = "µm"
+    if image.time_interval_s is not None:
+        entries |= {"TimeIncrement": image.time_interval_s, "TimeIncrementUnit": "s"}
+    return entries
