@@ -1,0 +1,353 @@
+"""A session: runs in a process beside this one, told on, stopped, killed, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import distributed
+import psutil
+import pytest
+
+from napari_virtualstain.compute.session import Session
+from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.record import read_record
+from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.jobs.plan import PlanSettings
+from napari_virtualstain.jobs.stain import StainSettings
+
+
+def wait_until(condition, timeout=20.0):
+    """Wait without a fixed pause; fail where it never comes true."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come true in time")
+
+
+@pytest.fixture
+def heard():
+    """What `on_change` was told, as (state, progress) in order."""
+
+    class Heard(list):
+        def __call__(self, run):
+            self.append((run.state, run.progress))
+
+    return Heard()
+
+
+@pytest.fixture
+def stain(field_folder, tiny_model, tmp_path):
+    """Settings of a stain over 64 tiles, each of which takes a moment."""
+
+    def settings(name="out", **more):
+        values = {
+            "input": str(field_folder / "brightfield.ome.zarr"),
+            "model": str(tiny_model),
+            "tile": 32,
+            "out": str(tmp_path / f"{name}.ome.zarr"),
+        }
+        return StainSettings(**(values | more))
+
+    return settings
+
+
+def test_a_run_writes_its_store_and_tells_of_every_stage(compute_session, stain, heard):
+    run = compute_session.submit("stain", stain(), on_change=heard)
+    outcome = run.wait(60)
+    assert outcome.state == "done", outcome
+    assert outcome.result["tiles_done"] == outcome.result["tiles_total"] == 64
+    assert read_record(outcome.result["out"])["status"] == "complete"
+    assert [state for state, _ in heard][-1] == "done"
+    assert run.store is not None
+    assert {what for _, p in heard if p for what in [p[2]]} >= {"tiles stained"}
+
+
+def test_a_run_elsewhere_gives_the_pixels_of_a_run_in_this_process(compute_session, stain):
+    from napari_virtualstain.jobs import stain as job
+
+    there = compute_session.submit("stain", stain("there")).wait(60)
+    here = job.run(stain("here"))
+    a, b = (open_image(path).data.compute() for path in (there.result["out"], here.out))
+    assert a.tobytes() == b.tobytes()
+
+
+def test_a_failure_arrives_as_the_sentence_of_the_job(compute_session, stain):
+    outcome = compute_session.submit("stain", stain(input="/nowhere/at/all.tif")).wait(30)
+    assert outcome.state == "failed"
+    assert outcome.sentence == (
+        "'/nowhere/at/all.tif' does not exist, nor does the folder '/nowhere/at'. Check the path."
+    )
+    assert "MissingInputError" in outcome.traceback
+
+
+def test_runs_queue_in_order_and_an_urgent_one_goes_beside(compute_session, stain):
+    order = []
+    slow = [
+        compute_session.submit(
+            "stain", stain(f"o{n}"), on_change=lambda r: order.append((r.verb, r.state, r.id))
+        )
+        for n in range(2)
+    ]
+    wait_until(lambda: slow[0].state == "running")
+    plan = PlanSettings(
+        **{k: v for k, v in stain().model_dump().items() if k in PlanSettings.model_fields}
+    )
+    quick = compute_session.submit("plan", plan, urgent=True)
+    assert quick.wait(30).state == "done"
+    assert slow[1].state == "waiting"
+    assert [run.wait(60).state for run in slow] == ["done", "done"]
+    ends = [run for verb, state, run in order if state == "done"]
+    assert ends == [run.id for run in slow]
+
+
+def test_a_cancelled_run_ends_at_its_next_tile_and_leaves_a_partial_store(compute_session, stain):
+    run = compute_session.submit("stain", stain())
+    wait_until(lambda: run.progress is not None and run.progress[2] == "tiles stained")
+    began = time.monotonic()
+    run.cancel()
+    assert run.wait(10).state == "cancelled"
+    assert time.monotonic() - began < 1.0  # a tile takes a few milliseconds
+    state = read_record(run.settings.out)
+    assert state["status"] == "partial"
+    assert state["tiles_done"] < state["tiles_total"]
+
+
+def test_a_run_that_waits_is_cancelled_at_once_and_writes_nothing(compute_session, stain):
+    first = compute_session.submit("stain", stain("first"))
+    second = compute_session.submit("stain", stain("second"))
+    second.cancel()
+    assert second.wait(0.5).state == "cancelled"
+    assert first.wait(60).state == "done"
+    assert not Path(second.settings.out).exists()
+
+
+def test_a_cancelled_run_resumes_to_the_bits_of_an_undisturbed_one(compute_session, stain):
+    run = compute_session.submit("stain", stain("cut"))
+    wait_until(lambda: run.progress is not None and run.progress[2] == "tiles stained")
+    run.cancel()
+    run.wait(10)
+    again = compute_session.submit("stain", stain("cut", resume=True)).wait(60)
+    whole = compute_session.submit("stain", stain("whole")).wait(60)
+    a, b = (open_image(o.result["out"]).data.compute() for o in (again, whole))
+    assert a.tobytes() == b.tobytes()
+
+
+def test_the_default_scheduler_and_the_environment_stay_as_they_were(compute_session, stain):
+    before = dict(os.environ)
+    assert compute_session.submit("stain", stain()).wait(60).state == "done"
+    assert dict(os.environ) == before
+    assert dask.config.get("scheduler", None) is None
+    with pytest.raises(ValueError, match="No global client found"):
+        distributed.get_client()
+
+
+def test_somebody_elses_dask_layer_is_computed_here_and_at_once(compute_session, stain):
+    import dask.array as da
+
+    run = compute_session.submit("stain", stain())
+    wait_until(lambda: run.state == "running")
+    began = time.monotonic()
+    me = os.getpid()
+    where = da.from_delayed(dask.delayed(os.getpid)(), (), int).compute()
+    took = time.monotonic() - began
+    assert int(where) == me
+    assert took < 0.5
+    run.wait(60)
+
+
+def test_messages_stay_small_however_much_a_job_says():
+    import json
+
+    from napari_virtualstain.compute.work import MESSAGE_BYTES, _Post
+
+    sent = []
+    post = _Post(sent.append, "run")
+    for n in range(500):
+        post.put("progress", (n, 500, "tiles stained"))
+        post.put("note", "µ" * 3000)
+    post.close()
+    assert max(len(json.dumps(message)) for message in sent) <= MESSAGE_BYTES
+    assert sum(len(message["words"]) for message in sent) == 500
+    assert [m["progress"][0] for m in sent if m["progress"]][-1] == 499
+
+
+def test_evaluate_runs_there_too(compute_session, stain, field_folder):
+    made = compute_session.submit("stain", stain()).wait(60)
+    settings = EvaluateSettings(
+        prediction=made.result["out"], target=str(field_folder / "stains.ome.zarr")
+    )
+    outcome = compute_session.submit("evaluate", settings).wait(60)
+    assert outcome.state == "done", outcome
+    assert {row["stain"] for row in outcome.result["channels"]} >= {"DNA", "Mito"}
+
+
+# --- with a server of their own: it is killed, or has to be new ------------------------------------
+
+
+@pytest.fixture
+def own_session():
+    """A session for one test, which may break it."""
+    session = Session()
+    yield session
+    session.close()
+
+
+def test_a_killed_worker_fails_its_run_in_one_sentence_and_the_next_run_works(own_session, stain):
+    run = own_session.submit("stain", stain("killed"))
+    wait_until(lambda: run.progress is not None and run.progress[2] == "tiles stained", 60)
+    psutil.Process(run.pid).kill()
+    outcome = run.wait(10)
+    assert outcome.state == "failed"
+    assert outcome.sentence == (
+        "The compute process ended unexpectedly: killed, or out of memory. What was done is kept; "
+        "start the run again to go on, with a smaller --tile if memory was short."
+    )
+    assert read_record(run.settings.out)["status"] == "partial"
+    resumed = own_session.submit("stain", stain("killed", resume=True)).wait(60)
+    assert resumed.state == "done", resumed
+
+
+def test_kill_ends_a_run_within_five_seconds(own_session, stain):
+    run = own_session.submit("stain", stain())
+    wait_until(lambda: run.progress is not None, 60)
+    began = time.monotonic()
+    run.kill()
+    assert run.wait(5).state == "cancelled"
+    assert time.monotonic() - began < 5
+    wait_until(lambda: own_session.state.name == "ready", 30)
+
+
+# dask's client leaves a socket to the collector when its scheduler is gone in mid-handshake.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_killed_server_fails_its_runs_and_the_next_one_starts_another(own_session, stain):
+    run = own_session.submit("stain", stain("one"))
+    wait_until(lambda: run.progress is not None and run.progress[2] == "tiles stained", 60)
+    psutil.Process(own_session._server.pid).kill()
+    assert run.wait(10).state == "failed"
+    again = own_session.submit("stain", stain("two")).wait(60)
+    assert again.state == "done", again
+
+
+def test_closing_leaves_no_process_no_thread_and_no_temporary_store(stain):
+    me = psutil.Process()
+    others = set(me.children(recursive=True))
+    threads = set(threading.enumerate())
+    session = Session()
+    out = session.folder / "temporary.ome.zarr"
+    assert session.submit("stain", stain(out=str(out))).wait(60).state == "done"
+    children = set(me.children(recursive=True)) - others
+    assert children
+    session.close()
+    assert not session.folder.exists()
+    _, left_over = psutil.wait_procs(children, timeout=5)
+    assert left_over == []
+    # dask and zarr keep pools for the life of a process; none of them is ours.
+    left = {t.name for t in set(threading.enumerate()) - threads}
+    assert not [name for name in left if name.startswith(("compute", "IO loop", "messages"))]
+
+
+def test_an_idle_process_ends_keeps_its_stores_and_comes_back(stain):
+    session = Session(idle_s=0.5)
+    try:
+        out = session.folder / "kept.ome.zarr"
+        assert session.submit("stain", stain(out=str(out))).wait(60).state == "done"
+        wait_until(lambda: session.state.name == "asleep", 30)
+        assert read_record(out)["status"] == "complete"
+        assert session.submit("stain", stain("again")).wait(60).state == "done"
+    finally:
+        session.close()
+
+
+def test_the_server_ends_and_tidies_up_when_the_viewer_is_killed(tmp_path, stain):
+    """A parent that dies without a word: nothing of it may live on."""
+    import subprocess
+
+    code = (
+        "import time\n"
+        "from napari_virtualstain.compute.session import Session\n"
+        "s = Session(); s.open()\n"
+        "while s.state.name != 'ready': time.sleep(0.05)\n"
+        "print(s.folder, s._server.pid, s.state.worker['pid'], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    folder, server, worker = parent.stdout.readline().split()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in (server, worker)), 10)
+    wait_until(lambda: not Path(folder).exists(), 5)
+
+
+def test_a_stranger_on_this_machine_is_refused(compute_session, stain):
+    """Neither without encryption nor with credentials of its own."""
+    from distributed import Client
+    from distributed.security import Security
+
+    wait_until(lambda: compute_session.state.name == "ready", 60)
+    address = compute_session._server.address
+    for where, security in (
+        (address.replace("tls://", "tcp://"), None),
+        (address, Security.temporary()),
+    ):
+        with pytest.raises(OSError):
+            Client(where, security=security, set_as_default=False, timeout=2)
+    assert compute_session.submit("stain", stain()).wait(60).state == "done"
+
+
+def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, field_folder, tiny_model):
+    """Nothing re-runs the user's script: no second viewer, no guard needed."""
+    import subprocess
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, pathlib\n"
+        "with open(os.environ['COUNT'], 'a') as count: count.write('once\\n')\n"
+        "from napari_virtualstain.compute.session import Session\n"
+        "from napari_virtualstain.jobs.stain import StainSettings\n"
+        "before = dict(os.environ)\n"
+        "session = Session()\n"
+        f"settings = StainSettings(input={str(field_folder / 'brightfield.ome.zarr')!r}, "
+        f"model={str(tiny_model)!r}, tile=64, out={str(tmp_path / 'o.ome.zarr')!r})\n"
+        "outcome = session.submit('stain', settings).wait(90)\n"
+        "assert outcome.state == 'done', outcome\n"
+        "assert dict(os.environ) == before\n"
+        "session.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "COUNT": str(tmp_path / "count")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "count").read_text() == "once\n"
+
+
+def test_no_scheduler_at_an_address_is_one_sentence(stain):
+    session = Session("tcp://127.0.0.1:9")
+    try:
+        outcome = session.submit("stain", stain()).wait(60)
+    finally:
+        session.close()
+    assert outcome.state == "failed"
+    assert outcome.sentence.startswith("No scheduler answers at tcp://127.0.0.1:9 (")
+    assert outcome.sentence.endswith("or compute on this machine.")
+
+
+def test_no_session_imports_torch_here(subprocess_python):
+    code = (
+        "import sys, napari_virtualstain.compute.session, napari_virtualstain.jobs.stain\n"
+        "import napari_virtualstain.jobs.plan, napari_virtualstain.jobs.evaluate\n"
+        "import napari_virtualstain.jobs.doctor, napari_virtualstain.compute.work\n"
+        "print('torch' in sys.modules)"
+    )
+    assert subprocess_python(code).strip() == "False"
