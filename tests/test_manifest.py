@@ -31,12 +31,12 @@ def test_the_manifest_is_valid_and_its_python_names_are_there(manifest):
 def test_the_installed_package_leads_to_this_manifest():
     found = PluginManifest.from_distribution(NAME)
     assert found.name == NAME
-    assert [c.id for c in found.contributions.commands] == [f"{NAME}.sample_demo_field"]
+    assert f"{NAME}.sample_demo_field" in [c.id for c in found.contributions.commands]
 
 
 def test_what_is_contributed(manifest):
     offered = {kind for kind, value in manifest.contributions if value}
-    assert offered == {"commands", "sample_data"}
+    assert offered >= {"commands", "sample_data", "readers", "writers"}
     (sample,) = manifest.contributions.sample_data
     assert sample.key == "demo_field"
     commands = {command.id: command for command in manifest.contributions.commands}
@@ -61,6 +61,47 @@ def test_the_sample_opens_through_napari_s_own_way(manifest):
     for _, keywords, kind in layers:
         assert kind == "image"
         assert {"name", "colormap", "scale", "units", "axis_labels"} <= set(keywords)
+
+
+@pytest.fixture
+def plugins(manifest):
+    manager = PluginManager()
+    manager.register(manifest)
+    manager.activate(NAME)
+    return manager
+
+
+CLAIMED = {
+    "field.ome.zarr": True, "field.zarr": True, "field.ome.tif": True, "field.OME.TIFF": True,
+    "field.tif": True, "my.field.tiff": True, "Index.idx.xml": True, "Index.xml": True,
+    "Index.ref.xml": True, "notes.xml": False, "field.txt": False, "field.nd2": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "claimed"), CLAIMED.items(), ids=CLAIMED)
+def test_the_reader_claims_names_of_images(plugins, tmp_path, name, claimed):
+    (tmp_path / name).write_bytes(b"")
+    found = list(plugins.iter_compatible_readers([str(tmp_path / name)]))
+    assert [reader.command for reader in found] == [f"{NAME}.get_reader"] * claimed
+
+
+def test_the_reader_claims_folders(plugins, tmp_path):
+    (found,) = plugins.iter_compatible_readers([str(tmp_path)])
+    assert found.command == f"{NAME}.get_reader"
+
+
+WRITERS = {
+    "a.ome.zarr": "save_ome_zarr", "a.zarr": "save_ome_zarr", "a.ome.tif": "save_ome_tiff",
+    "a.ome.tiff": "save_ome_tiff", "a.tif": None, "a.png": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "command"), WRITERS.items(), ids=WRITERS)
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_writers_take_any_number_of_images_by_their_ending(plugins, name, command, count):
+    writer, _ = plugins.get_writer(name, ["image"] * count)
+    assert (writer and writer.command) == (command and f"{NAME}.{command}")
+    assert plugins.get_writer(name, ["image", "points"])[0] is None
 
 
 def test_the_manifest_at_the_top_is_the_one_that_is_shipped():

@@ -1,0 +1,93 @@
+"""Which model is used, and what it says about itself."""
+
+from __future__ import annotations
+
+from html import escape
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_virtualstain.errors import VirtualStainError
+from napari_virtualstain.generators.card import ModelCard
+from napari_virtualstain.generators.package import read_card
+from napari_virtualstain.widgets._parts import Foldout, Wrapped, wide
+from napari_virtualstain.zoo import find_model, list_models
+
+__all__ = ["ModelBox", "card_words"]
+
+
+class ModelBox(QWidget):
+    """A box with the trained models of this machine, and the card of the chosen one."""
+
+    chosen = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = wide(QComboBox())
+        self.box.setEditable(True)
+        self.box.setToolTip("A model of this machine, or the path of a model folder or zip")
+        self.limits = Wrapped()
+        self.limits.setObjectName("limits")
+        self.about = Wrapped()
+        self.fold = Foldout("About this model", self.about)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.box)
+        column.addWidget(self.limits)
+        column.addWidget(self.fold)
+        self.card: ModelCard | None = None
+        self.problem = ""
+        self.box.addItems(list(list_models()))
+        self.box.currentTextChanged.connect(self._read)
+        self._read()
+
+    @property
+    def name(self) -> str:
+        """Name or path, as typed."""
+        return str(self.box.currentText()).strip()
+
+    def _read(self) -> None:
+        """Show the card; weights are opened in the compute process only."""
+        self.card, self.problem = None, ""
+        try:
+            self.card = read_card(find_model(self.name))
+        except VirtualStainError as error:
+            self.problem = str(error)
+        card = self.card
+        limits = () if card is None else card.limits
+        self.limits.setText("<br>".join(f"⚠ {escape(limit)}" for limit in limits))
+        self.limits.setVisible(bool(limits))
+        self.about.setText("" if card is None else card_words(card))
+        self.fold.setVisible(card is not None)
+        self.chosen.emit()
+
+
+def card_words(card: ModelCard) -> str:
+    """Return what a card says, as rich text.
+
+    Parameters
+    ----------
+    card
+        Of a model.
+    """
+    offsets = [plane.z_offset_um for plane in card.inputs]
+    where = "" if None in offsets else f" at {', '.join(f'{o:+g}' for o in offsets)} µm"
+    planes = "plane" if len(offsets) == 1 else "planes"
+    stains = [
+        s.name if s.expected_pcc is None else f"{s.name} ({s.expected_pcc:.2f})"
+        for s in card.stains
+    ]
+    trained, validated = card.training, card.training.n_validation_fields
+    rows = [
+        ("Takes", f"{len(offsets)} {planes} of {card.inputs[0].channel}{where}"),
+        ("Pixel size", f"{card.pixel_size_um:g} µm"),
+        ("Predicts", f"{', '.join(stains)}; in brackets: correlation on validation fields"),
+        ("Trained on", f"{trained.data}: {trained.n_fields} fields, {validated} more to validate"),
+        ("Method", f"{card.generator}, loss {trained.loss}"),
+        ("Licence", card.licence or "not stated"),
+        ("Cite", card.citation or "not stated"),
+    ]  # fmt: skip
+    lines = [f"<tr><td><b>{name}</b>&nbsp;</td><td>{escape(text)}</td></tr>" for name, text in rows]
+    title = escape(card.title or card.name)
+    return f"<b>{title}</b><br>{escape(card.description)}<table>{''.join(lines)}</table>"

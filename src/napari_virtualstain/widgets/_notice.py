@@ -1,0 +1,96 @@
+"""One place in each page for one sentence: what to do next, what is doubtful, what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+
+from napari_virtualstain.widgets._parts import Wrapped
+
+__all__ = ["Notice"]
+
+Kind = Literal["hint", "warning", "error"]
+
+
+class Notice(QFrame):
+    """A sentence that stays until another takes its place.
+
+    Parameters
+    ----------
+    viewer
+        Whose theme it follows.
+    parent
+        As in Qt.
+    """
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._kind: Kind = "hint"
+        self._report = ""
+        self.label = Wrapped()
+        self.copy = QToolButton(self)
+        self.copy.setText("Copy report")
+        self.copy.setToolTip("Copy what is needed to report this: sentence, traceback, versions")
+        self.copy.clicked.connect(self._copy)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 4, 4, 4)
+        row.addWidget(self.label, 1)
+        row.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignTop)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setObjectName("notice")
+        viewer.events.theme.connect(self._paint)
+        self.clear()
+
+    def clear(self) -> None:
+        """Say nothing, and take no room."""
+        self.label.clear()
+        self.hide()
+
+    def hint(self, text: str) -> None:
+        """Say what to do next."""
+        self._say("hint", text, "")
+
+    def warn(self, text: str) -> None:
+        """Say what is doubtful."""
+        self._say("warning", text, "")
+
+    def fail(self, text: str, report: str = "") -> None:
+        """Say what went wrong; `report` can be copied."""
+        self._say("error", text, report)
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return str(self.label.text())
+
+    @property
+    def kind(self) -> Kind:
+        """How it says it."""
+        return self._kind
+
+    def _say(self, kind: Kind, text: str, report: str) -> None:
+        if not text:
+            self.clear()
+            return
+        self._kind, self._report = kind, report
+        self.label.setText(text)
+        self.copy.setVisible(bool(report))
+        self._paint()
+        self.show()
+
+    def _copy(self) -> None:
+        QApplication.clipboard().setText(self._report)
+
+    def _paint(self, event: Any = None) -> None:
+        del event
+        theme = get_theme(self._viewer.theme)
+        edge = {"hint": theme.secondary, "warning": theme.warning, "error": theme.error}[self._kind]
+        self.setStyleSheet(
+            f"QFrame#notice {{ border-left: 3px solid {edge.as_hex()}; border-radius: 0px;"
+            f" background: {theme.foreground.as_hex()}; }}"
+            "QFrame#notice QLabel { background: transparent; }"
+        )

@@ -1,0 +1,240 @@
+"""How a stain appears while it is computed, without the viewer stumbling.
+
+A thread reads the tiles that a run has committed; the viewer's thread only
+redraws, one layer at a time and each at most four times a second. The layers
+belong to the image that they were asked for, whatever is selected meanwhile; a
+layer that the user removes stays removed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_virtualstain.errors import sentence_of
+from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.napari_io.layers import LayerData
+from napari_virtualstain.napari_io.painting import Painting
+from napari_virtualstain.napari_io.source import source_of, tagged
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["Painter"]
+
+_LOOK_S = 0.05
+"""Between looks at what the run has committed."""
+_REDRAW_S = 0.25
+"""Between two redraws of a layer."""
+_STEP_MS = 30
+"""Between redraws of two layers, for the viewer to answer its user."""
+
+
+class Painter(QObject):
+    """Layers of one store, from its first tile to its pyramid.
+
+    Parameters
+    ----------
+    viewer
+        To add layers to.
+    store
+        That a run writes, or has written.
+    above
+        Layers of the image that is stained; the stains lie over them.
+    name
+        Of that image, as it was when the run was asked for.
+    contrast
+        Limits by stain, for example those of the truth.
+    over
+        Opens that image, in a thread: where it has time points and z planes, so have the layers.
+    parent
+        As in Qt.
+    """
+
+    failed = Signal(str)
+    shown = Signal()
+    """The first pixels are drawn."""
+    added = Signal()
+    """All layers are in the viewer."""
+    complete = Signal()
+    """The layers show the finished store."""
+    _opened = Signal(object)
+    _painted = Signal(bool)
+    _finished = Signal(object)
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        store: Path,
+        *,
+        above: tuple[Image, ...],
+        name: str,
+        contrast: Mapping[str, tuple[float, float]],
+        over: Callable[[], LazyImage] | None,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self.store, self._above = viewer, store, above
+        self._name, self._contrast, self._over = name, dict(contrast), over
+        self._stop, self._last_look = threading.Event(), threading.Event()
+        self._painting: Painting | None = None
+        self.layers: dict[int, Image] = {}
+        self._to_add: list[tuple[int, Any]] = []
+        self._dirty: dict[int, float] = {}
+        self._final: list[tuple[int, Any]] = []
+        self._drawn: dict[int, float] = {}
+        self._thread: threading.Thread | None = None
+        self._told = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(_STEP_MS)
+        self._timer.timeout.connect(self._step)
+        self._opened.connect(self._open)
+        self._painted.connect(self._mark)
+        self._finished.connect(self._take_final)
+
+    def follow(self) -> None:
+        """Look for new tiles until `rest` or `stop` is called."""
+        if self._thread is not None and self._thread.is_alive():
+            self._last_look.clear()
+            return
+        self._last_look.clear()
+        self._thread = threading.Thread(target=self._look, name="virtualstain-paint", daemon=True)
+        self._thread.start()
+
+    def rest(self) -> None:
+        """Look once more, then stop looking; the run has ended."""
+        self._last_look.set()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Stop at once."""
+        self._stop.set()
+        self._last_look.set()
+        with suppress(RuntimeError):  # gone with its window
+            self._timer.stop()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def move_to(self, store: Path) -> None:
+        """Show a copy of the store instead, of equal content."""
+        self.store = store
+        painting = Painting.open(store)
+        while painting.update():
+            continue
+        self._painting = painting
+        for layer in self.layers.values():
+            source = source_of(layer)
+            if source is not None:
+                layer.metadata = tagged(layer.metadata, replace(source, path=str(store)))
+        self._take_final(painting.final())
+
+    # --- in the thread ----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        try:
+            if self._painting is None:
+                painting = Painting.open(self.store)
+                self._painting = painting
+                over = None if self._over is None else self._over()
+                layers = painting.layers(name=self._name, contrast=self._contrast, over=over)
+                self._emit("_opened", layers)
+            painting = self._painting
+            while not self._stop.is_set():
+                last = self._last_look.is_set()
+                new = painting.update()
+                if new:
+                    self._emit("_painted", True)
+                if last and not new:
+                    break
+                if not new:
+                    self._last_look.wait(_LOOK_S)
+            if painting.complete and not self._stop.is_set():
+                self._emit("_finished", painting.final())
+        except Exception as error:  # noqa: BLE001 (told to the page)
+            self._emit("failed", sentence_of(error))
+
+    def _emit(self, signal: str, value: Any) -> None:
+        try:
+            getattr(self, signal).emit(value)
+        except RuntimeError:
+            self._stop.set()  # the widget is gone
+
+    # --- in the viewer's thread -------------------------------------------------------------------
+
+    def _open(self, layers: list[LayerData]) -> None:
+        self._to_add = list(enumerate(layers))
+        self._timer.start()
+
+    def _mark(self, new: bool) -> None:
+        del new
+        now = time.monotonic()
+        self._dirty = {c: self._dirty.get(c, now) for c in self.layers}
+        self._timer.start()
+
+    def _take_final(self, levels: Any) -> None:
+        self._final = list(enumerate(levels))
+        self._timer.start()
+
+    def _step(self) -> None:
+        """Do one thing, and leave the rest for later."""
+        if self._to_add:
+            self._add(*self._to_add.pop(0))
+        elif self._dirty and self._redraw():
+            pass
+        elif self._final and not self._dirty:
+            self._finish(*self._final.pop(0))
+        elif not self._dirty:
+            self._timer.stop()
+
+    def _add(self, c: int, data: Any) -> None:
+        layer = Layer.create(*data)
+        layer.visible = not self.layers  # one stain at a time: five added up are white
+        self._viewer.layers.insert(self._place(), layer)
+        self.layers[c] = layer
+        self._drawn[c] = time.monotonic()
+        if not self._to_add:
+            self._mark(True)
+            self.added.emit()
+
+    def _place(self) -> int:
+        """Return where the next layer goes: over the image and over its own kind."""
+        known = [*self._above, *self.layers.values()]
+        at = [self._viewer.layers.index(one) for one in known if one in self._viewer.layers]
+        return max(at) + 1 if at else len(self._viewer.layers)
+
+    def _redraw(self) -> bool:
+        """Redraw the layer that has waited longest; return whether there was one."""
+        now = time.monotonic()
+        for c in sorted(self._dirty, key=self._dirty.__getitem__):
+            layer = self.layers[c]
+            if layer not in self._viewer.layers:
+                del self._dirty[c]
+                continue
+            if now - self._drawn.get(c, 0.0) < _REDRAW_S:
+                continue
+            del self._dirty[c]
+            self._drawn[c] = now
+            if layer.visible:
+                layer.refresh(extent=False, highlight=False, thumbnail=False)
+                self._tell_first()
+                return True
+        return False
+
+    def _tell_first(self) -> None:
+        if not self._told and self._painting is not None and self._painting.tiles_done:
+            self._told = True
+            self.shown.emit()
+
+    def _finish(self, c: int, levels: Any) -> None:
+        layer = self.layers.get(c)
+        if layer is not None and layer in self._viewer.layers:
+            layer.data = levels if layer.multiscale else levels[0]
+        if not self._final:
+            self.complete.emit()

@@ -1,0 +1,60 @@
+"""Which part of an image the canvas shows, in pixels of the image."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+__all__ = ["shown_region", "shown_time"]
+
+
+def shown_region(viewer: napari.Viewer, layer: Image) -> tuple[int, int, int, int] | None:
+    """Return (first row, first column, last row + 1, last column + 1) of what is on the canvas.
+
+    Parameters
+    ----------
+    viewer
+        In 3-D everything counts as shown.
+    layer
+        Whose pixels are meant; of a pyramid those of the finest level.
+
+    Returns
+    -------
+    tuple or None
+        `None` if nothing of the layer is in view.
+    """
+    finest = layer.data[0] if layer.multiscale else layer.data
+    height, width = finest.shape[-2:]
+    if viewer.dims.ndisplay != 2:
+        return (0, 0, height, width)
+    # Not layer.corner_pixels: of a pyramid they are what napari has loaded, far more than is seen.
+    camera = viewer.scene.camera
+    half = np.asarray(viewer.canvas.size, dtype=float) / 2 / camera.zoom
+    point = np.asarray(viewer.dims.point[-layer.ndim :], dtype=float)
+    corners = []
+    for sign in product((-1, 1), repeat=2):
+        point[-2:] = np.asarray(camera.center)[-2:] + half * sign
+        corners.append(layer.world_to_data(point)[-2:])
+    # The middle of the first pixel is 0, its edges are -0.5 and 0.5.
+    y0, x0 = np.floor(np.min(corners, axis=0) + 0.5)
+    y1, x1 = np.ceil(np.max(corners, axis=0) + 0.5)
+    region = (
+        int(max(y0, 0)), int(max(x0, 0)), int(min(y1, height)), int(min(x1, width)),
+    )  # fmt: skip
+    return region if region[0] < region[2] and region[1] < region[3] else None
+
+
+def shown_time(viewer: napari.Viewer, layer: Image) -> int | None:
+    """Return the index of the time point in view, `None` for an image without a time axis."""
+    if "t" not in layer.axis_labels:
+        return None
+    axis = list(layer.axis_labels).index("t")
+    at = layer.world_to_data(viewer.dims.point[-layer.ndim :])[axis]
+    finest = layer.data[0] if layer.multiscale else layer.data
+    return int(np.clip(round(float(at)), 0, finest.shape[axis] - 1))
