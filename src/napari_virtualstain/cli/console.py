@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from napari_virtualstain.jobs.base import Pace
+
 __all__ = ["Console"]
 
 
@@ -15,12 +17,14 @@ class Console:
     ----------
     quiet
         Show nothing but errors.
+    scheduler
+        Address of a dask scheduler on which the job runs; in this process if `None`.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False, scheduler: str | None = None) -> None:
+        self._quiet, self.scheduler = quiet, scheduler
         self._live = sys.stderr.isatty()
-        self._began: dict[str, tuple[float, int]] = {}
+        self._pace = Pace()
         self._shown = 0.0
         self._open = False
 
@@ -30,19 +34,16 @@ class Console:
         What stands behind a comma in ``what`` may change from call to call.
         """
         now = time.monotonic()
-        stage = what.partition(",")[0]
-        began, first = self._began.setdefault(stage, (now, done))
         last = done >= total
-        if last:
-            del self._began[stage]
+        left = self._pace.seconds_left(done, total, what, now=now)
         if not self._live and not done:
             return  # a log needs no line for what has just begun
         if self._quiet or (not last and now - self._shown < (0.1 if self._live else 10.0)):
             return
         self._shown = now
         text = f"{done} of {total} {what}"
-        if not last and done > first:  # one report says nothing of the pace
-            text += f", {(now - began) / (done - first) * (total - done):.0f} s left"
+        if left is not None:
+            text += f", {left:.0f} s left"
         if self._live:
             sys.stderr.write(f"\r\x1b[K{text}" + ("\n" if last else ""))
             self._open = not last

@@ -71,6 +71,8 @@ VERBS: dict[str, Verb] = {
     )
 }
 """Every command, by name."""
+ELSEWHERE = ("plan", "stain", "evaluate")
+"""Those whose job may run on another machine."""
 
 
 def _load(target: str) -> Any:
@@ -114,6 +116,13 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
         if entry.name != verb:
             continue
         add_arguments(command, _load(entry.settings), positional=entry.positional)
+        if entry.name in ELSEWHERE:
+            command.add_argument(
+                "--scheduler",
+                metavar="ADDRESS",
+                help="run on a dask scheduler, tcp://host:8786 or tls://host:8786, and not here; "
+                "it must see the same files",
+            )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.add_argument("--quiet", action="store_true", help="show errors only")
         command.add_argument("--debug", action="store_true", help="show where an error arose")
@@ -144,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # In the middle of an import torch would abort.
         with interrupts_held():
             entry, values = _parse(words)
-            console = Console(quiet=values["quiet"])
+            console = Console(quiet=values["quiet"], scheduler=values.get("scheduler"))
             run = _load(entry.run)
         settings = settings_from(_load(entry.settings), values)
         result, text, *bad = run(settings, console)

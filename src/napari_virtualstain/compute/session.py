@@ -391,9 +391,7 @@ class Session:
         if server is not self._server:
             return
         with self._lock:
-            unheard = [
-                run for run in self.runs if run.future is not None and run.worker is None
-            ]
+            unheard = [run for run in self.runs if run.future is not None and run.worker is None]
             for run in unheard:
                 run.future = None
                 if not run.urgent and not run.sent_again:

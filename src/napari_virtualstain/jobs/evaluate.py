@@ -97,6 +97,19 @@ class Evaluation:
         ]
         return {"channels": rows, "notes": list(self.notes)}
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Evaluation:
+        """Return the scores that `to_json` was called on, perhaps in another process."""
+        may_be_absent = ("ssim", "floor_pcc")
+        rows: list[dict[str, Any]] = [
+            {
+                name: float("nan") if value is None and name not in may_be_absent else value
+                for name, value in row.items()
+            }
+            for row in values["channels"]
+        ]
+        return cls(scores=tuple(ChannelScore(**row) for row in rows), notes=tuple(values["notes"]))
+
     def table(self) -> str:
         """Return the scores as lines of text."""
         lines = ["stain         PCC  floor   SSIM   PSNR        MAE        MSE"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_virtualstain.cli.console import Console
+from napari_virtualstain.cli.elsewhere import result_of
 from napari_virtualstain.jobs import evaluate as job
 
 __all__ = ["run"]
@@ -12,7 +13,7 @@ __all__ = ["run"]
 
 def run(settings: job.EvaluateSettings, console: Console) -> tuple[Any, str]:
     """Compare a prediction with the truth."""
-    result = job.run(settings, on_progress=console.progress)
-    for note in result.notes:
+    result = result_of("evaluate", settings, console)
+    for note in result["notes"]:
         console.note(note)
-    return result.to_json(), result.table()
+    return result, job.Evaluation.from_json(result).table()

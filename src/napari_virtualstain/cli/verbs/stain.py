@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_virtualstain.cli.console import Console
+from napari_virtualstain.cli.elsewhere import result_of
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import stain as job
@@ -15,15 +16,16 @@ __all__ = ["run"]
 def run(settings: job.StainSettings, console: Console) -> tuple[Any, str]:
     """Stain an image; Ctrl-C leaves what is done, and says what that is."""
     try:
-        result = job.run(settings, on_progress=console.progress, on_note=console.note)
+        result = result_of("stain", settings, console)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_interrupted(settings.out)) from None
     part = ""
-    if result.tiles_done < result.tiles_total:
-        part = f"; {result.tiles_done} of {result.tiles_total} tiles, the rest by --resume"
-    took = f"{result.seconds:.1f} s"
-    text = f"{', '.join(result.stains)} -> {result.out} ({result.plan}{part}; {took})"
-    return result.to_json(), text
+    done, total = result["tiles_done"], result["tiles_total"]
+    if done < total:
+        part = f"; {done} of {total} tiles, the rest by --resume"
+    took = f"{result['seconds']:.1f} s"
+    text = f"{', '.join(result['stains'])} -> {result['out']} ({result['plan']}{part}; {took})"
+    return result, text
 
 
 def _interrupted(out: str) -> str:
