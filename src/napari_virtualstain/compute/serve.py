@@ -61,6 +61,11 @@ CONFIG: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     # Inside a task the default is to send the graph back to the scheduler: 24 times slower.
     "scheduler": "synchronous",
+    # An hour of call stacks, of measurements every half second and of transitions: 0.8 MB a run,
+    # and nobody looks at them.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.log-length": 60,
+    "distributed.admin.low-level-log-length": 100,
     "distributed.admin.tick.limit": "30 s",
 }
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -36,6 +37,14 @@ _REDRAW_S = 0.25
 """Between two redraws of a layer."""
 _STEP_MS = 30
 """Between redraws of two layers, for the viewer to answer its user."""
+
+
+_LEAST, _MOST, _SHARE = 256_000_000, 1_000_000_000, 0.1
+"""Bytes of coarser copies in memory: a share of what is free, in bounds."""
+
+
+def _budget() -> int:
+    return int(min(_MOST, max(_LEAST, _SHARE * psutil.virtual_memory().available)))
 
 
 class Painter(QObject):
@@ -140,7 +149,7 @@ class Painter(QObject):
     def _look(self) -> None:
         try:
             if self._painting is None:
-                painting = Painting.open(self.store)
+                painting = Painting.open(self.store, budget=_budget())
                 self._painting = painting
                 over = None if self._over is None else self._over()
                 layers = painting.layers(name=self._name, contrast=self._contrast, over=over)
