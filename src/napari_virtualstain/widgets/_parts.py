@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,10 @@ _NARROW = 60
 """Width in pixels below which a page is not laid out yet."""
 
 
+_BREAK = re.compile(r"(?<=\w)([+_,/\\])(?=\w)(?![^<]*>)")
+"""Inside a word and not inside a tag."""
+
+
 class Wrapped(QLabel):
     """A label whose text wraps, and that is exactly as high as its text.
 
@@ -40,10 +45,16 @@ class Wrapped(QLabel):
     """
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(text)
+        super().__init__()
+        self._said = ""
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setText(text)
+
+    def text(self) -> str:
+        """Return what it was told to say."""
+        return self._said
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Ask for little width: the text wraps into what there is."""
@@ -55,7 +66,9 @@ class Wrapped(QLabel):
 
     def setText(self, text: str) -> None:  # noqa: N802
         """Take another text, and its height."""
-        super().setText(text)
+        self._said = text
+        # Paths and lists of channels are long words: they may break where a reader would.
+        super().setText(_BREAK.sub("\\1\u200b", text))
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802
@@ -69,9 +82,10 @@ class Wrapped(QLabel):
         self._fit()
 
     def _height(self) -> int:
-        return int(self.heightForWidth(max(self.width(), _NARROW))) if self.text() else 0
+        return int(self.heightForWidth(max(self.width(), _NARROW))) if self._said else 0
 
     def _fit(self) -> None:
+        self.setMinimumHeight(0)  # else Qt takes the height of the last text for the least
         height = self._height()
         if height != self.minimumHeight() or height != self.maximumHeight():
             self.setFixedHeight(height)

@@ -60,7 +60,7 @@ _EMPTY = (
     "one file a plane."
 )
 _LARGEST_UM = 1000.0
-_ROLE_WIDTH = 140
+_ROLE_WIDTH = 125
 
 
 class LoadPage(QWidget):

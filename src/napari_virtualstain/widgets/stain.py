@@ -46,8 +46,12 @@ if TYPE_CHECKING:
 
 __all__ = ["StainPage"]
 
-_ADVANCED = ("z", "pixel_size", "resample", "tile", "seed", "overwrite")
-_OPEN = {"z": "by their positions", "pixel_size": "from the file"}
+_ADVANCED = ("channel", "z", "pixel_size", "resample", "tile", "seed", "overwrite")
+_OPEN = {
+    "channel": "as the page Load has it",
+    "z": "by their positions",
+    "pixel_size": "from the file",
+}
 _PLAN_MS = 300
 _MEASURE_MB = 2000
 """Of pixels that are read without having been asked to, to know their grey values."""
@@ -131,12 +135,14 @@ class StainPage(QWidget):
         """Return the settings of a run over an image, without output and region."""
         layer = image.brightfield
         source = None if layer is None else source_of(layer)
+        candidates = [one for _, one in image.with_role("brightfield")]
         found: dict[str, Any] = {
             "input": image.path,
             "model": self.model.name,
             "scene": image.scene or None,
             "axes": image.axes,
-            "channel": None if source is None else source.channel,
+            # Of several the model's own kind is taken, or the job asks.
+            "channel": candidates[0].channel if len(candidates) == 1 else None,
             "device": self.device.currentData() or "auto",
         }
         if source is not None and source.pixel_size_stated:
