@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -284,6 +285,93 @@ def test_the_server_ends_and_tidies_up_when_the_viewer_is_killed(tmp_path, stain
     parent.stdout.close()
     wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in (server, worker)), 10)
     wait_until(lambda: not Path(folder).exists(), 5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of a terminal are those of POSIX")
+def test_ctrl_c_in_the_terminal_of_the_viewer_leaves_the_process_alone(compute_session, stain):
+    """An interrupted cell of a notebook, or of napari's console, must not end the computing."""
+    import signal
+
+    wait_until(lambda: compute_session.state.name == "ready", 60)
+    server = compute_session._server.pid
+    assert os.getpgid(server) != os.getpgid(0)
+    os.kill(server, signal.SIGINT)
+    assert compute_session.submit("stain", stain()).wait(60).state == "done"
+    assert compute_session._server.pid == server
+
+
+def test_a_module_beside_the_images_is_not_run(tmp_path, monkeypatch):
+    """The current folder may hold a dask.py of anybody's."""
+    (tmp_path / "dask.py").write_text("open('was-run', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    session = Session()
+    try:
+        session.open()
+        wait_until(lambda: session.state.name in ("ready", "failed"), 60)
+        assert session.state.name == "ready"
+    finally:
+        session.close()
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_nothing_answers_without_credentials(compute_session):
+    """dask opens ports for pages with call stacks and logs: they must have none."""
+    import urllib.error
+    import urllib.request
+
+    wait_until(lambda: compute_session.state.name == "ready", 60)
+    ours = [compute_session._server.pid, compute_session.state.worker["pid"]]
+    ports = {
+        (c.laddr.ip, c.laddr.port)
+        for pid in ours
+        for c in psutil.Process(pid).net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    }
+    assert ports
+    assert {ip for ip, _ in ports} == {"127.0.0.1"}
+    for ip, port in ports:
+        for page in ("", "info/main/workers.html", "health", "metrics", "json/counts.json"):
+            with pytest.raises((urllib.error.URLError, OSError)):
+                urllib.request.urlopen(f"http://{ip}:{port}/{page}", timeout=2)
+        try:
+            with urllib.request.urlopen(f"http://{ip}:{port}/sitemap.json", timeout=2) as answer:
+                listed = json.load(answer)["paths"]
+        except OSError:
+            continue  # a port with credentials
+        assert listed == ["/sitemap.json"]
+
+
+def test_a_run_that_is_cancelled_while_the_process_starts_never_begins(stain):
+    session = Session()
+    try:
+        run = session.submit("stain", stain())
+        run.cancel()
+        assert run.wait(5).sentence == "Cancelled before it began."
+        assert session.submit("stain", stain("next")).wait(60).state == "done"
+    finally:
+        session.close()
+    assert not Path(run.settings.out).exists()
+
+
+def test_folders_of_viewers_that_are_gone_are_swept(tmp_path, monkeypatch):
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = psutil.pids()[-1] + 100_000
+    old, young, mine = (
+        tmp_path / f"virtualstain-{pid}-{name}"
+        for pid, name in ((gone, "old"), (gone, "young"), (os.getpid(), "mine"))
+    )
+    for folder in (old, young, mine):
+        folder.mkdir()
+    two_days_ago = time.time() - 2 * 86400
+    for folder in (old, mine):
+        os.utime(folder, (two_days_ago, two_days_ago))
+    session = Session()
+    session.close()
+    assert not old.exists()
+    assert young.exists()
+    assert mine.exists()
 
 
 def test_a_stranger_on_this_machine_is_refused(compute_session, stain):

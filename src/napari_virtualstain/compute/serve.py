@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -57,8 +58,6 @@ CONFIG: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    # What the worker does, looked at every 10 ms and kept for an hour: 0.8 MB a run, for nobody.
-    "distributed.worker.profile.enabled": False,
     # Inside a task the default is to send the graph back to the scheduler: 24 times slower.
     "scheduler": "synchronous",
     # An hour of call stacks, of measurements every half second and of transitions: 0.8 MB a run,
@@ -67,6 +66,9 @@ CONFIG: dict[str, Any] = {
     "distributed.admin.system-monitor.log-length": 60,
     "distributed.admin.low-level-log-length": 100,
     "distributed.admin.tick.limit": "30 s",
+    # Pages with call stacks and logs, without a login.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -76,7 +78,12 @@ async def _serve(folder: Path, ended: threading.Event, announce: Any) -> None:
 
     security = Security.temporary()
     async with Scheduler(
-        host="127.0.0.1", port=0, protocol="tls", dashboard=False, security=security
+        host="127.0.0.1",
+        port=0,
+        protocol="tls",
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",  # not a port that the user's own cluster wants
+        security=security,
     ) as scheduler:
         announce(scheduler.address, security)
         async with Nanny(
@@ -89,6 +96,7 @@ async def _serve(folder: Path, ended: threading.Event, announce: Any) -> None:
             local_directory=str(folder / "worker"),
             config=CONFIG,
             dashboard=False,
+            dashboard_address="127.0.0.1:0",
         ):
             await asyncio.to_thread(ended.wait)
 
@@ -149,14 +157,18 @@ def main() -> int:
     import dask
 
     folder = Path(sys.argv[1])
+    # Ctrl-C in the terminal is for the viewer, which tells us what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _step_back()
     # Scratch files of libraries belong where they are deleted.
     tempfile.tempdir = str(folder)
     ended, words = threading.Event(), list[str]()
     threading.Thread(target=_listen, args=(ended, words), daemon=True).start()
-    with dask.config.set(CONFIG):
-        asyncio.run(_serve(folder, ended, _announce))
-    _tidy(folder, words)
+    try:
+        with dask.config.set(CONFIG):
+            asyncio.run(_serve(folder, ended, _announce))
+    finally:
+        _tidy(folder, words)
     return 0
 
 

@@ -21,6 +21,8 @@ __all__ = ["Server"]
 
 _PATIENCE_S = 4.0
 """For a server that was told to end."""
+_START_S = 30.0
+"""For a server that was started on a busy machine."""
 _TAIL = 4000
 
 
@@ -60,17 +62,19 @@ class Server:
         # No shell, no console window, nothing inherited but the environment.
         with (folder / LOG).open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "napari_virtualstain.compute.serve", str(folder)],
+                # -P: a dask.py that lies beside the user's images is none of ours.
+                [sys.executable, "-P", "-m", "napari_virtualstain.compute.serve", str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 encoding="utf-8",
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                # Ctrl-C in the terminal of the viewer is not for us.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
+                | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        self._process.stdout.close()
+        line = self._first_line()
         try:
             said = json.loads(line)
         except ValueError:
@@ -83,6 +87,19 @@ class Server:
         self.credentials = Credentials(said["certificate"], said["key"])
         self._on_gone = on_gone
         threading.Thread(target=self._watch, name="compute-watch", daemon=True).start()
+
+    def _first_line(self) -> str:
+        """Return what the process announces, ``""`` if it says nothing in time."""
+        output, said = self._process.stdout, list[str]()
+        assert output is not None
+        reader = threading.Thread(target=lambda: said.append(output.readline()), daemon=True)
+        reader.start()
+        reader.join(_START_S)
+        if reader.is_alive():
+            self._process.kill()
+            reader.join()
+        output.close()
+        return "".join(said)
 
     @property
     def pid(self) -> int:

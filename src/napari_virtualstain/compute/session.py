@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -21,6 +22,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
+
 from napari_virtualstain.compute.run import ENDED, Outcome, Run
 from napari_virtualstain.compute.server import Server
 from napari_virtualstain.errors import ComputeError, sentence_of
@@ -31,9 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "SessionState"]
 
+_PREFIX = "virtualstain-"
+"""Of folders with temporary stores; behind it the number of the process that owns them."""
+_OLD_S = 86400.0
 _IDLE_S = 600.0
 """After which a worker of ours ends: the memory of a graphics card goes only with its process."""
-_CONNECT_S, _CONNECT_HERE_S = 10.0, 3.0
+_CONNECT_S, _CONNECT_HERE_S = 10.0, 5.0
 
 StateName = Literal["asleep", "starting", "warming", "ready", "failed", "closed"]
 
@@ -92,6 +98,7 @@ class Session:
         self._lock = threading.RLock()
         self._orders: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._busy_until = time.monotonic()
+        self._orders.put(_sweep)
         self._thread = threading.Thread(target=self._work, name="compute-session", daemon=True)
         self._thread.start()
 
@@ -107,7 +114,7 @@ class Session:
         """Where temporary stores lie until the session is closed; only the user may enter it."""
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="virtualstain-"))
+                self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
             return self._folder
 
     @property
@@ -167,11 +174,12 @@ class Session:
     def cancel(self, run: Run) -> None:
         """See `Run.cancel`."""
         with self._lock:
-            waiting = run in self._waiting
-            if waiting:
+            if run in self._waiting:
                 self._waiting.remove(run)
-        if waiting or (run.future is None and not run.ended):
-            self._end(run, Outcome(state="cancelled", sentence="Cancelled before it began."))
+            if run.future is None and not run.ended:
+                self._end(run, Outcome(state="cancelled", sentence="Cancelled before it began."))
+                return
+        if run.ended:
             return
         run.change(state="cancelling")
         self._orders.put(lambda: self._tell_worker(run))
@@ -210,7 +218,12 @@ class Session:
         self.on_state(self.state)
 
     def _connect(self) -> None:
-        if self._client is not None and (self._server is None or self._server.alive):
+        self._busy_until = time.monotonic()
+        if (
+            self._client is not None
+            and self._client.status == "running"
+            and (self._server is None or self._server.alive)
+        ):
             return
         self._drop_client()
         self._say("starting", "starting the compute process" if self.local else "connecting", {})
@@ -231,6 +244,11 @@ class Session:
                 timeout=_CONNECT_HERE_S if self.local else _CONNECT_S,
             )
         except (OSError, TimeoutError, ValueError) as error:
+            if self.local:
+                raise ComputeError(
+                    f"The compute process was started, but does not answer ({_first_line(error)}). "
+                    "Try again; if it goes on, run `virtualstain doctor`."
+                ) from error
             raise ComputeError(
                 f"No scheduler answers at {address} ({_first_line(error)}). Check the address, "
                 "that it runs, and that its credentials are in dask's configuration; or compute on "
@@ -275,11 +293,14 @@ class Session:
 
         assert self._client is not None
         values = run.settings.model_dump(mode="json")
-        run.future = self._client.submit(
-            perform, run.verb, values, run.id, self._topic,
-            key=f"{run.verb}-{run.id}", pure=False, priority=5 if run.urgent else 0, retries=0,
-        )  # fmt: skip
-        run.future.add_done_callback(lambda future: self._finished(run, future))
+        with self._lock:
+            if run.ended:
+                return  # cancelled while the process started
+            run.future = self._client.submit(
+                perform, run.verb, values, run.id, self._topic,
+                key=f"{run.verb}-{run.id}", pure=False, priority=5 if run.urgent else 0, retries=0,
+            )  # fmt: skip
+        run.future.add_done_callback(lambda future: self._ended(run, future))
 
     def _tell_worker(self, run: Run) -> None:
         from napari_virtualstain.compute.work import cancel
@@ -303,19 +324,19 @@ class Session:
             self._drop_client()
             self._say("asleep", "resting; starts again when needed", {})
 
-    def _drop_client(self) -> None:
+    def _drop_client(self, *, keep: bool = True) -> None:
         client, self._client = self._client, None
         server, self._server = self._server, None
         if client is not None:
             client.close(timeout=2)
         if server is not None:
-            server.stop(keep=True)
+            server.stop(keep=keep)
 
     def _shut(self) -> None:
         self._say("closed", "closed")
         for run in self.runs:
             self._end(run, Outcome(state="cancelled", sentence="The viewer was closed."))
-        self._drop_client()
+        self._drop_client(keep=False)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -338,9 +359,15 @@ class Session:
             done, total, what = message["progress"]
             run.change(progress=(int(done), int(total), str(what)))
 
-    def _finished(self, run: Run, future: Future[Any]) -> None:
+    def _ended(self, run: Run, future: Future[Any]) -> None:
         if future is not run.future:
             return  # sent again, to another server
+        try:
+            self._finished(run, future)
+        except Exception as error:  # noqa: BLE001 (else the run would never end)
+            self._end(run, Outcome(state="failed", sentence=_DIED, traceback=repr(error)))
+
+    def _finished(self, run: Run, future: Future[Any]) -> None:
         status = future.status
         if status == "finished":
             told = future.result()
@@ -353,9 +380,11 @@ class Session:
                     traceback=told["traceback"],
                 )
         elif status == "error" and run.state != "cancelling":
-            outcome = Outcome(state="failed", sentence=_DIED, traceback=repr(future.exception()))
+            error = future.exception()
+            outcome = Outcome(state="failed", sentence=_blame(error), traceback=repr(error))
         elif run.state == "cancelling":
-            outcome = Outcome(state="cancelled", sentence="Cancelled; its process was ended.")
+            how = "Cancelled before it began." if run.worker is None else _ENDED_WITH_PROCESS
+            outcome = Outcome(state="cancelled", sentence=how)
         else:
             outcome = Outcome(state="failed", sentence=_DIED, traceback=f"future {status}")
         self._end(run, outcome)
@@ -370,17 +399,15 @@ class Session:
     def _end(self, run: Run, outcome: Outcome) -> None:
         with self._lock:
             self._runs.pop(run.id, None)
-        run.end(outcome)
-        run.future = None
         self._busy_until = time.monotonic()
         self._orders.put(self._next)
+        run.end(outcome)
+        run.future = None
 
     def _kill(self, run: Run) -> None:
-        server = self._server
-        if server is not None:
-            server.kill_workers(run.pid)
-        elif self._client is not None and run.worker is not None:
-            self._client.restart_workers([run.worker], timeout=5, raise_for_error=False)
+        # Elsewhere the process may be somebody else's too: there a run ends at its next tile.
+        if self._server is not None and run.future is not None and not run.ended:
+            self._server.kill_workers(run.pid)
 
     def _gone(self, server: Server) -> None:
         """Note that a server has ended by itself; perhaps another has taken its place."""
@@ -394,7 +421,7 @@ class Session:
             unheard = [run for run in self.runs if run.future is not None and run.worker is None]
             for run in unheard:
                 run.future = None
-                if not run.urgent and not run.sent_again:
+                if not run.urgent and not run.sent_again and run.state != "cancelling":
                     run.sent_again = True
                     self._waiting.appendleft(run)
         self._lost(_DIED)
@@ -408,10 +435,39 @@ class Session:
                 self._end(run, Outcome(state="failed", sentence=sentence))
 
 
+def _sweep() -> None:
+    """Delete the temporary stores of viewers that were killed together with their server."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if not owner.isdecimal() or psutil.pid_exists(int(owner)):
+            continue
+        try:
+            found = folder.lstat()
+        except OSError:
+            continue
+        mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+        # A container may share the folder and count its processes otherwise.
+        if mine and stat.S_ISDIR(found.st_mode) and time.time() - found.st_mtime > _OLD_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 _DIED = (
     "The compute process ended unexpectedly: killed, or out of memory. What was done is kept; "
     "start the run again to go on, with a smaller --tile if memory was short."
 )
+
+
+_ENDED_WITH_PROCESS = "Cancelled; its process was ended. What was done is kept."
+
+
+def _blame(error: BaseException) -> str:
+    """Return why a task has no result: its process is gone, or it could not be run at all."""
+    if type(error).__name__ in ("KilledWorker", "CommClosedError", "CancelledError"):
+        return _DIED
+    return (
+        f"The worker could not run the job ({type(error).__name__}: {_first_line(error)}). "
+        "Install the same version of napari-virtualstain there as here."
+    )
 
 
 def _first_line(error: BaseException) -> str:

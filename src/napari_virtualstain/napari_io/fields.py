@@ -84,9 +84,11 @@ class Field:
 
 def fields_in(layers: Iterable[Image]) -> tuple[Field, ...]:
     """Return the images that layers show, in the order in which they were added."""
+    from napari.layers import Image
+
     grouped: dict[tuple[str, str], list[tuple[Image, LayerSource | None]]] = {}
     for layer in layers:
-        if getattr(layer, "_type_string", "") != "image":
+        if not isinstance(layer, Image):
             continue
         source = source_of(layer)
         alone = source is None or source.path is None

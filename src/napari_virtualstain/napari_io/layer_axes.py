@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_virtualstain.axes import PixelSize, to_micrometres
 from napari_virtualstain.errors import AxesError
 
-__all__ = ["Placed", "colour_of_layer", "placed"]
+__all__ = ["Place", "Placed", "colour_of_layer", "place_of", "placed"]
 
 _SECONDS = {
     "second": 1.0,
@@ -113,6 +114,56 @@ def placed(ndim: int, keywords: Mapping[str, Any]) -> Placed:
         time_interval_s=interval,
         scale=scale,
         translate=translate,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Place:
+    """Where the pixels of a layer lie in y and x, whatever other axes it has.
+
+    Parameters
+    ----------
+    scale, translate, units
+        Along y and x.
+    rotate
+        (2, 2).
+    affine
+        (3, 3), applied last.
+    """
+
+    scale: tuple[float, float]
+    translate: tuple[float, float]
+    units: tuple[str, str]
+    rotate: NDArray[np.float64]
+    affine: NDArray[np.float64]
+
+    def apply(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of a layer over the same pixels; its other axes stay as they are."""
+        leading = len(keywords["scale"]) - 2
+        n = leading + 2
+        rotate, affine = np.eye(n), np.eye(n + 1)
+        rotate[-2:, -2:] = self.rotate
+        affine[leading:n, leading:] = self.affine[:2]
+        return {
+            **keywords,
+            "scale": [*keywords["scale"][:leading], *self.scale],
+            "translate": [*keywords["translate"][:leading], *self.translate],
+            "units": [*keywords["units"][:leading], *self.units],
+            "rotate": rotate,
+            "affine": affine,
+        }
+
+
+def place_of(layer: Any) -> Place:
+    """Return where the pixels of a layer lie now, moved or turned by the user or not."""
+    affine = np.asarray(layer.affine.affine_matrix, dtype=float)
+    rows = [-3, -2, -1]
+    return Place(
+        scale=(float(layer.scale[-2]), float(layer.scale[-1])),
+        translate=(float(layer.translate[-2]), float(layer.translate[-1])),
+        units=(str(layer.units[-2]), str(layer.units[-1])),
+        rotate=np.asarray(layer.rotate, dtype=float)[-2:, -2:],
+        affine=affine[np.ix_(rows, rows)],
     )
 
 

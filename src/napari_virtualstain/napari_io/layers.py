@@ -148,6 +148,7 @@ def image_layers(
             confirmed=not image.guesses,
             kind=image.source.kind,
             model=model,
+            shape=tuple(int(n) for n in pixels[0].shape),
         ).with_role(
             (roles or {}).get(channel.name) or default_role(channel, job, alone=len(order) == 1)
         )

@@ -297,6 +297,7 @@ class Painting:
         size = self.image.pixel_size_um
         layers: list[LayerData] = []
         for c, channel in enumerate(self.image.channels):
+            levels = self.levels(c, depth=self._depth)
             source = LayerSource(
                 path=str(self.store),
                 channel=channel.name,
@@ -305,8 +306,8 @@ class Painting:
                 kind="ome-zarr",
                 model=self.model,
                 title=f"{name} ({self.model})",
+                shape=tuple(int(n) for n in levels[0].shape),
             ).with_role("prediction")
-            levels = self.levels(c, depth=self._depth)
             keywords = {
                 "name": f"{channel.name} ({self.model}) {name}",
                 "colormap": colormap_of(colour_of(channel)),

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
+
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.image import Channel
@@ -65,6 +67,8 @@ class LayerSource:
         Name of the model that made a prediction, else ``""``.
     title
         Name of the image for people where the path says little, else ``""``.
+    shape
+        Of the layer's data; a copy of another shape (a projection, a crop) is not the file.
     """
 
     path: str | None = None
@@ -80,6 +84,7 @@ class LayerSource:
     kind: str = "array"
     model: str = ""
     title: str = ""
+    shape: tuple[int, ...] = ()
 
     @property
     def open_guesses(self) -> tuple[str, ...]:
@@ -151,7 +156,30 @@ def source_of(layer: Any) -> LayerSource | None:
     size = given.get("pixel_size_um", (None, None, None))
     if not isinstance(size, tuple) or len(size) != 3:
         return None
-    return LayerSource(**given)
+    texts = (
+        given.get(name, "") for name in ("scene", "channel", "stain", "kind", "model", "title")
+    )
+    optional = (given.get(name) for name in ("path", "axes"))
+    if not all(isinstance(text, str) for text in texts) or not all(
+        text is None or isinstance(text, str) for text in optional
+    ):
+        return None
+    source = LayerSource(**given)
+    return source if isinstance(layer, Mapping) or _shows_the_file(layer, source) else None
+
+
+def _shows_the_file(layer: Any, source: LayerSource) -> bool:
+    """Return whether a layer still holds what was read.
+
+    napari copies metadata to projections and crops, and a user may give a layer other pixels:
+    ours are lazy, and an array in memory has taken their place.
+    """
+    if source.path is None:
+        return True
+    finest = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    if isinstance(finest, np.ndarray):
+        return False
+    return not source.shape or tuple(finest.shape) == source.shape
 
 
 def default_role(channel: Channel, job: str | None, *, alone: bool = False) -> Role:

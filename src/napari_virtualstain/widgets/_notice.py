@@ -32,6 +32,7 @@ class Notice(QFrame):
         self._kind: Kind = "hint"
         self._report = ""
         self.label = Wrapped()
+        self.label.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no mark-up
         self.copy = QToolButton(self)
         self.copy.setText("Copy report")
         self.copy.setToolTip("Copy what is needed to report this: sentence, traceback, versions")

@@ -22,6 +22,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtualstain.errors import sentence_of
 from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.napari_io.layer_axes import Place
 from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.painting import Painting
 from napari_virtualstain.napari_io.source import source_of, tagged
@@ -29,7 +30,7 @@ from napari_virtualstain.napari_io.source import source_of, tagged
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["Painter"]
+__all__ = ["Painter", "levels_of"]
 
 _LOOK_S = 0.05
 """Between looks at what the run has committed."""
@@ -41,6 +42,20 @@ _STEP_MS = 30
 
 _LEAST, _MOST, _SHARE = 256_000_000, 1_000_000_000, 0.1
 """Bytes of coarser copies in memory: a share of what is free, in bounds."""
+
+
+def levels_of(store: Path, depth: int = 1) -> list[Any]:
+    """Return the levels of each stain of a complete store; reads files, so not for Qt's thread.
+
+    Parameters
+    ----------
+    store
+        That a run has written.
+    depth
+        See `Painting.levels`.
+    """
+    painting = Painting.open(store)
+    return [painting.final_levels(c, depth=depth) for c in range(len(painting.stains))]
 
 
 def _budget() -> int:
@@ -62,6 +77,8 @@ class Painter(QObject):
         Of that image, as it was when the run was asked for.
     contrast
         Limits by stain, for example those of the truth.
+    place
+        Where its pixels lay when the run was asked for; where the store says if `None`.
     over
         Opens that image, in a thread: where it has time points and z planes, so have the layers.
     parent
@@ -87,12 +104,14 @@ class Painter(QObject):
         above: tuple[Image, ...],
         name: str,
         contrast: Mapping[str, tuple[float, float]],
+        place: Place | None,
         over: Callable[[], LazyImage] | None,
         parent: QObject,
     ) -> None:
         super().__init__(parent)
         self._viewer, self.store, self._above = viewer, store, above
-        self._name, self._contrast, self._over = name, dict(contrast), over
+        self._name, self._contrast = name, dict(contrast)
+        self._at, self._over = place, over
         self._stop, self._last_look = threading.Event(), threading.Event()
         self._painting: Painting | None = None
         self.layers: dict[int, Image] = {}
@@ -122,27 +141,37 @@ class Painter(QObject):
         """Look once more, then stop looking; the run has ended."""
         self._last_look.set()
 
-    def stop(self, timeout: float = 2.0) -> None:
-        """Stop at once."""
+    @property
+    def depth(self) -> int:
+        """How many z planes the layers have, all of them the same."""
+        layer = next(iter(self.layers.values()), None)
+        if layer is None or layer.ndim < 4:
+            return 1
+        return int((layer.data[0] if layer.multiscale else layer.data).shape[1])
+
+    def stop(self) -> None:
+        """Stop at once; the thread ends by itself."""
         self._stop.set()
         self._last_look.set()
         with suppress(RuntimeError):  # gone with its window
             self._timer.stop()
-        if self._thread is not None:
-            self._thread.join(timeout)
 
-    def move_to(self, store: Path) -> None:
-        """Show a copy of the store instead, of equal content."""
+    def move_to(self, store: Path, levels: list[Any]) -> None:
+        """Show a copy of the complete store instead.
+
+        Parameters
+        ----------
+        store
+            Where the copy lies.
+        levels
+            What `levels_of` gives for it.
+        """
         self.store = store
-        painting = Painting.open(store)
-        while painting.update():
-            continue
-        self._painting = painting
         for layer in self.layers.values():
             source = source_of(layer)
             if source is not None:
                 layer.metadata = tagged(layer.metadata, replace(source, path=str(store)))
-        self._take_final(painting.final())
+        self._take_final(levels)
 
     # --- in the thread ----------------------------------------------------------------------------
 
@@ -150,10 +179,8 @@ class Painter(QObject):
         try:
             if self._painting is None:
                 painting = Painting.open(self.store, budget=_budget())
+                self._emit("_opened", self._layers_of(painting))
                 self._painting = painting
-                over = None if self._over is None else self._over()
-                layers = painting.layers(name=self._name, contrast=self._contrast, over=over)
-                self._emit("_opened", layers)
             painting = self._painting
             while not self._stop.is_set():
                 last = self._last_look.is_set()
@@ -166,8 +193,17 @@ class Painter(QObject):
                     self._last_look.wait(_LOOK_S)
             if painting.complete and not self._stop.is_set():
                 self._emit("_finished", painting.final())
+                self._painting = None  # its copies in memory are no longer shown
         except Exception as error:  # noqa: BLE001 (told to the page)
             self._emit("failed", sentence_of(error))
+
+    def _layers_of(self, painting: Painting) -> list[LayerData]:
+        over = None if self._over is None else self._over()
+        layers = painting.layers(name=self._name, contrast=self._contrast, over=over)
+        if self._at is None:
+            return layers
+        # Pixel lies on pixel: where the image lies now counts, not what its file says.
+        return [(data, self._at.apply(keywords), kind) for data, keywords, kind in layers]
 
     def _emit(self, signal: str, value: Any) -> None:
         try:
@@ -178,6 +214,8 @@ class Painter(QObject):
     # --- in the viewer's thread -------------------------------------------------------------------
 
     def _open(self, layers: list[LayerData]) -> None:
+        if self.layers:
+            return  # opened again to go on
         self._to_add = list(enumerate(layers))
         self._timer.start()
 
@@ -237,7 +275,8 @@ class Painter(QObject):
         return False
 
     def _tell_first(self) -> None:
-        if not self._told and self._painting is not None and self._painting.tiles_done:
+        painting = self._painting
+        if not self._told and (painting is None or painting.tiles_done):
             self._told = True
             self.shown.emit()
 

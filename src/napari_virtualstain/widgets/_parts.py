@@ -71,6 +71,10 @@ class Wrapped(QLabel):
         super().setText(_BREAK.sub("\\1\u200b", text))
         self._fit()
 
+    def clear(self) -> None:
+        """Say nothing, and take no height."""
+        self.setText("")
+
     def resizeEvent(self, event: Any) -> None:  # noqa: N802
         """Fit the height to the width that the layout gave."""
         super().resizeEvent(event)
@@ -82,7 +86,7 @@ class Wrapped(QLabel):
         self._fit()
 
     def _height(self) -> int:
-        return int(self.heightForWidth(max(self.width(), _NARROW))) if self._said else 0
+        return max(0, self.heightForWidth(max(self.width(), _NARROW))) if self._said else 0
 
     def _fit(self) -> None:
         self.setMinimumHeight(0)  # else Qt takes the height of the last text for the least

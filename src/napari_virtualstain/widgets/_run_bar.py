@@ -27,6 +27,7 @@ from napari_virtualstain.widgets._jobs import Jobs
 
 __all__ = ["RunBar"]
 
+_END = "End its process"
 _PATIENCE_MS = 3000
 """After which a run that was cancelled may be ended with its process."""
 _LOG_LINES = 500
@@ -65,6 +66,8 @@ class RunBar(QWidget):
         self.details = QLabel()
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop after the tile that is being stained; what is done is kept")
+        self.cancel_all = QPushButton("Cancel all")
+        self.cancel_all.setToolTip("Stop this run, and do not begin those that wait")
         self.log = QPlainTextEdit()
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(_LOG_LINES)
@@ -77,6 +80,7 @@ class RunBar(QWidget):
         self._patience.timeout.connect(self._offer_kill)
         self.log_button.toggled.connect(self.log.setVisible)
         self.cancel.clicked.connect(self._stop)
+        self.cancel_all.clicked.connect(self._stop_all)
         jobs.state_changed.connect(self._show_state)
         jobs.run_changed.connect(self._show_run)
         viewer.events.theme.connect(self._paint)
@@ -101,6 +105,7 @@ class RunBar(QWidget):
         bottom = QHBoxLayout()
         bottom.addWidget(self.details, 1)
         bottom.addWidget(self.cancel)
+        bottom.addWidget(self.cancel_all)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(4)
@@ -115,6 +120,8 @@ class RunBar(QWidget):
         self._paint()
         if self._shown is None:
             self.title.setText(_in_words(state))
+        else:
+            self._progress(self._shown, self._titles[self._shown.id])
         if state.name == "failed":
             self.write(state.words)
 
@@ -127,26 +134,39 @@ class RunBar(QWidget):
         self._said[run.id] = len(run.notes)
         if run.ended:
             self._end(run, title)
-        elif self._shown is None and run.state != "waiting":
-            self._shown = run
-            self._pace = Pace()
-        if self._shown is run:
-            self._progress(run, title)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Show the run that is on, else the first that waits, else that there is none."""
+        mine = [run for run in self._jobs.runs if run.id in self._titles]
+        going = [run for run in mine if run.state != "waiting"]
+        run = next(iter(going or mine), None)
+        if run is not self._shown:
+            self._shown, self._pace = run, Pace()
+            self.cancel.setText("Cancel")
+            self._patience.stop()
+        self.cancel_all.setVisible(len(mine) > 1)
+        if run is None:
+            self._idle()
+        else:
+            self._progress(run, self._titles[run.id])
 
     def _progress(self, run: Run, title: str) -> None:
-        self.setEnabled(True)
         self.title.setText(title)
         self.title.setToolTip(title)
         self.cancel.setEnabled(True)
-        waiting = sum(r.state == "waiting" and r.id in self._titles for r in self._jobs.runs)
+        waiting = sum(
+            r is not run and r.state == "waiting" and r.id in self._titles for r in self._jobs.runs
+        )
         behind = f"; {waiting} waiting" if waiting else ""
         if run.state == "cancelling":
             self.details.setText(f"stopping after this tile{behind}")
             return
-        self.cancel.setText("Cancel")
         if run.progress is None:
             self.bar.setRange(0, 0)
-            self.details.setText(f"preparing{behind}")
+            starting = self._jobs.state.name in ("asleep", "starting", "warming")
+            why = "waiting for another run" if run.state == "waiting" else "preparing"
+            self.details.setText(f"{self._jobs.state.words if starting else why}{behind}")
             return
         done, total, what = run.progress
         self.bar.setRange(0, max(total, 1))
@@ -161,9 +181,6 @@ class RunBar(QWidget):
         assert run.outcome is not None
         said = words_of(run.outcome.sentence)
         self.write(f"{title}: {run.outcome.state}{'. ' + said if said else ''}")
-        if self._shown is run:
-            self._shown = None
-            self._idle()
 
     def _idle(self) -> None:
         self._patience.stop()
@@ -180,15 +197,22 @@ class RunBar(QWidget):
         run = self._shown
         if run is None:
             return
-        if run.state == "cancelling":
+        if run.state != "cancelling":
+            run.cancel()
+            self._patience.start()
+        elif self.cancel.text() == _END:
             run.kill()
-            return
-        run.cancel()
+
+    def _stop_all(self) -> None:
+        for run in self._jobs.runs:
+            if run.id in self._titles:
+                run.cancel()
         self._patience.start()
 
     def _offer_kill(self) -> None:
-        if self._shown is not None and self._shown.state == "cancelling":
-            self.cancel.setText("End its process")
+        stuck = self._shown is not None and self._shown.state == "cancelling"
+        if stuck and self._jobs.session.local:
+            self.cancel.setText(_END)
 
     def _paint(self, event: Any = None) -> None:
         del event

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject
 
+from napari_virtualstain.io.keep import beside as place_beside
 from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.napari_io.writer import save_ome_zarr
 from napari_virtualstain.widgets._jobs import Background, Jobs
@@ -38,6 +41,9 @@ class Spool(QObject):
     def __init__(self, parent: QObject, jobs: Jobs, background: Background) -> None:
         super().__init__(parent)
         self._jobs, self._background = jobs, background
+        # By layer: which pixels were written, and where to.
+        self._known: WeakKeyDictionary[Image, tuple[Any, str]] = WeakKeyDictionary()
+        self._writing: set[str] = set()
 
     def describe(self, image: Field) -> str:
         """Say what would be written, and whether there is room."""
@@ -53,28 +59,56 @@ class Spool(QObject):
         )
 
     def write(
-        self, image: Field, then: Callable[[dict[str, Any]], None], otherwise: Callable[[str], None]
+        self,
+        image: Field,
+        then: Callable[[str], None],
+        otherwise: Callable[[str], None],
+        *,
+        beside: str | None = None,
     ) -> None:
-        """Write the layers of an image, and hand on the settings that open them.
+        """Write a layer in memory unless that was done, and hand on the path that opens it.
 
         Parameters
         ----------
         image
-            Of layers in memory.
+            Of one layer in memory.
         then
-            Called with ``input`` and ``channel``.
+            Called with the path.
         otherwise
             Called with a sentence if it cannot be written.
+        beside
+            A result that is kept: then its input is kept next to it.
         """
         layer = image.layers[0][0]
+        # The pixels themselves: a layer that was given others is written again.
+        pixels = tuple(layer.data) if layer.multiscale else layer.data
+        written, path = self._known.get(layer, (None, ""))
+        same = written is pixels or (layer.multiscale and written == pixels)
+        if same and Path(path).exists() and (beside is None or not self._is_temporary(path)):
+            then(path)
+            return
+        if image.name in self._writing:
+            otherwise(f"{image.name!r} is being written already. Wait until that is done.")
+            return
+        place = place_beside(Path(beside)) if beside else self._jobs.temporary("input.ome.zarr")
         data = layer.as_layer_data_tuple()
-        path = self._jobs.temporary("input.ome.zarr")
+        self._writing.add(image.name)
+
+        def done(_: Any) -> None:
+            self._writing.discard(image.name)
+            self._known[layer] = (pixels, str(place))
+            then(str(place))
+
+        def failed(sentence: str) -> None:
+            self._writing.discard(image.name)
+            otherwise(sentence)
+
         self._background.run(
-            f"spool {path.name}",
-            lambda: save_ome_zarr(str(path), [data]),
-            lambda _: then({"input": str(path)}),
-            otherwise,
+            f"spool {place.name}", lambda: save_ome_zarr(str(place), [data]), done, failed
         )
+
+    def _is_temporary(self, path: str) -> bool:
+        return Path(path).is_relative_to(self._jobs.session.folder)
 
 
 def _bytes(layer: Image) -> int:

@@ -20,7 +20,7 @@ def shown_region(viewer: napari.Viewer, layer: Image) -> tuple[int, int, int, in
     Parameters
     ----------
     viewer
-        In 3-D everything counts as shown.
+        In 3-D, in the grid, and with other axes than y and x everything counts as shown.
     layer
         Whose pixels are meant; of a pyramid those of the finest level.
 
@@ -31,7 +31,8 @@ def shown_region(viewer: napari.Viewer, layer: Image) -> tuple[int, int, int, in
     """
     finest = layer.data[0] if layer.multiscale else layer.data
     height, width = finest.shape[-2:]
-    if viewer.dims.ndisplay != 2:
+    last = tuple(range(viewer.dims.ndim - 2, viewer.dims.ndim))
+    if tuple(viewer.dims.displayed) != last or viewer.canvas.grid.enabled:
         return (0, 0, height, width)
     # Not layer.corner_pixels: of a pyramid they are what napari has loaded, far more than is seen.
     camera = viewer.scene.camera

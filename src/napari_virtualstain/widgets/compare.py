@@ -80,7 +80,10 @@ class ComparePage(QWidget):
         self._viewer, self._fields, self._jobs, self._run_bar = viewer, fields, jobs, run_bar
         self._spool = Spool(self, jobs, Background(self))
         self._run: Run | None = None
+        self._asked: dict[str, tuple[Image, Image]] = {}
         self._pairs: dict[str, tuple[Image, Image]] = {}
+        self._linked: list[Image] = []
+        self._visible: dict[Image, bool] = {}
         self._differences: dict[str, Image] = {}
         self._colours: dict[Image, tuple[Any, float]] = {}
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
@@ -104,58 +107,19 @@ class ComparePage(QWidget):
 
     # --- what would be compared -------------------------------------------------------------------
 
-    def settings(self, target: str | None = None) -> EvaluateSettings:
-        """Return the settings of the comparison.
-
-        Parameters
-        ----------
-        target
-            Where the truth lies, if it was in memory.
+    def settings(self) -> EvaluateSettings:
+        """Return the settings of the comparison of what is chosen.
 
         Raises
         ------
         VirtualStainError
             If there is nothing to compare.
         """
-        predicted, true = self.prediction.field, self.truth.field
-        if predicted is None or predicted.path is None:
-            raise MissingInputError(_NO_PREDICTION)
-        if true is None:
-            raise MissingInputError(_NO_TRUTH)
-        if target is None and true.path is None:
-            raise MissingInputError(
-                "The true stain lies in memory, so no command can open it. "
-                "Save it as OME-Zarr first."
-            )
-        values: dict[str, Any] = {
-            "prediction": predicted.path,
-            "target": target or true.path,
-            "match": self._match(predicted, true),
-        }
-        if target is None:
-            values |= {"scene": true.scene or None, "axes": true.axes}
-        return make_settings(EvaluateSettings, values)
+        return _settings(self.prediction.field, self.truth.field, None)
 
     def command(self) -> str:
         """Return the line that gives the same table."""
         return to_command("evaluate", self.settings().absolute(), positional=("prediction",))
-
-    def _match(self, predicted: Field, true: Field) -> tuple[str, ...]:
-        """Return PREDICTED=TRUE by the names of stains, where channels are named otherwise."""
-        channels = {s.stain.casefold(): s.channel for _, s in true.with_role("truth")}
-        pairs = [
-            (source.channel, channels[source.stain.casefold()])
-            for _, source in predicted.with_role("prediction")
-            if source.stain.casefold() in channels
-        ]
-        if not pairs:
-            names = ", ".join(s.stain for _, s in true.with_role("truth"))
-            wanted = ", ".join(s.stain for _, s in predicted.with_role("prediction"))
-            raise ChannelError(
-                f"None of the true stains ({names}) has the name of a predicted one ({wanted}). "
-                "Name the true channels on the page Load."
-            )
-        return tuple(f"{a}={b}" for a, b in pairs)
 
     def _changed(self) -> None:
         ready = self.prediction.field is not None and self.truth.field is not None
@@ -171,38 +135,29 @@ class ComparePage(QWidget):
     # --- comparing --------------------------------------------------------------------------------
 
     def compare(self) -> None:
-        """Compute the table, and make the layers of differences."""
-        true = self.truth.field
-        if true is not None and true.path is None:
+        """Compute the table; what is compared is what is chosen now, whatever is chosen later."""
+        predicted, true = self.prediction.field, self.truth.field
+        if true is not None and predicted is not None and true.path is None:
             self._spool.write(
                 true,
-                lambda spooled: self._submit(str(spooled["input"])),
+                lambda path: self._submit(predicted, true, path),
                 lambda sentence: self.notice.fail(words_of(sentence)),
             )
             return
-        self._submit(None)
+        self._submit(predicted, true, None)
 
-    def _submit(self, target: str | None) -> None:
+    def _submit(self, predicted: Field | None, true: Field | None, target: str | None) -> None:
         try:
-            settings = self.settings(target)
+            settings = _settings(predicted, true, target)
         except VirtualStainError as error:
             self.notice.fail(words_of(str(error)))
             return
-        self.notice.clear()
-        predicted, true = self.prediction.field, self.truth.field
         assert predicted is not None
         assert true is not None
-        self._take_pairs(predicted, true)
+        self.notice.clear()
         self._run = self._jobs.submit("evaluate", settings)
+        self._asked = _pairs(predicted, true)
         self._run_bar.announce(self._run, f"Comparing {predicted.name} with {true.name}")
-
-    def _take_pairs(self, predicted: Field, true: Field) -> None:
-        truths = {s.stain.casefold(): layer for layer, s in true.with_role("truth")}
-        self._pairs = {
-            source.channel: (layer, truths[source.stain.casefold()])
-            for layer, source in predicted.with_role("prediction")
-            if source.stain.casefold() in truths
-        }
 
     def _follow(self, run: Run) -> None:
         if run is not self._run or run.outcome is None:
@@ -213,6 +168,7 @@ class ComparePage(QWidget):
                 report = f"{run.settings.model_dump_json()}\n{run.outcome.traceback}"
                 self.notice.fail(words_of(run.outcome.sentence), report)
             return
+        self._pairs = self._asked
         self._show_scores(run.outcome.result)
 
     def _show_scores(self, result: dict[str, Any]) -> None:
@@ -272,6 +228,7 @@ class ComparePage(QWidget):
         }[mode]
         for layer in self._viewer.layers:
             if isinstance(layer, Image):
+                self._visible.setdefault(layer, layer is not difference and layer.visible)
                 layer.visible = layer in colours or layer is difference
         self._link(predicted, true)
         self._own_colours()
@@ -282,8 +239,11 @@ class ComparePage(QWidget):
         self.key.setText(_key(mode, true))
 
     def hideEvent(self, event: Any) -> None:  # noqa: N802
-        """Give the layers their own colours back when the page is left."""
+        """Give the layers their own colours back when the page is left, and show what was shown."""
         self._own_colours()
+        for layer, visible in self._visible.items():
+            layer.visible = visible
+        self._visible.clear()
         super().hideEvent(event)
 
     def _own_colours(self) -> None:
@@ -300,6 +260,11 @@ class ComparePage(QWidget):
 
     def _link(self, predicted: Image, true: Image) -> None:
         """Show equal numbers as equal grey, and keep it so when either is changed."""
+        if self._linked != [predicted, true]:
+            still = [layer for layer in self._linked if layer in self._viewer.layers]
+            if still:
+                self._viewer.layers.unlink_layers(still, ("contrast_limits", "gamma"))
+            self._linked = [predicted, true]
         predicted.contrast_limits_range = true.contrast_limits_range
         predicted.contrast_limits = true.contrast_limits
         self._viewer.layers.link_layers([predicted, true], ("contrast_limits", "gamma"))
@@ -339,6 +304,59 @@ class ComparePage(QWidget):
         column.addLayout(modes)
         column.addWidget(self.key)
         column.addStretch(1)
+
+
+def _settings(predicted: Field | None, true: Field | None, target: str | None) -> EvaluateSettings:
+    """Return the settings of a comparison; `target` is where a truth in memory was written."""
+    if predicted is None or predicted.path is None:
+        raise MissingInputError(_NO_PREDICTION)
+    if true is None:
+        raise MissingInputError(_NO_TRUTH)
+    if target is None and true.path is None:
+        raise MissingInputError(
+            "The true stain lies in memory, so no command can open it. Save it as OME-Zarr first."
+        )
+    in_memory = true.path is None
+    values: dict[str, Any] = {
+        "prediction": predicted.path,
+        "target": target or true.path,
+        "match": _match(predicted, true, in_memory=in_memory),
+    }
+    if not in_memory:
+        values |= {"scene": true.scene or None, "axes": true.axes}
+    return make_settings(EvaluateSettings, values)
+
+
+def _match(predicted: Field, true: Field, *, in_memory: bool) -> tuple[str, ...]:
+    """Return PREDICTED=TRUE by the names of stains, where channels are named otherwise."""
+    channels = {
+        # A layer in memory is written under the name that it has.
+        s.stain.casefold(): layer.name if in_memory else s.channel
+        for layer, s in true.with_role("truth")
+    }
+    pairs = [
+        (source.channel, channels[source.stain.casefold()])
+        for _, source in predicted.with_role("prediction")
+        if source.stain.casefold() in channels
+    ]
+    if not pairs:
+        names = ", ".join(s.stain for _, s in true.with_role("truth"))
+        wanted = ", ".join(s.stain for _, s in predicted.with_role("prediction"))
+        raise ChannelError(
+            f"None of the true stains ({names}) has the name of a predicted one ({wanted}). "
+            "Name the true channels on the page Load."
+        )
+    return tuple(f"{a}={b}" for a, b in pairs)
+
+
+def _pairs(predicted: Field, true: Field) -> dict[str, tuple[Image, Image]]:
+    """Return the layers of each predicted channel and of its truth."""
+    truths = {s.stain.casefold(): layer for layer, s in true.with_role("truth")}
+    return {
+        source.channel: (layer, truths[source.stain.casefold()])
+        for layer, source in predicted.with_role("prediction")
+        if source.stain.casefold() in truths
+    }
 
 
 def _score_table() -> QTableWidget:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -30,7 +31,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.errors import MissingInputError
 from napari_virtualstain.io.open import list_scenes
@@ -81,6 +81,7 @@ class LoadPage(QWidget):
         self._viewer, self._fields = viewer, fields
         self._background = Background(self)
         self._scene_names: list[str] = []
+        self._shown_um: dict[str, float] = {}
         self._refused: str | Path = ""
         self.axes = QLineEdit()
         self.axes.setPlaceholderText("for example zyx, then Enter")
@@ -103,8 +104,8 @@ class LoadPage(QWidget):
         self.folder.clicked.connect(self.ask_for_folder)
         self.box.chosen.connect(self.show_field)
         self.scene.activated.connect(self._open_scene)
-        self.y_um.editingFinished.connect(self._resize)
-        self.z_um.editingFinished.connect(self._resize)
+        self.y_um.editingFinished.connect(self._resize_yx)
+        self.z_um.editingFinished.connect(self._resize_z)
         self.axes.returnPressed.connect(self._open_with_axes)
         self.confirm.clicked.connect(self._confirm)
         self.go.clicked.connect(self.proceed)
@@ -206,6 +207,7 @@ class LoadPage(QWidget):
             box.blockSignals(True)
             box.setValue(float(scale) if in_um else 0.0)
             box.blockSignals(False)
+            self._shown_um[axis] = box.value()
         self.z_um.setEnabled("z" in known)
 
     def _show_channels(self, field: Field) -> None:
@@ -235,7 +237,7 @@ class LoadPage(QWidget):
 
     def _show_guesses(self, field: Field | None) -> None:
         guesses = () if field is None else field.open_guesses
-        lines = "".join(f"<li>{words_of(guess)}</li>" for guess in guesses)
+        lines = "".join(f"<li>{escape(words_of(guess), quote=False)}</li>" for guess in guesses)
         self.guesses.setText(f"<b>Please confirm what was guessed:</b><ul>{lines}</ul>")
         self.guesses.setVisible(bool(guesses))
         self.confirm.setVisible(bool(guesses))
@@ -274,32 +276,35 @@ class LoadPage(QWidget):
             layer.metadata = tagged(layer.metadata, new)
             self._fields.look()
 
-    def _resize(self) -> None:
+    def _resize_yx(self) -> None:
         """Take the pixel size from the user, for the layers and for every run."""
+        if self.y_um.value() != self._shown_um.get("y"):
+            self._resize({"y": self.y_um.value() or None, "x": self.y_um.value() or None})
+
+    def _resize_z(self) -> None:
+        """Take the distance of the planes from the user, for the layers."""
+        if self.z_um.value() != self._shown_um.get("z"):
+            self._resize({"z": self.z_um.value() or None})
+
+    def _resize(self, stated: dict[str, float | None]) -> None:
         field = self.box.field
         if field is None:
             return
-        y, z = self.y_um.value() or None, self.z_um.value() or None
         for layer, source in field.layers:
             known = source or LayerSource(channel=layer.name)
-            size = PixelSize(z or known.pixel_size_um[0], y, y)
-            if (size.z, size.y, size.x) == known.pixel_size_um:
-                continue
-            steps = {"z": size.z, "y": size.y, "x": size.x}
             labels = _letters(layer)
-            layer.scale = [steps.get(a) or old for a, old in zip(labels, layer.scale, strict=True)]
+            layer.scale = [stated.get(a) or old for a, old in zip(labels, layer.scale, strict=True)]
             layer.units = [
-                "um" if steps.get(a) else str(old)
+                ("um" if stated[a] else "pixel") if a in stated else str(old)
                 for a, old in zip(labels, layer.units, strict=True)
             ]
+            sizes = dict(zip("zyx", known.pixel_size_um, strict=True)) | stated
             guesses = tuple(g for g in known.guesses if "pixel size" not in g.lower())
-            stated = replace(
-                known,
-                pixel_size_um=(size.z, y, y),
-                pixel_size_stated=y is not None,
-                guesses=guesses,
-            )
-            layer.metadata = tagged(layer.metadata, stated)
+            new = replace(known, pixel_size_um=(sizes["z"], sizes["y"], sizes["x"]))
+            if "y" in stated:
+                new = replace(new, pixel_size_stated=stated["y"] is not None, guesses=guesses)
+            if source is not None:
+                layer.metadata = tagged(layer.metadata, new)
         self._fields.look()
 
     def _confirm(self) -> None:
@@ -389,5 +394,5 @@ def _description(field: Field) -> str:
     many = len(field.layers)
     channels = f"{many} channel{'' if many == 1 else 's'}"
     kind = "a layer in memory" if field.path is None or source is None else source.kind
-    where = "" if field.path is None else f"<br><small>{field.path}</small>"
-    return f"{channels}, {', '.join(parts)}, {finest.dtype} ({kind}){where}"
+    where = "" if field.path is None else f"<br><small>{escape(field.path, quote=False)}</small>"
+    return f"{channels}, {escape(', '.join(parts))}, {finest.dtype} ({kind}){where}"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +19,7 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
 from napari_virtualstain.errors import MissingInputError, VirtualStainError
-from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.keep import keep_result
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.plan import PlanSettings
 from napari_virtualstain.jobs.stain import StainSettings
@@ -34,11 +30,12 @@ from napari_virtualstain.widgets._form import SettingsForm, words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
 from napari_virtualstain.widgets._model_box import ModelBox
 from napari_virtualstain.widgets._notice import Notice
-from napari_virtualstain.widgets._painter import Painter
+from napari_virtualstain.widgets._painter import levels_of
 from napari_virtualstain.widgets._parts import CopyCommand, Foldout, Wrapped, form, wide
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets._spool import Spool
 from napari_virtualstain.widgets._stain_switch import StainSwitch
+from napari_virtualstain.widgets._stainings import TEMPORARY, Staining, Stainings, file_name
 from napari_virtualstain.widgets._view import shown_region, shown_time
 
 if TYPE_CHECKING:
@@ -56,18 +53,6 @@ _PLAN_MS = 300
 _MEASURE_MB = 2000
 """Of pixels that are read without having been asked to, to know their grey values."""
 _EMPTY = "Open a bright-field image first, on the page Load or by dropping it on the viewer."
-
-
-@dataclass(eq=False)
-class _Stain:
-    """One stain of one image: its settings without a region, its store, its layers."""
-
-    image: Field
-    settings: StainSettings
-    painter: Painter
-    temporary: bool
-    runs: list[Run] = field(default_factory=list)
-    complete: bool = False
 
 
 class StainPage(QWidget):
@@ -93,7 +78,7 @@ class StainPage(QWidget):
         self._viewer, self._fields, self._jobs, self._run_bar = viewer, fields, jobs, run_bar
         self._background = Background(self)
         self._spool = Spool(self, jobs, self._background)
-        self._stains: dict[str, _Stain] = {}
+        self.stainings = Stainings(viewer, fields, jobs, self)
         self._plan: Run | None = None
         self._planned: PlanSettings | None = None
         self.box = FieldBox(fields, _can_be_stained, "no bright field is open yet")
@@ -142,7 +127,7 @@ class StainPage(QWidget):
             "scene": image.scene or None,
             "axes": image.axes,
             # Of several the model's own kind is taken, or the job asks.
-            "channel": candidates[0].channel if len(candidates) == 1 else None,
+            "channel": candidates[0].channel if len(candidates) == 1 and image.path else None,
             "device": self.device.currentData() or "auto",
         }
         if source is not None and source.pixel_size_stated:
@@ -163,7 +148,10 @@ class StainPage(QWidget):
             raise MissingInputError(
                 "This image lies in memory, so no command can open it. Save it as OME-Zarr first."
             )
-        out = self.out.text().strip() or f"{_stem(image)}-{_plain(self.model.name)}.ome.zarr"
+        out = (
+            self.out.text().strip()
+            or f"{file_name(image.name)}-{file_name(self.model.name)}.ome.zarr"
+        )
         settings = make_settings(StainSettings, {**self.values(image), "out": out})
         settings = settings.model_copy(update={"input": settings.absolute().input})
         return to_command("stain", settings, positional=("input",))
@@ -178,10 +166,12 @@ class StainPage(QWidget):
         image = self.box.field
         for button in (self.view, self.all, self.copy):
             button.setEnabled(image is not None and self.model.card is not None)
-        self.keep.setVisible(self._kept_candidate() is not None)
+        self.keep.setVisible(self._to_keep() is not None)
         self._offer_stains()
         if image is None or self.model.problem or image.path is None:
-            self._planned = None
+            if self._plan is not None:
+                self._plan.cancel()
+            self._plan = self._planned = None
             self.doubts.clear()
         if image is None:
             self.plan.setText("")
@@ -191,7 +181,8 @@ class StainPage(QWidget):
             self.notice.fail(words_of(self.model.problem))
         elif image.path is None:
             self.plan.setText(self._spool.describe(image))
-            self.notice.clear()
+            if self.notice.text == _EMPTY:
+                self.notice.clear()
         else:
             if self.notice.text == _EMPTY:
                 self.notice.clear()
@@ -275,100 +266,85 @@ class StainPage(QWidget):
         self.notice.hint(self._spool.describe(image))
         self._spool.write(
             image,
-            lambda spooled: self._submit(image, {**values, **spooled}, part),
+            lambda path: self._submit(image, {**values, "input": path}, part),
             lambda sentence: self.notice.fail(words_of(sentence)),
+            beside=self._typed(),
         )
 
+    def _typed(self) -> str | None:
+        """Return where the user wants the output, absolute, `None` for a temporary one."""
+        text = self.out.text().strip()
+        return str(Path(text).expanduser().absolute()) if text else None
+
     def _submit(self, image: Field, values: dict[str, Any], part: dict[str, Any]) -> None:
-        typed = self.out.text().strip()
+        out = self._typed() or TEMPORARY
         try:
-            wanted = make_settings(StainSettings, {**values, "out": typed or "temporary"})
-            stain = self._known(wanted, temporary=not typed) or self._new(image, wanted, typed)
+            wanted = make_settings(StainSettings, {**values, "out": out}).absolute()
         except VirtualStainError as error:
             self.notice.fail(words_of(str(error)))
             return
-        begun = bool(stain.runs)
-        update = {**part, "resume": begun, "overwrite": wanted.overwrite and not begun}
-        if stain.complete:
-            self.notice.hint("This image is stained already; its layers are in the viewer.")
-            return
-        settings = make_settings(StainSettings, {**stain.settings.model_dump(), **update})
+        wanted = wanted.model_copy(update={"out": out})
+        staining = self.stainings.find(wanted)
+        if staining is not None and staining.complete:
+            if not wanted.overwrite:
+                self.notice.hint("This image is stained already; its layers are in the viewer.")
+                return
+            staining = None
+        if staining is None:
+            staining = self.stainings.make(image, wanted)
+            staining.painter.failed.connect(lambda text: self.notice.fail(words_of(text)))
+            staining.painter.complete.connect(self._fields.look)
+            staining.painter.added.connect(self._offer_stains)
+        update = {**part, "resume": staining.begun}
+        if staining.begun:
+            update["overwrite"] = False
+        settings = make_settings(StainSettings, {**staining.settings.model_dump(), **update})
         run = self._jobs.submit("stain", settings)
-        stain.runs.append(run)
-        self._stains[run.id] = stain
+        staining.runs.append(run)
         what = "the view of " if "region" in part else ""
         self.notice.clear()
         self._run_bar.announce(run, f"Staining {what}{image.name} with {self.model.name}")
-
-    def _known(self, wanted: StainSettings, *, temporary: bool) -> _Stain | None:
-        """Return the stain that these settings would go on with."""
-        for stain in reversed(list(self._stains.values())):
-            same = wanted.model_copy(update={"out": stain.settings.out})
-            alive = not stain.painter.layers or any(
-                layer in self._viewer.layers for layer in stain.painter.layers.values()
-            )
-            if (
-                stain.temporary == temporary
-                and (temporary or Path(wanted.out).absolute() == Path(stain.settings.out))
-                and same.model_copy(update={"overwrite": stain.settings.overwrite})
-                == stain.settings
-                and alive
-                and Path(stain.settings.out).exists()
-            ):
-                return stain
-        return None
-
-    def _new(self, image: Field, wanted: StainSettings, typed: str) -> _Stain:
-        if typed:
-            out = str(Path(typed).expanduser().absolute())
-        else:
-            out = str(self._jobs.temporary(f"{_stem(image)}-{_plain(wanted.model)}.ome.zarr"))
-        painter = Painter(
-            self._viewer,
-            Path(out),
-            above=tuple(layer for layer, _ in image.layers),
-            name=image.name,
-            contrast=_contrast_of_truth(self._fields),
-            over=_opener(image),
-            parent=self,
-        )
-        painter.failed.connect(lambda sentence: self.notice.fail(words_of(sentence)))
-        painter.complete.connect(self._fields.look)
-        painter.added.connect(self._offer_stains)
-        settings = wanted.model_copy(update={"out": out}).absolute()
-        return _Stain(image, settings, painter, temporary=not typed)
 
     def _follow(self, run: Run) -> None:
         if run is self._plan:
             if run.ended:
                 self._show_plan(run)
             return
-        stain = self._stains.get(run.id)
-        if stain is None:
+        staining = self.stainings.of_run(run)
+        if staining is None:
             return
-        if run.store is not None and not run.ended:
-            stain.painter.follow()
-        if not run.ended:
+        if run.store is not None:
+            # Also of a run that has ended meanwhile: the viewer may have been busy.
+            staining.painter.follow()
+        if run.outcome is None:
             return
-        stain.painter.rest()
-        assert run.outcome is not None
+        staining.painter.rest()
         if run.outcome.state == "done":
-            self._say_done(stain, run.outcome.result or {})
-        elif run.outcome.state == "failed":
+            self._say_done(staining, run.outcome.result or {})
+            return
+        if run.settings.model_dump()["overwrite"]:
+            # The store that was there before has been put back: these layers are not its own.
+            self.stainings.forget(staining)
+        if run.outcome.state == "failed":
             self._fail(run)
+        else:
+            self.notice.hint(
+                "Cancelled. What was done is kept: stain again to go on."
+                if staining.begun
+                else run.outcome.sentence
+            )
 
-    def _say_done(self, stain: _Stain, result: dict[str, Any]) -> None:
-        stain.complete = result["tiles_done"] == result["tiles_total"]
-        where = "temporary until it is kept" if stain.temporary else f"in {stain.settings.out}"
-        part = (
-            "" if stain.complete else f", {result['tiles_done']} of {result['tiles_total']} tiles"
-        )
+    def _say_done(self, staining: Staining, result: dict[str, Any]) -> None:
+        done, total = result["tiles_done"], result["tiles_total"]
+        staining.complete = done == total
+        where = "temporary until it is kept" if staining.temporary else f"in {result['out']}"
+        part = "" if staining.complete else f", {done} of {total} tiles"
         self.notice.hint(
             f"Stained {', '.join(result['stains'])} in {result['seconds']:.1f} s{part}; {where}."
         )
-        self.keep.setVisible(self._kept_candidate() is not None)
-        if stain.complete:
-            self.stained.emit(stain.settings.out)
+        self.keep.setVisible(self._to_keep() is not None)
+        if staining.complete:
+            self.stained.emit(staining.settings.out)
 
     def _fail(self, run: Run) -> None:
         assert run.outcome is not None
@@ -385,59 +361,59 @@ class StainPage(QWidget):
 
     def _offer_stains(self) -> None:
         """Offer the stains of the chosen image that are in the viewer."""
-        image = self.box.field
-        for stain in reversed(list(self._stains.values())):
-            if image is not None and stain.image.key == image.key and stain.painter.layers:
-                found = ((source_of(one), one) for one in stain.painter.layers.values())
-                self.switch.offer(
-                    {s.stain: one for s, one in found if s and one in self._viewer.layers}
-                )
-                return
-        self.switch.offer({})
+        staining = self.stainings.newest(self.box.field, lambda s: bool(s.painter.layers))
+        layers = () if staining is None else staining.painter.layers.values()
+        found = ((source_of(one), one) for one in layers if one in self._viewer.layers)
+        self.switch.offer({s.stain: one for s, one in found if s is not None})
 
     # --- keeping ----------------------------------------------------------------------------------
 
-    def _kept_candidate(self) -> _Stain | None:
+    def _to_keep(self) -> Staining | None:
         """Return the newest finished stain of the chosen image that would be lost at the end."""
-        image = self.box.field
-        for stain in reversed(list(self._stains.values())):
-            kept = not stain.temporary or not stain.complete
-            if not kept and image is not None and stain.image.key == image.key:
-                return stain
-        return None
+        return self.stainings.newest(self.box.field, lambda s: s.temporary and s.complete)
 
     def _ask_where_to_keep(self) -> None:
-        stain = self._kept_candidate()
-        if stain is not None:
-            self._ask_path(f"{Path(stain.settings.out).name[4:]}", lambda path: self.keep_at(path))
+        staining = self._to_keep()
+        if staining is not None:
+            self._ask_path(Path(staining.settings.out).name[4:], self.keep_at)
 
     def keep_at(self, path: str) -> None:
-        """Copy the temporary result to a place of the user's, and show it from there."""
-        stain = self._kept_candidate()
-        if stain is None:
+        """Copy the temporary result to a place of the user's, and show it from there.
+
+        An input that was in memory is kept beside it, so that the run can be repeated. The
+        temporary stores stay until the session ends: other layers may show them.
+        """
+        staining = self._to_keep()
+        if staining is None:
             return
-        target, source = Path(path), Path(stain.settings.out)
+        target, settings = Path(path).absolute(), staining.settings
+        inputs = Path(settings.input)
+        spooled = inputs if inputs.is_relative_to(self._jobs.session.folder) else None
+        depth = staining.painter.depth
         self.notice.hint(f"Copying the result to {target} …")
+
+        def copy() -> list[Any]:
+            keep_result(Path(settings.out), target, spooled)
+            return levels_of(target, depth)
+
         self._background.run(
             "keep",
-            lambda: keep_store(source, target),
-            lambda _: self._kept(stain, target),
+            copy,
+            lambda levels: self._kept(staining, target, levels),
             lambda sentence: self.notice.fail(words_of(sentence)),
         )
 
-    def _kept(self, stain: _Stain, target: Path) -> None:
-        source = Path(stain.settings.out)
-        stain.painter.move_to(target)
-        stain.temporary = False
-        stain.settings = stain.settings.model_copy(update={"out": str(target)})
-        shutil.rmtree(source, ignore_errors=True)
+    def _kept(self, staining: Staining, target: Path, levels: list[Any]) -> None:
+        staining.painter.move_to(target, levels)
+        staining.temporary = False
+        staining.settings = staining.settings.model_copy(update={"out": str(target)})
         self.notice.hint(f"Kept in {target}.")
         self._changed()
         self._fields.look()
 
     def _ask_for_output(self) -> None:
         image = self.box.field
-        name = "stain" if image is None else f"{_stem(image)}-{_plain(self.model.name)}"
+        name = "stain" if image is None else f"{file_name(image.name)}-{file_name(self.model.name)}"
 
         def take(path: str) -> None:
             self.out.setText(path)
@@ -460,11 +436,7 @@ class StainPage(QWidget):
         """Cancel what this viewer asked for, and stop painting: the viewer is going."""
         if self._plan is not None:
             self._plan.cancel()
-        for stain in set(self._stains.values()):
-            for run in stain.runs:
-                if not run.ended:
-                    run.cancel()
-            stain.painter.stop()
+        self.stainings.close()
 
     def _offer_devices(self, state: Any = None) -> None:
         del state
@@ -521,54 +493,8 @@ class StainPage(QWidget):
         column.addStretch(1)
 
 
-def keep_store(source: Path, target: Path) -> None:
-    """Copy a store so that it is whole or not there.
-
-    Raises
-    ------
-    OutputExistsError, DiskError
-        If something is in the way, or the disk is full.
-    """
-    from napari_virtualstain.io.disk import check_output, disk_errors
-
-    check_output(target, inputs=[str(source)], overwrite=False)
-    scratch = target.with_name(f".{target.name}.partial")
-    with disk_errors(target):
-        try:
-            shutil.copytree(source, scratch)
-            scratch.rename(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _can_be_stained(image: Field) -> bool:
     return image.brightfield is not None and not image.predicted
-
-
-def _opener(image: Field) -> Callable[[], LazyImage] | None:
-    """Return what opens an image again, `None` for one in memory."""
-    path, scene, axes = image.path, image.scene or None, image.axes
-    return None if path is None else lambda: open_image(path, scene=scene, axes=axes)
-
-
-def _contrast_of_truth(fields: Fields) -> dict[str, tuple[float, float]]:
-    """Return the limits in which true stains are shown, so that equal grey is an equal number."""
-    found = {}
-    for image in fields.all:
-        for layer, source in image.with_role("truth"):
-            low, high = layer.contrast_limits
-            found[source.stain] = (float(low), float(high))
-    return found
-
-
-def _stem(image: Field) -> str:
-    return _plain(image.name)
-
-
-def _plain(text: str) -> str:
-    """Return a text that may be a file name."""
-    name = Path(text).name if "/" in text and Path(text).exists() else text
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-") or "image"
 
 
 def _sentence(text: str) -> str:

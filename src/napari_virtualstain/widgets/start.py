@@ -109,7 +109,7 @@ class StartPage(QWidget):
         self.diagnose.setEnabled(True)
         outcome = run.outcome
         if outcome.result is None:
-            self.notice.fail(outcome.sentence, outcome.traceback)
+            self.notice.fail(words_of(outcome.sentence), outcome.traceback)
             return
         report = DoctorReport.from_json(outcome.result).with_checks(
             [*display_checks(self._viewer), _process_check(self._jobs)]
