@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that is checked without running the program: style, types, layers, manifest, workflows, licences.
+# Everything that is checked without running the program: style, types, layers, manifest, documentation, licences.
 # All checks run, also after one that failed; the exit status is that of the whole.
 set -eu
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
@@ -8,6 +8,9 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 
 prepare dev || exit 1
 cd "$ROOT"
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 
 failed=''
 check() {
@@ -34,6 +37,8 @@ check "import layers" "$BIN/lint-imports"
 check "manifest" "$BIN/npe2" validate --imports src/napari_virtualstain/napari.yaml
 check "headless requirements" "$BIN/python" scripts/headless_requirements.py --check
 check "licences" "$BIN/python" scripts/check_licences.py
+check "screenshots" "$BIN/python" scripts/screenshots.py --check
+check "docs" build_site "$scratch/site"
 check "citation" "$BIN/check-jsonschema" --builtin-schema vendor.citation-file-format CITATION.cff
 if [ -d .github ]; then
     check "workflows" "$BIN/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -270,3 +270,8 @@ run_without_viewer() {
         --ignore=src/napari_virtualstain/widgets --ignore=src/napari_virtualstain/napari_io \
         --ignore=tests/widgets --ignore=tests/napari_io "$@"
 }
+
+# Builds the documentation in a folder. A warning (a dead link, a page outside the tree) is an error.
+build_site() {
+    "$BIN/python" -m sphinx -b html -E -W --keep-going -q "$ROOT/docs" "$1"
+}

@@ -25,7 +25,7 @@ if not DOCS.is_dir():
 PAGES = sorted(DOCS.glob("*.md"))
 SOURCE = ROOT / "src" / "napari_virtualstain"
 BLOCK = re.compile(r"(<!-- (\w+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-SHARED = {"--json", "--quiet", "--debug", "--help", "--version"}
+SHARED = {"--json", "--quiet", "--debug", "--help", "--version", "--scheduler"}
 
 
 def read(page: str) -> str:
@@ -213,6 +213,20 @@ def test_the_python_page_names_everything_that_is_public():
 
     text = read("python.md")
     assert [name for name in napari_virtualstain.__all__ if name not in text] == []
+
+
+def test_the_api_page_has_everything_that_is_public():
+    import napari_virtualstain
+
+    page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\.\. (?:auto\w+|py:data):: (\w+)", page, re.MULTILINE)
+    assert sorted(named) == sorted(napari_virtualstain.__all__)
+
+
+def test_the_examples_page_has_every_example():
+    page = (DOCS / "reference" / "examples.md").read_text(encoding="utf-8")
+    shown = re.findall(r"examples/(\w+\.py)", page)
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 
 # Fields that pages list.

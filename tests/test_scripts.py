@@ -19,7 +19,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = ["demo", "test", "scripts/setup.sh", "scripts/check.sh", "scripts/bench.sh", ".ci/run"]
+SCRIPTS = [
+    "demo",
+    "test",
+    "scripts/setup.sh",
+    "scripts/check.sh",
+    "scripts/bench.sh",
+    "scripts/docs.sh",
+    ".ci/run",
+]
 
 if sys.platform != "linux":
     pytest.skip("the machines played here are Linux machines", allow_module_level=True)
@@ -203,6 +211,26 @@ def test_a_user_without_rights_gets_the_tests_that_need_no_window(machine):
     assert last.endswith("-p no:pytest-qt -p no:napari -k tiling")
 
 
+def test_pictures_are_taken_on_a_virtual_screen_also_where_there_is_a_real_one(machine):
+    done = machine.run("scripts/docs.sh", DISPLAY=":0")
+    assert (done.returncode, done.stderr) == (0, "")
+    [pictures] = [line for line in done.stdout.splitlines() if "screenshots.py" in line]
+    assert "xvfb-run -a -s -screen 0 1600x1000x24" in pictures
+
+
+def test_without_a_display_the_site_is_made_with_the_pictures_that_are_there(machine):
+    machine.user(1000)
+    machine.without("Xvfb")
+    machine.python(lacks="libegl1")
+    done = machine.run("scripts/docs.sh")
+    assert done.returncode == 1
+    assert "The pictures stay as they are, because this system lacks what a window needs" in (
+        done.stderr
+    )
+    assert "screenshots.py" not in done.stdout
+    assert "would run: build_site site" in done.stdout
+
+
 def test_a_user_without_rights_is_not_asked_for_make(machine):
     machine.user(1000)
     machine.without("make")
@@ -379,5 +407,5 @@ def test_the_headless_list_agrees_with_the_dependencies():
 
 
 def test_the_scripts_can_be_started():
-    for name in ["demo", "test", "scripts/check.sh", "scripts/bench.sh"]:
+    for name in ["demo", "test", "scripts/check.sh", "scripts/bench.sh", "scripts/docs.sh"]:
         assert os.access(ROOT / name, os.X_OK), name

@@ -420,7 +420,8 @@ def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, field_fold
     assert (tmp_path / "count").read_text() == "once\n"
 
 
-def test_no_scheduler_at_an_address_is_one_sentence(stain):
+def test_no_scheduler_at_an_address_is_one_sentence(stain, monkeypatch):
+    monkeypatch.setattr("napari_virtualstain.compute.session._CONNECT_S", 1.0)
     session = Session("tcp://127.0.0.1:9")
     try:
         outcome = session.submit("stain", stain()).wait(60)

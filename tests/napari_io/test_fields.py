@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -14,7 +15,8 @@ from napari_virtualstain.napari_io.source import LayerSource, tagged
 
 
 def layer(name, path=None, *, role="brightfield", **source):
-    made = Image(np.zeros((4, 4)), name=name)
+    # What is read from a file is lazy; an array in memory has taken the file's place.
+    made = Image(da.zeros((4, 4)) if path else np.zeros((4, 4)), name=name)
     if path is not None or source:
         stated = LayerSource(path=path, channel=name, **source).with_role(
             role, source.get("stain", "")

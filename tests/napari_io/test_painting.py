@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -256,6 +257,7 @@ def test_reading_while_painting_ends_with_the_whole(tmp_path):
         try:
             while not stop.is_set():
                 looks.extend(np.asarray(le[t]).shape for le in painting.levels(0) for t in (0, 1))
+                time.sleep(0.005)  # zarr's threads need the interpreter too
         except BaseException as error:
             wrong.append(error)
             raise

@@ -174,7 +174,7 @@ def _shows_the_file(layer: Any, source: LayerSource) -> bool:
     napari copies metadata to projections and crops, and a user may give a layer other pixels:
     ours are lazy, and an array in memory has taken their place.
     """
-    if source.path is None:
+    if source.path is None or not hasattr(layer, "data"):
         return True
     finest = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     if isinstance(finest, np.ndarray):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QSizePolicy, QToolButton, QWidget
@@ -60,8 +61,12 @@ class Notice(QFrame):
         self._say("warning", text, "")
 
     def fail(self, text: str, report: str = "") -> None:
-        """Say what went wrong; `report` can be copied."""
+        """Say what went wrong, here and as a notification; `report` can be copied.
+
+        The page may be hidden, or scrolled, when a run fails.
+        """
         self._say("error", text, report)
+        show_error(text)
 
     @property
     def text(self) -> str:

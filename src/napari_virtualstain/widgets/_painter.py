@@ -36,7 +36,7 @@ _LOOK_S = 0.05
 """Between looks at what the run has committed."""
 _REDRAW_S = 0.25
 """Between two redraws of a layer."""
-_STEP_MS = 30
+_STEP_MS = 12
 """Between redraws of two layers, for the viewer to answer its user."""
 
 
@@ -116,6 +116,7 @@ class Painter(QObject):
         self._painting: Painting | None = None
         self.layers: dict[int, Image] = {}
         self._to_add: list[tuple[int, Any]] = []
+        self._to_show: Image | None = None
         self._dirty: dict[int, float] = {}
         self._final: list[tuple[int, Any]] = []
         self._drawn: dict[int, float] = {}
@@ -231,9 +232,18 @@ class Painter(QObject):
 
     def _step(self) -> None:
         """Do one thing, and leave the rest for later."""
-        if self._to_add:
+        now = time.monotonic()
+        if self._to_show is not None:
+            layer, self._to_show = self._to_show, None
+            layer.visible = True
+        elif self._to_add and not self.layers:
             self._add(*self._to_add.pop(0))
         elif self._dirty and self._redraw():
+            pass
+        elif self._to_add and now - max(self._drawn.values()) > _REDRAW_S:
+            # napari takes 50 ms and more for a layer, so that pixels of the first come before.
+            self._add(*self._to_add.pop(0))
+        elif self._to_add:
             pass
         elif self._final and not self._dirty:
             self._finish(*self._final.pop(0))
@@ -242,10 +252,16 @@ class Painter(QObject):
 
     def _add(self, c: int, data: Any) -> None:
         layer = Layer.create(*data)
-        layer.visible = not self.layers  # one stain at a time: five added up are white
+        # One stain at a time: five added up are white. And the first in two steps, since napari
+        # takes as long to draw a layer for the first time as to add it.
+        layer.visible = False
         self._viewer.layers.insert(self._place(), layer)
         self.layers[c] = layer
         self._drawn[c] = time.monotonic()
+        if len(self.layers) == 1:
+            self._drawn[c] = 0.0  # its first pixels need not wait
+            self._to_show = layer
+            self._mark(True)
         if not self._to_add:
             self._mark(True)
             self.added.emit()

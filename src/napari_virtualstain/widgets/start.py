@@ -65,6 +65,7 @@ class StartPage(QWidget):
         self.report.setReadOnly(True)
         self.report.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.report.setMinimumHeight(220)
+        self.report.setStyleSheet("font-family: monospace")  # its columns line up
         self.copy = QPushButton("Copy report")
         for widget in (self.report, self.copy):
             widget.hide()
@@ -119,7 +120,8 @@ class StartPage(QWidget):
         if report.problem:
             self.notice.fail(report.problem, report.text())
         elif doubts:
-            self.notice.warn(f"Everything works; {doubts} lines below say what could be better.")
+            lines = "1 line below says" if doubts == 1 else f"{doubts} lines below say"
+            self.notice.warn(f"Everything works; {lines} what could be better.")
         else:
             self.notice.hint("Everything is in order.")
         self.report.show()

@@ -1,0 +1,352 @@
+"""How do pictures of the window get into the documentation, and who notices when they are old?
+
+    python scripts/screenshots.py            make those that are missing or old (needs a display)
+    python scripts/screenshots.py NAME ...   make these in any case; --all makes all
+    python scripts/screenshots.py --check    say whether all are there and new; needs neither napari nor a display
+
+A shot is a function in `SHOTS` that drives the real widgets in a real viewer. It is taken in both themes, each in a
+process of its own, and saved as ``docs/images/NAME-dark.png`` and ``NAME-light.png``. Beside each stands a JSON file with
+the hash of what it shows: the sources of the widgets and this script. Pages name the light picture; the site shows
+the one that fits (docs/conf.py).
+
+Only simulated fields appear in pictures: anyone may print them, and anyone can make them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import napari
+    from PIL import Image
+    from qtpy.QtWidgets import QWidget
+
+    from napari_virtualstain.widgets.main import MainWidget
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+WIDGETS = ROOT / "src" / "napari_virtualstain" / "widgets"
+
+THEMES = ("dark", "light")
+SIZE = (1280, 800)
+MOST_BYTES = 300_000
+COLOURS = (256, 128, 64)  # tried in turn until a picture is small enough
+PATIENCE_S = 60.0
+ONE_SHOT_S = 300.0
+
+
+class Stage:
+    """A viewer of the right size and theme, and what a shot does with it.
+
+    `wait` for what must have happened instead of sleeping: a picture is then the same on a slow machine.
+    """
+
+    def __init__(self, theme: str) -> None:
+        import napari
+        from napari.settings import get_settings
+
+        get_settings().appearance.theme = theme
+        self.viewer: napari.Viewer = napari.Viewer(title="napari", show=True)
+        self.viewer.theme = theme
+        self.resize(*SIZE)
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the window in pixels."""
+        self.viewer.window.resize(width, height)
+        self.pump(0.2)
+
+    def dock(self, widget: QWidget, name: str = "Virtual staining", area: str = "right") -> None:
+        """Put a widget beside the canvas, as the plugin menu does."""
+        self.viewer.window.add_dock_widget(widget, name=name, area=area)
+        self.pump(0.2)
+
+    def sample(self) -> None:
+        """Open the simulated field of *File > Open Sample > Virtual staining*."""
+        self.viewer.open_sample("napari-virtualstain", "demo_field")
+        self.viewer.reset_view()
+
+    def pump(self, seconds: float) -> None:
+        """Let the window work for a while."""
+        from qtpy.QtWidgets import QApplication
+
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            QApplication.processEvents()
+            time.sleep(0.01)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> None:
+        """Let the window work until a condition holds; `what` completes "waited in vain for"."""
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                raise TimeoutError(f"Waited {seconds:g} s in vain for {what}.")
+            self.pump(0.05)
+
+    def photograph(self, part: QWidget | None = None) -> Image.Image:
+        """Return the window, or a part of it, once it is drawn."""
+        import numpy as np
+        from PIL import Image
+
+        self.pump(1.5)  # a software renderer takes its time
+        canvas = self.viewer.screenshot(canvas_only=True, flash=False)[..., :3]
+        if len(self.viewer.layers) and canvas.std() < 1:
+            raise RuntimeError("The canvas is empty: this display draws no OpenGL. Use xvfb-run.")
+        if part is None:
+            shown = self.viewer.screenshot(canvas_only=False, flash=False)[..., :3]
+            size = SIZE
+        else:
+            from qtpy.QtCore import QBuffer, QIODevice
+
+            buffer = QBuffer()
+            buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+            part.grab().save(buffer, "PNG")
+            shown = np.asarray(Image.open(io.BytesIO(bytes(buffer.data()))).convert("RGB"))
+            size = (part.width(), part.height())
+        picture = Image.fromarray(np.ascontiguousarray(shown))
+        # On a screen of double resolution a pixel of the window is four of the picture.
+        return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+# --- the shots --------------------------------------------------------------------------------------------------------
+
+
+def opened(stage: Stage) -> MainWidget:
+    """The dock, as the plugin menu opens it, with a compute process that is ready."""
+    from napari_virtualstain.widgets.commands import open_dock
+
+    widget = open_dock(stage.viewer)
+    stage.wait(lambda: widget.jobs.state.name == "ready", "the compute process")
+    return widget
+
+
+def loaded(stage: Stage) -> MainWidget:
+    """The dock after a click on the sample."""
+    widget = opened(stage)
+    widget.start.sample.click()
+    stage.wait(lambda: len(stage.viewer.layers) == 6, "the sample")
+    stage.viewer.reset_view()
+    return widget
+
+
+def stained(stage: Stage) -> MainWidget:
+    """The dock after a click on *Stain all*."""
+    widget = loaded(stage)
+    widget.show_page("stain")
+    stage.wait(lambda: "starts at once" in widget.stain.plan.text(), "the plan")
+    widget.stain.all.click()
+    stage.wait(lambda: "Stained" in widget.stain.notice.text, "the stain")
+    stage.wait(lambda: len(stage.viewer.layers) == 11, "the layers of the stain")
+    return widget
+
+
+def start(stage: Stage) -> QWidget | None:
+    """The page Start, in a viewer that is empty."""
+    return opened(stage)
+
+
+def load(stage: Stage) -> QWidget | None:
+    """The page Load, with the sample's bright field."""
+    widget = loaded(stage)
+    widget.load.box.setCurrentIndex(0)
+    return widget
+
+
+def stain(stage: Stage) -> QWidget | None:
+    """The window with a stained sample."""
+    stained(stage)
+    return None
+
+
+def compare(stage: Stage) -> QWidget | None:
+    """The window with the table, and the difference of one stain."""
+    widget = stained(stage)
+    widget.show_page("compare")
+    widget.compare.start.click()
+    stage.wait(lambda: bool(widget.compare.key.text()), "the table")
+    widget.compare.modes.button(3).click()
+    return None
+
+
+def diagnose(stage: Stage) -> QWidget | None:
+    """The page Start, with the report of this machine."""
+    widget = opened(stage)
+    widget.start.diagnose.click()
+    stage.wait(lambda: bool(widget.start.report.toPlainText()), "the report")
+    return widget
+
+
+Shot = Callable[[Stage], "QWidget | None"]
+SHOTS: dict[str, Shot] = {shot.__name__: shot for shot in (start, load, stain, compare, diagnose)}
+"""By the name of the picture. A shot returns the widget to be shown, or None for the whole window."""
+
+
+# --- old or new -------------------------------------------------------------------------------------------------------
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def sources() -> list[Path]:
+    return [*sorted(WIDGETS.rglob("*.py")), Path(__file__).resolve()]
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """Hash names and contents; where a line ends differently (Windows), nothing else is shown."""
+    digest = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{file.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def picture_of(name: str, theme: str) -> Path:
+    return IMAGES / f"{name}-{theme}.png"
+
+
+def sidecar_of(picture: Path) -> Path:
+    return picture.with_name(picture.name + ".json")
+
+
+def wrong_with(name: str, theme: str, current: str) -> str | None:
+    """Say what is wrong with a picture, or None."""
+    picture = picture_of(name, theme)
+    if not picture.is_file() or not sidecar_of(picture).is_file():
+        return "is missing"
+    facts = json.loads(sidecar_of(picture).read_text(encoding="utf-8"))
+    if facts.get("sources_sha256") != current:
+        return "is older than the widgets"
+    if facts.get("png_sha256") != sha256(picture.read_bytes()):
+        return "was not made by its script"
+    return None
+
+
+def stale() -> dict[tuple[str, str], str]:
+    """Return what is wrong, by name and theme."""
+    current = hash_of(sources())
+    found = {(n, t): wrong_with(n, t, current) for n in SHOTS for t in THEMES}
+    return {key: what for key, what in found.items() if what}
+
+
+def orphans() -> list[Path]:
+    """Return pictures with a sidecar that no shot makes any more."""
+    made = {sidecar_of(picture_of(n, t)) for n in SHOTS for t in THEMES}
+    return sorted(set(IMAGES.glob("*.png.json")) - made)
+
+
+def check() -> int:
+    wrong = [f"{picture_of(*key).name} {what}" for key, what in stale().items()]
+    wrong += [f"{path.name} belongs to no shot" for path in orphans()]
+    if wrong:
+        print(f"Pictures in docs/images: {'; '.join(wrong)}. Run make docs.", file=sys.stderr)
+        return 1
+    print(f"{len(SHOTS) * len(THEMES)} pictures show the widgets as they are.")
+    return 0
+
+
+# --- saving -----------------------------------------------------------------------------------------------------------
+
+
+def small_png(picture: Image.Image) -> bytes:
+    """Return a PNG of fewer colours if all of them take more than `MOST_BYTES`."""
+    from PIL import Image
+
+    for colours in (None, *COLOURS):
+        smaller = (
+            picture if colours is None else picture.quantize(colours, dither=Image.Dither.NONE)
+        )
+        buffer = io.BytesIO()
+        smaller.save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= MOST_BYTES:
+            return buffer.getvalue()
+    raise ValueError(
+        f"With {COLOURS[-1]} colours the picture still has {buffer.tell():,} bytes, and {MOST_BYTES:,} are allowed. "
+        "Show a smaller part of the window, or less noise."
+    )
+
+
+def save(picture: Image.Image, name: str, theme: str) -> Path:
+    """Write a picture and what it was made from; return its path."""
+    path = picture_of(name, theme)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = small_png(picture)
+    facts = {
+        "shot": name,
+        "theme": theme,
+        "size": list(picture.size),
+        "sources_sha256": hash_of(sources()),
+        "png_sha256": sha256(content),
+    }
+    path.write_bytes(content)
+    sidecar_of(path).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def take(name: str, theme: str) -> None:
+    """Take one shot; for a process of its own, see `take_alone`."""
+    stage = Stage(theme)
+    path = save(stage.photograph(SHOTS[name](stage)), name, theme)
+    stage.viewer.close()
+    stage.pump(0.2)
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def take_alone(name: str, theme: str) -> int:
+    """Take one shot in a process of its own, with nobody's settings, models or remembered windows."""
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = {
+            **os.environ,
+            "NAPARI_CONFIG": str(Path(scratch) / "settings.yaml"),
+            "NVS_MODELS": str(Path(scratch) / "models"),
+            "NVS_CACHE": str(Path(scratch) / "cache"),
+            "QT_SCALE_FACTOR": "1",
+        }
+        line = [sys.executable, __file__, "--take", name, theme]
+        try:
+            return subprocess.run(line, env=environment, timeout=ONE_SHOT_S, check=False).returncode
+        except subprocess.TimeoutExpired:
+            print(f"{name}-{theme} was not done after {ONE_SHOT_S:g} s.", file=sys.stderr)
+            return 1
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Make the pictures of the documentation.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SHOTS)}")
+    parser.add_argument("--all", action="store_true", help="make all, old or not")
+    parser.add_argument("--check", action="store_true", help="only say whether all are new")
+    parser.add_argument("--take", nargs=2, metavar=("NAME", "THEME"), help=argparse.SUPPRESS)
+    wanted = parser.parse_args(words)
+    if wanted.check:
+        return check()
+    if wanted.take:
+        take(*wanted.take)
+        return 0
+    unknown = sorted(set(wanted.names) - SHOTS.keys())
+    if unknown:
+        parser.error(f"there is no shot {', '.join(unknown)}. Known: {', '.join(SHOTS)}.")
+    for path in orphans():
+        path.unlink()
+        path.with_suffix("").unlink(missing_ok=True)
+    names = list(SHOTS) if wanted.all else wanted.names
+    shots = [(n, t) for n in names for t in THEMES] or list(stale())
+    failed = [f"{name}-{theme}" for name, theme in shots if take_alone(name, theme)]
+    if failed:
+        print(f"Not made: {', '.join(failed)}. The lines above say why.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
