@@ -90,6 +90,14 @@ def test_layers_come_with_the_first_tile_and_follow_the_others(painter, run, vie
     assert np.isnan(np.asarray(finest(dna)[run.plan[5].write])).all()
 
 
+def test_all_layers_come_while_tiles_keep_coming(painter, run, qtbot):
+    """A run that is always ahead must not keep the other stains away with its redraws."""
+    run.write(0)
+    painter.follow()
+    painter._timer.timeout.connect(lambda: painter._mark(True))
+    qtbot.waitUntil(lambda: len(painter.layers) == 2, timeout=3000)
+
+
 def test_the_end_of_a_run_shows_the_finished_store(painter, run, qtbot):
     run.write(0)
     painter.follow()

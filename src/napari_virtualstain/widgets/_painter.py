@@ -36,6 +36,8 @@ _LOOK_S = 0.05
 """Between looks at what the run has committed."""
 _REDRAW_S = 0.25
 """Between two redraws of a layer."""
+_ADD_S = 0.1
+"""Between two layers that are added, in which the pixels of the first are drawn."""
 _STEP_MS = 12
 """Between redraws of two layers, for the viewer to answer its user."""
 
@@ -117,6 +119,7 @@ class Painter(QObject):
         self.layers: dict[int, Image] = {}
         self._to_add: list[tuple[int, Any]] = []
         self._to_show: Image | None = None
+        self._added_at = 0.0
         self._dirty: dict[int, float] = {}
         self._final: list[tuple[int, Any]] = []
         self._drawn: dict[int, float] = {}
@@ -240,7 +243,7 @@ class Painter(QObject):
             self._add(*self._to_add.pop(0))
         elif self._dirty and self._redraw():
             pass
-        elif self._to_add and now - max(self._drawn.values()) > _REDRAW_S:
+        elif self._to_add and now - self._added_at > _ADD_S:
             # napari takes 50 ms and more for a layer, so that pixels of the first come before.
             self._add(*self._to_add.pop(0))
         elif self._to_add:
@@ -257,7 +260,7 @@ class Painter(QObject):
         layer.visible = False
         self._viewer.layers.insert(self._place(), layer)
         self.layers[c] = layer
-        self._drawn[c] = time.monotonic()
+        self._drawn[c] = self._added_at = time.monotonic()
         if len(self.layers) == 1:
             self._drawn[c] = 0.0  # its first pixels need not wait
             self._to_show = layer
