@@ -39,8 +39,11 @@ def stores(tmp_path_factory):
 
 
 @pytest.fixture
-def show(qapp, stores, tmp_path):
+def show(make_napari_viewer, monkeypatch, stores, tmp_path):
     import napari
+
+    # napari's own fixture, since a second application of napari in one process is refused.
+    monkeypatch.setattr(napari, "Viewer", make_napari_viewer)
 
     from napari_virtualstain.widgets.window import show_comparison
 

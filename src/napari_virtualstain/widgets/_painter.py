@@ -235,6 +235,10 @@ class Painter(QObject):
 
     def _step(self) -> None:
         """Do one thing, and leave the rest for later."""
+        if self._stop.is_set():
+            # What the thread had sent before it was told to stop has started the timer again.
+            self._timer.stop()
+            return
         now = time.monotonic()
         if self._to_show is not None:
             layer, self._to_show = self._to_show, None
