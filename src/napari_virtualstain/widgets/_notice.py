@@ -60,13 +60,15 @@ class Notice(QFrame):
         """Say what is doubtful."""
         self._say("warning", text, "")
 
-    def fail(self, text: str, report: str = "") -> None:
+    def fail(self, text: str, report: str = "", *, aloud: bool = True) -> None:
         """Say what went wrong, here and as a notification; `report` can be copied.
 
-        The page may be hidden, or scrolled, when a run fails.
+        The page may be hidden, or scrolled, when a run fails. Not aloud, no notification is
+        raised: for what is wrong while the user still types.
         """
         self._say("error", text, report)
-        show_error(text)
+        if aloud:
+            show_error(text)
 
     @property
     def text(self) -> str:

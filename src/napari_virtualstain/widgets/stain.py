@@ -178,7 +178,7 @@ class StainPage(QWidget):
             self.notice.hint(_EMPTY)
         elif self.model.problem:
             self.plan.setText("")
-            self.notice.fail(words_of(self.model.problem))
+            self.notice.fail(words_of(self.model.problem), aloud=False)
         elif image.path is None:
             self.plan.setText(self._spool.describe(image))
             if self.notice.text == _EMPTY:
