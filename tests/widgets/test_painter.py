@@ -69,6 +69,25 @@ def painter(viewer, run, qtbot):
     painter.stop()
 
 
+def test_a_window_is_drawn_again_after_layers_came(viewer, run, qtbot):
+    from qtpy.QtWidgets import QWidget
+
+    window = QWidget()
+    qtbot.addWidget(window)
+    painter = Painter(
+        viewer, run.sink.path, above=(), name="field", contrast={}, place=None, over=None,
+        parent=window,
+    )  # fmt: skip
+    held = []
+    viewer.layers.events.inserted.connect(lambda _: held.append(not window.updatesEnabled()))
+    run.write(0)
+    painter.follow()
+    qtbot.waitUntil(lambda: len(painter.layers) == 2)
+    qtbot.waitUntil(window.updatesEnabled)
+    assert held == [True, True]
+    painter.stop()
+
+
 def finest(layer):
     return layer.data[0] if layer.multiscale else layer.data
 

@@ -51,16 +51,32 @@ def mean_2x2(block: NDArray[Any]) -> NDArray[Any]:
     array([[ 3., nan]])
     """
     height, width = block.shape
-    padded = np.full((-(-height // 2) * 2, -(-width // 2) * 2), np.nan, dtype=np.float64)
-    padded[:height, :width] = block
-    quads = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
-    there = ~np.isnan(quads)
-    count = there.sum(axis=(1, 3))
-    total = np.where(there, quads, 0).sum(axis=(1, 3))
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    if height % 2 or width % 2:
+        even = np.full((-(-height // 2) * 2, -(-width // 2) * 2), np.nan)
+        even[:height, :width] = block
+    else:
+        even = block
+    corners = [even[y::2, x::2] for y in (0, 1) for x in (0, 1)]
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        mean = np.add(corners[0], corners[1], dtype=np.float64)
+        mean += corners[2]
+        mean += corners[3]
+    mean *= 0.25
+    missing = np.isnan(mean)
+    if missing.any():
+        mean[missing] = _mean_of_those_there([corner[missing] for corner in corners])
     if np.issubdtype(block.dtype, np.integer):
-        mean = np.rint(mean)
+        np.rint(mean, out=mean)
     return mean.astype(block.dtype)
+
+
+def _mean_of_those_there(corners: list[NDArray[Any]]) -> NDArray[np.float64]:
+    values = np.array(corners, dtype=np.float64)
+    there = ~np.isnan(values)
+    count = there.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        total = np.where(there, values, 0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _chunks(length: int, chunk: int) -> Iterator[slice]:

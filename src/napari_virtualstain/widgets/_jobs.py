@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import threading
 from collections.abc import Callable
 from itertools import count
@@ -40,6 +41,7 @@ class Jobs(QObject):
         self.session = session or Session()
         self.session.on_state = self.state_changed.emit
         self._numbers = count(1)
+        self.state_changed.connect(self._tidy)
 
     @property
     def state(self) -> SessionState:
@@ -64,6 +66,12 @@ class Jobs(QObject):
     def temporary(self, name: str) -> Path:
         """Return a place in the session's folder that no viewer has been given before."""
         return self.session.folder / f"{next(self._numbers):03d}-{name}"
+
+    def _tidy(self, state: SessionState) -> None:
+        """Collect garbage now, or Python does, for 0.15 s, as soon as layers are added."""
+        if state.name == "ready":
+            self.state_changed.disconnect(self._tidy)
+            gc.collect()
 
     def close(self) -> None:
         """End every run and the compute process, and delete temporary stores."""

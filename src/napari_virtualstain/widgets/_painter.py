@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_virtualstain.errors import sentence_of
 from napari_virtualstain.io.image import LazyImage
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Painter", "levels_of"]
 
-_LOOK_S = 0.05
+_LOOK_S = 0.02
 """Between looks at what the run has committed."""
 _REDRAW_S = 0.25
 """Between two redraws of a layer."""
 _ADD_S = 0.1
 """Between two layers that are added, in which the pixels of the first are drawn."""
+_WAIT_S = 2.0
+"""For the pixels of the first, if they do not come."""
 _STEP_MS = 12
 """Between redraws of two layers, for the viewer to answer its user."""
 
@@ -64,6 +68,28 @@ def _budget() -> int:
     return int(min(_MOST, max(_LEAST, _SHARE * psutil.virtual_memory().available)))
 
 
+@contextmanager
+def _drawn_later(part: QObject) -> Iterator[None]:
+    """Draw the window of a part after what the user did meanwhile, not with the change itself."""
+    windows: list[weakref.ref[QWidget]] = []  # weakly: one that is closed meanwhile goes
+    above: QObject | None = part
+    while above is not None:  # a dock that floats is a window in a window
+        if isinstance(above, QWidget) and above.isWindow():
+            above.setUpdatesEnabled(False)
+            windows.append(weakref.ref(above))
+        above = above.parent()
+
+    def draw() -> None:
+        for reference in windows:
+            window = reference()
+            if window is not None:
+                with suppress(RuntimeError):  # closed
+                    window.setUpdatesEnabled(True)
+
+    QTimer.singleShot(_STEP_MS, draw)
+    yield
+
+
 class Painter(QObject):
     """Layers of one store, from its first tile to its pyramid.
 
@@ -84,7 +110,7 @@ class Painter(QObject):
     over
         Opens that image, in a thread: where it has time points and z planes, so have the layers.
     parent
-        As in Qt.
+        As in Qt; the window above it is not drawn in the moment in which a layer is added.
     """
 
     failed = Signal(str)
@@ -118,6 +144,7 @@ class Painter(QObject):
         self._painting: Painting | None = None
         self.layers: dict[int, Image] = {}
         self._to_add: list[tuple[int, Any]] = []
+        self._made: tuple[int, Layer] | None = None
         self._to_show: Image | None = None
         self._added_at = 0.0
         self._dirty: dict[int, float] = {}
@@ -183,8 +210,9 @@ class Painter(QObject):
         try:
             if self._painting is None:
                 painting = Painting.open(self.store, budget=_budget())
-                self._emit("_opened", self._layers_of(painting))
+                layers = self._layers_of(painting)
                 self._painting = painting
+                self._emit("_opened", layers)
             painting = self._painting
             while not self._stop.is_set():
                 last = self._last_look.is_set()
@@ -242,14 +270,19 @@ class Painter(QObject):
         now = time.monotonic()
         if self._to_show is not None:
             layer, self._to_show = self._to_show, None
-            layer.visible = True
+            with _drawn_later(self):
+                layer.visible = True
+            self._tell_first()
+        elif self._made is not None:
+            (c, layer), self._made = self._made, None
+            self._add(c, layer)
         elif self._to_add and not self.layers:
-            self._add(*self._to_add.pop(0))
+            self._make(*self._to_add.pop(0))
         elif self._dirty and self._redraw():
             pass
-        elif self._to_add and now - self._added_at > _ADD_S:
+        elif self._to_add and now - self._added_at > (_ADD_S if self._told else _WAIT_S):
             # napari takes 50 ms and more for a layer, so that pixels of the first come before.
-            self._add(*self._to_add.pop(0))
+            self._make(*self._to_add.pop(0))
         elif self._to_add:
             pass
         elif self._final and not self._dirty:
@@ -257,18 +290,21 @@ class Painter(QObject):
         elif not self._dirty:
             self._timer.stop()
 
-    def _add(self, c: int, data: Any) -> None:
+    def _make(self, c: int, data: Any) -> None:
         layer = Layer.create(*data)
         # One stain at a time: five added up are white. And the first in two steps, since napari
         # takes as long to draw a layer for the first time as to add it.
         layer.visible = False
-        self._viewer.layers.insert(self._place(), layer)
+        self._made = c, layer
+
+    def _add(self, c: int, layer: Layer) -> None:
+        with _drawn_later(self):
+            self._viewer.layers.insert(self._place(), layer)
         self.layers[c] = layer
         self._drawn[c] = self._added_at = time.monotonic()
         if len(self.layers) == 1:
             self._drawn[c] = 0.0  # its first pixels need not wait
             self._to_show = layer
-            self._mark(True)
         if not self._to_add:
             self._mark(True)
             self.added.emit()

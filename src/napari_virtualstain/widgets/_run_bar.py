@@ -169,8 +169,10 @@ class RunBar(QWidget):
             self.details.setText(f"{self._jobs.state.words if starting else why}{behind}")
             return
         done, total, what = run.progress
+        self.bar.setUpdatesEnabled(False)  # Qt draws a bar within the call, apart from all else
         self.bar.setRange(0, max(total, 1))
         self.bar.setValue(done)
+        self.bar.setUpdatesEnabled(True)
         left = self._pace.seconds_left(done, total, what)
         soon = "" if left is None else f", {_duration(left)} left"
         self.details.setText(f"{done} of {total} {what}{soon}{behind}")
