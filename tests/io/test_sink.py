@@ -21,10 +21,11 @@ from napari_virtualstain.errors import (
     OutputExistsError,
     SettingsError,
 )
-from napari_virtualstain.io import disk
+from napari_virtualstain.io import disk, sink_open, tile_log
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.ome_zarr import open_levels
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.scale import Scale
 from napari_virtualstain.io.sink import OmeZarrSink, check_output, read_record
 
 STAINS = tuple(Channel(name) for name in ("DNA", "ER", "RNA", "AGP", "Mito"))
@@ -119,9 +120,8 @@ def test_the_store_opens_with_zarr_without_a_warning(tmp_path):
         sink.commit(0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert sorted(name for name, _ in zarr.open_group(tmp_path / "out.zarr").members()) == [
-                "0"
-            ]
+            members = zarr.open_group(tmp_path / "out.zarr").members()
+            assert sorted(name for name, _ in members) == ["0", "1", "2"]
         sink.fail("stopped")
     with create(tmp_path / "full.zarr") as sink:
         write_all(sink)
@@ -337,13 +337,54 @@ def test_a_link_to_the_input_is_the_input(tmp_path):
         check_output(tmp_path / "link.zarr", [tmp_path / "in.zarr"])
 
 
-def test_too_small_a_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, "14.3 GB"),
+        ({"dtype": "float16"}, "7.1 GB"),
+        ({"dtype": "uint16", "scales": [Scale()] * 2}, "7.1 GB"),
+        ({"levels": 1}, "10.7 GB"),
+    ],
+    ids=["float32", "float16", "uint16", "one level"],
+)
+def test_too_small_a_disk_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, changes, needed
+):
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 10**6))
     with pytest.raises(
-        DiskError, match=r"needs about 14.3 GB, but only 1.0 MB are free there. Make room, or"
+        DiskError, match=f"needs about {needed}, but only 1.0 MB are free there. Make room, or"
     ):
-        create(tmp_path / "out.zarr", shape=(1, 2, 1, 36_600, 36_600))
+        create(tmp_path / "out.zarr", shape=(1, 2, 1, 36_600, 36_600), **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_was_killed_while_it_began_is_removed_by_the_next(tmp_path, alive):
+    begun = tmp_path / ".out.zarr.0123.begun"
+    held = create(begun)
+    if not alive:
+        del held
+    with create(tmp_path / "out.zarr") as sink:
+        write_all(sink)
+    assert begun.exists() == alive
+
+
+def test_of_two_that_begin_at_once_one_gets_the_place(tmp_path, monkeypatch):
+    path = tmp_path / "out.zarr"
+    describe = sink_open.describe
+
+    def slow(*args, **kwargs):
+        monkeypatch.setattr(sink_open, "describe", describe)
+        with create(path) as faster:
+            write_all(faster)
+        return describe(*args, **kwargs)
+
+    monkeypatch.setattr(sink_open, "describe", slow)
+    with pytest.raises(DiskError, match="cannot be written"):
+        create(path, record={"seed": 2})
+    assert read_record(path)["record"] == {"seed": 1}
+    assert read_record(path)["status"] == "complete"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.zarr"]
 
 
 @pytest.mark.parametrize(
@@ -357,24 +398,22 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(tmp_path, monkey
 )
 @pytest.mark.parametrize("when", ["create", "write", "commit", "finish"])
 def test_a_disk_that_refuses_is_one_sentence(tmp_path, monkeypatch, number, why, when):
-    from napari_virtualstain.io import sink as module
-
     def refuse(*_args, **_kwargs):
         raise OSError(number, "said the system")
 
     path = tmp_path / "out.zarr"
     with pytest.raises(DiskError, match=f"out.zarr' cannot be written: {why}.*hoose another --ou"):  # noqa: PT012
         if when == "create":
-            monkeypatch.setattr(module, "new_group", refuse)
+            monkeypatch.setattr(sink_open, "new_group", refuse)
         with create(path) as sink:
             if when == "write":
                 monkeypatch.setattr(zarr.storage.LocalStore, "set", refuse)
             write_all(sink)
             if when == "commit":
-                monkeypatch.setattr(module.Path, "open", refuse)
+                monkeypatch.setattr(tile_log.Path, "open", refuse)
                 sink.commit(0)
             if when == "finish":
-                monkeypatch.setattr(module, "halve", refuse)
+                monkeypatch.setattr(sink_open, "describe", refuse)
     monkeypatch.undo()
     if when == "create":
         assert not path.exists()

@@ -7,7 +7,7 @@ missing data and reads as the fill value of the array, NaN in our own stores.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from napari_virtualstain.io.pixels import (
     one_line,
 )
 from napari_virtualstain.io.record import state_of
+from napari_virtualstain.io.scale import Scale, scales_of, stored_pixels
 from napari_virtualstain.io.scene import Scene, choose_scene
 
 __all__ = ["open_levels", "scenes"]
@@ -232,14 +233,22 @@ def _load_bare(root: Path, axes: str | None) -> LazyImage:
     )
 
 
-def _dask(array: Any, where: str) -> da.Array:
-    return lazy(array, array.shards or array.chunks, where=where, part=str(array.name))
+def _dask(array: Any, where: str, scales: Sequence[Scale] | None = None) -> da.Array:
+    pixels = stored_pixels(array, scales)
+    # By name statistics are remembered: those of other scales are others.
+    part = str(array.name) if scales is None else f"{array.name} {scales}"
+    return lazy(pixels, array.shards or array.chunks, where=where, part=part)
 
 
 def _level(
-    root: Path, place: str, entry: Multiscales, level: int, axes: str | None
+    root: Path,
+    place: str,
+    entry: Multiscales,
+    level: int,
+    axes: str | None,
+    scales: Sequence[Scale] | None,
 ) -> tuple[da.Array, str, int]:
-    """Open one resolution of an image, in the order ``tczyx``."""
+    """Open one resolution of an image, in the order ``tczyx``, as grey values."""
     group = root / place if place else root
     array = _open_array(group, entry.paths[level])
     if len(entry.axes) != array.ndim:
@@ -248,7 +257,7 @@ def _level(
             f"has {array.ndim}. Write the store again with the program that made it."
         )
     letters = "".join(name if len(name) == 1 else "?" for name in entry.axes)
-    return arrange(_dask(array, str(group)), letters, where=group.name, stated=axes)
+    return arrange(_dask(array, str(group), scales), letters, where=group.name, stated=axes)
 
 
 def _described(root: Path, place: str, number: int) -> tuple[dict[str, Any], Multiscales]:
@@ -266,9 +275,9 @@ def _described(root: Path, place: str, number: int) -> tuple[dict[str, Any], Mul
 def _load(root: Path, place: str, number: int, name: str, axes: str | None) -> LazyImage:
     """Open one image of a store."""
     attributes, entry = _described(root, place, number)
-    data, true_axes, samples = _level(root, place, entry, 0, axes)
-    guesses = list(entry.guesses)
     state = state_of(attributes, root / place)
+    data, true_axes, samples = _level(root, place, entry, 0, axes, scales_of(state))
+    guesses = list(entry.guesses)
     if state is not None and state["status"] != "complete":
         asked = str(state.get("reason", "")).endswith("were asked for")
         why = "no more were asked for" if asked else "the run that wrote the store did not finish"
@@ -320,6 +329,9 @@ def open_levels(path: Path | str, scene: str | int | None = None) -> list[da.Arr
     if image.source.kind != KIND:
         return [image.data]
     place, number = _places(root, _attributes(root) or {})[image.source.scene]
-    _, entry = _described(root, place, number)
-    coarser = [_level(root, place, entry, level, None)[0] for level in range(1, len(entry.paths))]
+    attributes, entry = _described(root, place, number)
+    scales = scales_of(state_of(attributes, root / place))
+    coarser = [
+        _level(root, place, entry, level, None, scales)[0] for level in range(1, len(entry.paths))
+    ]
     return [image.data, *coarser]

@@ -8,62 +8,47 @@ nothing but the fill value.
 Writes are aligned to chunks, so that tiles written at the same time by several
 processes never share a chunk: nothing is lost, and no chunk needs a lock. The
 store as a whole has one, so that two runs never write the same store.
+
+Coarser levels are made of the tiles while they are in memory (`io.coarser`), so
+that the end of a run has little left to do.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from napari_virtualstain.axes import PixelSize, Region
-from napari_virtualstain.errors import DiskError, ImageFileError, OutputBusyError, SettingsError
-from napari_virtualstain.io.disk import (
-    check_free_space,
-    check_output,
-    disk_errors,
-    move_aside,
-    put_back,
-    waiting,
-)
+from napari_virtualstain.axes import PixelSize
+from napari_virtualstain.errors import DiskError, SettingsError
+from napari_virtualstain.io.coarser import BUDGET
+from napari_virtualstain.io.disk import check_output, disk_errors, put_back
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.interrupts import interrupts_held
-from napari_virtualstain.io.ngff_write import PARTIAL, first_windows, omero
-from napari_virtualstain.io.pyramid import (
-    Extent,
-    extrema,
-    halve,
-    level_shapes,
-    levels_needed,
-    windows_of,
-)
-from napari_virtualstain.io.record import COMMITS, KEY, SCHEMA_VERSION, read_commits, read_record
-from napari_virtualstain.io.sink_lock import LOCK, StoreLock, check_unlocked
-from napari_virtualstain.io.sink_store import (
-    check_region,
-    check_settings,
-    describe,
-    jsonable,
-    new_array,
-    new_group,
-    reason,
-    unfinished,
-)
+from napari_virtualstain.io.ngff_write import PARTIAL
+from napari_virtualstain.io.pyramid import levels_needed
+from napari_virtualstain.io.record import read_record
+from napari_virtualstain.io.scale import Scale, check_scales, described
+from napari_virtualstain.io.sink_end import complete, mark_partial
+from napari_virtualstain.io.sink_lock import check_unlocked
+from napari_virtualstain.io.sink_open import RUNNING, begin, reopen
+from napari_virtualstain.io.sink_store import check_settings, jsonable, reason
+from napari_virtualstain.io.sink_write import TileWriter
+from napari_virtualstain.io.tile_log import read_notes
 
 __all__ = ["OmeZarrSink", "check_output", "check_unlocked", "read_record"]
 
 
-class OmeZarrSink:
+class OmeZarrSink(TileWriter):
     """A result being written; made by `create` or, for one that was cut off, by `resume`.
 
     As a context manager it finishes the store, or marks it as partial when the
-    block is left by an exception or by Ctrl-C.
+    block is left by an exception or by Ctrl-C. Any thread may call it, and other processes
+    may help: see `TileWriter`.
 
     Examples
     --------
@@ -77,21 +62,6 @@ class OmeZarrSink:
     >>> read_record(place)["status"]
     'complete'
     """
-
-    def __init__(self, path: Path, group: Any, previous: Path | None, lock: StoreLock) -> None:
-        self.path = path
-        self._lock = lock
-        self._group = group
-        self._array = group["0"]
-        self._previous = previous
-        self._open = True
-        self.shape: tuple[int, ...] = tuple(self._array.shape)
-        self.chunks: tuple[int, ...] = tuple(self._array.chunks)
-        self.dtype = np.dtype(self._array.dtype)
-        state = group.attrs[KEY]
-        self.n_tiles = int(state["tiles_total"])
-        self._layout = state["layout"]
-        self._seen = Extent(self.shape[1])
 
     @classmethod
     def create(
@@ -111,6 +81,8 @@ class OmeZarrSink:
         overwrite: bool = False,
         levels: int | None = None,
         name: str | None = None,
+        scales: Sequence[Scale] | None = None,
+        budget: int = BUDGET,
     ) -> Self:
         """Begin a store: its metadata are on disk, its pixels are missing.
 
@@ -129,7 +101,7 @@ class OmeZarrSink:
         z_positions_um
             As in `LazyImage`; OME-Zarr has no place for it, so only this package reads it.
         dtype
-            Type of a pixel. What is missing is NaN in floats, 0 in integers.
+            Type of a stored pixel. What is missing is NaN in floats, 0 in integers.
         chunks_yx
             Edge of a chunk in pixels; writes must be aligned to it.
         record
@@ -141,6 +113,12 @@ class OmeZarrSink:
             Number of resolutions; `None` for as many as make the coarsest fit a chunk.
         name
             Shown by viewers; the file name without suffixes if `None`.
+        scales
+            For float16, uint8 and uint16: what the stored numbers of each channel mean. Grey
+            values are written, and grey values are read again by this package. `None` stores
+            pixels as they are; an integer store then takes integers only.
+        budget
+            Bytes of memory for unfinished chunks of coarser levels.
 
         Raises
         ------
@@ -156,50 +134,30 @@ class OmeZarrSink:
         path = Path(path)
         size = tuple(int(n) for n in shape)
         check_settings(size, channels, chunks_yx, n_tiles, levels)
-        entry = jsonable(record or {})
         pixel = np.dtype(dtype)
-        needed = float(np.prod(size, dtype=np.float64)) * pixel.itemsize * 4 / 3
-        with disk_errors(path, needed):
-            check_free_space(path, needed)
-            check_unlocked(path)
-            previous = move_aside(path, overwrite=overwrite, unfinished=unfinished(path))
-        shown = name or path.name.removesuffix(".zarr").removesuffix(".ome")
+        noted = described(check_scales(scales, pixel, size[1]))
         layout = {
-            "name": shown,
+            "name": name or path.name.removesuffix(".zarr").removesuffix(".ome"),
             "levels": levels or levels_needed(size[-2], size[-1], chunks_yx),
             "pixel_size_um": [pixel_size_um.z, pixel_size_um.y, pixel_size_um.x],
             "origin_um": list(origin_um),
             "time_interval_s": time_interval_s,
             "z_positions_um": None if z_positions_um is None else list(z_positions_um),
-        }
-        state = {
-            "schema_version": SCHEMA_VERSION,
-            "status": "partial",
-            "reason": "still running, or killed",
-            "tiles_done": 0,
-            "tiles_total": int(n_tiles),
-            "layout": layout,
-            "record": entry,
-        }
-        try:
-            with interrupts_held(), disk_errors(path, needed):
-                (path / LOCK).parent.mkdir(parents=True, exist_ok=True)
-                lock = StoreLock.take(path)
-                group = new_group(path, size, pixel, chunks_yx)
-                block = omero(shown + PARTIAL, channels, first_windows(pixel, size[1]))
-                # Other programs see the name only: it says so until the store is complete.
-                describe(group, layout, levels=1, omero_block=block, state=state, suffix=PARTIAL)
-        except OutputBusyError:
-            raise  # the store is of a run that began in the same moment
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            if previous is not None:
-                put_back(path, previous)
-            raise
-        return cls(path, group, previous, lock)
+        } | ({} if noted is None else {"scales": noted})
+        store = begin(
+            path, shape=size, dtype=pixel, chunk=chunks_yx, channels=channels, n_tiles=n_tiles,
+            layout=layout, record=jsonable(record or {}), overwrite=overwrite,
+        )  # fmt: skip
+        return cls(store, budget=budget)
 
     @classmethod
-    def resume(cls, path: Path | str, *, record_update: Mapping[str, Any] | None = None) -> Self:
+    def resume(
+        cls,
+        path: Path | str,
+        *,
+        record_update: Mapping[str, Any] | None = None,
+        budget: int = BUDGET,
+    ) -> Self:
         """Go on with a store that was cut off, or of which only a part was asked for.
 
         Parameters
@@ -208,6 +166,8 @@ class OmeZarrSink:
             Of the store.
         record_update
             Entries added to the record of the run, or taking the place of others.
+        budget
+            As of `create`.
 
         Raises
         ------
@@ -216,130 +176,77 @@ class OmeZarrSink:
         OutputBusyError
             If another run is writing it.
         """
-        import zarr
-
-        path = Path(path)
-        state = read_record(path)
-        if state["status"] == "complete":
-            raise SettingsError(f"{str(path)!r} is complete. There is nothing to go on with.")
-        with disk_errors(path):
-            lock = StoreLock.take(path)
+        update = jsonable(record_update or {})
+        store = reopen(Path(path), own=True)
         try:
-            try:
-                sink = cls(path, zarr.open_group(store=path, mode="r+"), waiting(path), lock)
-            except (KeyError, ValueError) as error:
-                raise ImageFileError(
-                    f"{str(path)!r} is damaged: {error}. Run the command again with --overwrite."
-                ) from error
-            sink._begin_again(jsonable(record_update or {}))
+            sink = cls(store, budget=budget)
+            sink._begin_again(update)
         except BaseException:
-            lock.release()
+            store.release(drop_previous=False)
             raise
         return sink
 
     def _begin_again(self, update: dict[str, Any]) -> None:
-        state = dict(self._group.attrs[KEY])
+        store = self._store
+        with disk_errors(self.path):
+            self._log.strike(read_notes(self.path).doubtful(self.committed()))
+        state = store.state
         state |= {
-            "reason": "still running, or killed",
+            "reason": RUNNING,
             "record": {**state["record"], **update},
             "tiles_done": len(self.committed()),
         }
-        windows = [channel["window"] for channel in self._group.attrs["ome"]["omero"]["channels"]]
-        unseen = first_windows(self.dtype, self.shape[1])[0]
-        for channel, window in enumerate(windows):
-            if window != unseen:
-                self._seen(channel, np.array([window["min"], window["max"]]))
+        windows = [channel["window"] for channel in store.group.attrs["ome"]["omero"]["channels"]]
         with interrupts_held(), disk_errors(self.path):
-            self._rewrite(state, 1, windows, suffix=PARTIAL)
+            store.rewrite(state, 1, windows, PARTIAL)
 
-    def write(self, region: Region, pixels: ArrayLike) -> None:
-        """Write the pixels of a region, in the calling thread's time.
+    def take(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Note what helpers have written that send their notes here; see `TileWriter.join`.
 
         Parameters
         ----------
-        region
-            One slice an axis of (T, C, Z, Y, X); starts at chunk borders and ends at
-            chunk borders or at the end of the image.
-        pixels
-            Array of the shape of the region.
-
-        Raises
-        ------
-        SettingsError
-            If the region is not aligned or the shape differs.
-        DiskError
-            If the disk is full or cannot be written.
+        lines
+            In their order.
         """
-        array = np.asarray(pixels)
-        check_region(region, array.shape, shape=self.shape, chunks=self.chunks)
-        if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
-            raise SettingsError(
-                f"Pixels of type {array.dtype} do not fit a store of {self.dtype}. "
-                "Convert them first, or create the store with their type."
-            )
-        array = array.astype(self.dtype, copy=False)
-        with disk_errors(self.path):
-            self._array[tuple(region)] = array
-        start = region[1].start
-        for index in range(array.shape[1]):
-            self._seen(start + index, array[:, index])
+        with self._one, disk_errors(self.path):
+            for name, line in lines:
+                self._log.append(name, line)
 
-    def commit(self, tile: int) -> None:
-        """Note that all pixels of a tile are on disk; a line appended to a file."""
-        if not 0 <= tile < self.n_tiles:
-            raise SettingsError(f"Tile {tile} is none of the {self.n_tiles} (0 to n - 1).")
-        with disk_errors(self.path), (self.path / COMMITS).open("ab", buffering=0) as file:
-            # Begins with a line end too: half a line left by a crash must not join the next.
-            file.write(f"\n{tile}\n".encode("ascii"))
+    def finish(
+        self,
+        record_update: Mapping[str, Any] | None = None,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Complete the coarser levels and the display windows, and mark the store as complete.
 
-    def committed(self) -> set[int]:
-        """Return the tiles whose pixels are on disk."""
-        if self._group.attrs[KEY]["status"] == "complete":
-            return set(range(self.n_tiles))
-        return read_commits(self.path)
-
-    def finish(self, record_update: Mapping[str, Any] | None = None) -> None:
-        """Build the coarser levels, fill the display windows, and mark the store as complete.
+        Only chunks are read again that no process could make from its tiles in memory.
 
         Parameters
         ----------
         record_update
             Entries added to the record of the run, for example its duration.
+        on_progress
+            Told of chunks filled and chunks to fill. What it raises leaves the store
+            partial, with all its tiles: `resume` and `finish` go on from there.
 
         Raises
         ------
         SettingsError
             If tiles are missing.
         """
-        missing = self.n_tiles - len(self.committed())
-        if missing:
-            raise SettingsError(
-                f"{missing} of {self.n_tiles} tiles of {str(self.path)!r} are not written. "
-                "Write them before finish(), or call fail()."
-            )
-        update = jsonable(record_update or {})
-        with disk_errors(self.path):
-            extent = Extent(self.shape[1])
-            fine = self._array
-            for level, shape in enumerate(level_shapes(self.shape, self._layout["levels"])[1:], 1):
-                coarse = new_array(self._group, str(level), shape, self.dtype, self.chunks[-1])
-                halve(fine, coarse, extent if level == 1 else Extent(self.shape[1]))
-                fine = coarse
-            if fine is self._array:
-                extrema(fine, extent)
-            state = dict(self._group.attrs[KEY])
-            state.pop("reason", None)
-            state |= {
-                "status": "complete",
-                "tiles_done": self.n_tiles,
-                "record": {**state["record"], **update},
-            }
-            self._rewrite(state, self._layout["levels"], windows_of(fine, extent), suffix="")
-            (self.path / COMMITS).unlink(missing_ok=True)
-            self._open = False
-            self._lock.release()
-            if self._previous is not None:
-                shutil.rmtree(self._previous, ignore_errors=True)
+        with self._one:
+            missing = self.n_tiles - len(self.committed())
+            if missing:
+                raise SettingsError(
+                    f"{missing} of {self.n_tiles} tiles of {str(self.path)!r} are not written. "
+                    "Write them before finish(), or call fail()."
+                )
+            update = jsonable(record_update or {})
+            with disk_errors(self.path):
+                complete(self._store, self._log, self._coarser, self._seen, update, on_progress)
+                self._close()
+                self._store.release(drop_previous=True)
 
     def leave(self, why: str, record_update: Mapping[str, Any] | None = None) -> None:
         """Leave a store that is partial on purpose: a part was asked for, and is there.
@@ -351,61 +258,31 @@ class OmeZarrSink:
         record_update
             As of `finish`. As there, a store that was moved aside is deleted.
         """
-        update = jsonable(record_update or {})
-        with disk_errors(self.path):
-            self._mark_partial(why, update)
-            self._open = False
-            self._lock.release()
-            if self._previous is not None:
-                shutil.rmtree(self._previous, ignore_errors=True)
+        with self._one:
+            update = jsonable(record_update or {})
+            with disk_errors(self.path):
+                mark_partial(self._store, self._log, why, update)
+                self._close()
+                self._store.release(drop_previous=True)
 
     def fail(self, why: str) -> None:
         """Leave a valid store that says of itself that it is partial, and why.
 
         A store that was moved aside to make room is put back instead.
         """
-        if not self._open:
-            return
-        self._open = False
-        try:
-            with disk_errors(self.path):
-                if self._previous is not None:
-                    put_back(self.path, self._previous)
-                else:
-                    self._mark_partial(why, {})
-        finally:
-            with suppress(OSError):
-                self._lock.release()
-
-    def _mark_partial(self, why: str, update: dict[str, Any]) -> None:
-        state = dict(self._group.attrs[KEY])
-        state |= {
-            "status": "partial",
-            "reason": why,
-            "tiles_done": len(self.committed()),
-            "record": {**state["record"], **update},
-        }
-        windows = first_windows(self.dtype, self.shape[1])
-        for window, low, high in zip(windows, self._seen.low, self._seen.high, strict=True):
-            if low < high:
-                window.update(min=low, max=high, start=low, end=high)
-        self._rewrite(state, 1, windows, suffix=PARTIAL)
-
-    def _rewrite(
-        self, state: dict[str, Any], levels: int, windows: list[dict[str, float]], *, suffix: str
-    ) -> None:
-        block = dict(self._group.attrs["ome"]["omero"])
-        block["channels"] = [
-            {**channel, "window": window}
-            for channel, window in zip(block["channels"], windows, strict=True)
-        ]
-        block["name"] = self._layout["name"] + suffix
-        describe(
-            self._group, self._layout, levels=levels, omero_block=block, state=state, suffix=suffix
-        )
-
-    def __enter__(self) -> Self:
-        return self
+        with self._one:
+            if not self._open:
+                return
+            self._close()
+            try:
+                with disk_errors(self.path):
+                    if self._store.previous is not None:
+                        put_back(self.path, self._store.previous)
+                    else:
+                        mark_partial(self._store, self._log, why, {})
+            finally:
+                with suppress(OSError):
+                    self._store.release(drop_previous=False)
 
     def __exit__(
         self,

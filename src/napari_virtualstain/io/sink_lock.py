@@ -76,6 +76,10 @@ class StoreLock:
             json.dump({**entry, "token": self._token}, file)
         return True
 
+    def moved_to(self, store: Path) -> None:
+        """Follow a store that got another name."""
+        self._path = store / LOCK
+
     def release(self) -> None:
         """Remove the lock, if it is still this one."""
         _OURS.pop(self._token, None)

@@ -13,6 +13,7 @@ from napari_virtualstain.axes import PixelSize, Region
 from napari_virtualstain.errors import ImageFileError, RunCancelled, SettingsError
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.ngff_write import multiscales
+from napari_virtualstain.io.pyramid import level_shapes
 from napari_virtualstain.io.record import KEY, read_record
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "check_settings",
     "describe",
     "jsonable",
+    "levels_of",
     "new_array",
     "new_group",
     "reason",
@@ -114,30 +116,64 @@ def check_settings(
         )
 
 
+def compressor() -> tuple[Any, ...]:
+    """Return how chunks are compressed."""
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    # Blosc reads beyond the end of a chunk that was cut off; with a checksum it never sees one.
+    return (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec())
+
+
 def new_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any, chunk: int) -> Any:
     """Add one level to a store."""
-    from zarr.codecs import ZstdCodec
-
     return group.create_array(
         name,
         shape=shape,
         chunks=(1, 1, 1, min(chunk, shape[-2]), min(chunk, shape[-1])),
         dtype=dtype,
         fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
-        compressors=ZstdCodec(level=1),
+        compressors=compressor(),
         dimension_names=list("tczyx"),
-        # Coarser levels may be those of a run that was cut off; the finest holds our lock.
+        # The finest holds our lock.
         overwrite=name != "0",
     )
 
 
-def new_group(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int) -> Any:
-    """Create the group and its finest level in a folder that holds nothing but the lock."""
+def new_group(
+    path: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], chunk: int
+) -> Any:
+    """Create the group and its levels in a folder that holds nothing but the lock."""
     import zarr
 
     group = zarr.create_group(store=path, zarr_format=3)
-    new_array(group, "0", shape, dtype, chunk)
+    for level, shape in enumerate(shapes):
+        new_array(group, str(level), shape, dtype, chunk)
     return group
+
+
+def levels_of(group: Any, count: int, *, make: bool) -> list[Any]:
+    """Return the arrays of a store that is not complete, the finest first.
+
+    Parameters
+    ----------
+    group
+        Its zarr group.
+    count
+        How many levels it will have.
+    make
+        Whether to make those that are missing or of another form, as a run of an earlier
+        version left them.
+    """
+    arrays = [group["0"]]
+    finest = arrays[0]
+    for level, shape in enumerate(level_shapes(tuple(finest.shape), count)[1:], 1):
+        array = group.get(str(level))
+        if array is None or (tuple(array.shape), array.dtype) != (shape, finest.dtype):
+            if not make:
+                break
+            array = new_array(group, str(level), shape, finest.dtype, int(finest.chunks[-1]))
+        arrays.append(array)
+    return arrays
 
 
 def describe(

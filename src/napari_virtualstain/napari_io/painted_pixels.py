@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.io.pyramid import level_shapes, levels_needed
+from napari_virtualstain.io.scale import open_stored
 from napari_virtualstain.napari_io.painted_arrays import (
     ChunkCache,
     Copies,
@@ -38,7 +39,7 @@ class PaintedPixels:
     Parameters
     ----------
     store
-        OME-Zarr (T, C, 1, Y, X), float32.
+        OME-Zarr (T, C, 1, Y, X) of this package; read as grey values.
     plan
         Tiles over Y and X.
     budget
@@ -46,13 +47,11 @@ class PaintedPixels:
     """
 
     def __init__(self, store: Path, plan: TilePlan, *, budget: int) -> None:
-        import zarr
-
         self._store = store
         self._plan = plan
         self._complete = False
         # Raw rather than through dask, whose cache would keep what was read before it was painted.
-        self._array = zarr.open_array(store=store / "0", mode="r")
+        self._array = open_stored(store)
         n_t, self._n_c, _, height, width = self._array.shape
         self._lock = threading.Lock()
         self.tiles = tuple(plan)
@@ -151,9 +150,7 @@ class PaintedPixels:
         return copies
 
     def _stored_copies(self, t: int) -> Copies:
-        import zarr
-
-        arrays = (zarr.open_array(store=self._store / str(n), mode="r") for n, _ in self.kept())
+        arrays = (open_stored(self._store, n) for n, _ in self.kept())
         return [np.asarray(array[t, :, 0], dtype=np.float32) for array in arrays]
 
     def _keep(self, t: int, copies: Copies) -> None:
