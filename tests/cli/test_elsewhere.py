@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from napari_virtualstain.cli.main import ELSEWHERE, VERBS, main
 from napari_virtualstain.compute.work import JOBS
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.record import read_record
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    """The address of a dask scheduler with one worker, started as on a cluster."""
-    place = tmp_path_factory.mktemp("cluster")
-    found = place / "scheduler.json"
-    scheduler = [
-        "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-        "--scheduler-file", str(found),
-    ]  # fmt: skip
-    worker = [
-        "dask_worker", "--scheduler-file", str(found), "--nthreads", "1", "--no-dashboard",
-        "--no-nanny", "--local-directory", str(place), "--memory-limit", "0",
-    ]  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{words[0]}", *words[1:]],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for words in (scheduler, worker)
-    ]
-    until = time.monotonic() + 30
-    while not (found.exists() and found.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.05)
-    yield json.loads(found.read_text())["address"]
-    for process in processes:
-        process.kill()
-        process.wait()
+def scheduler(dask_cluster):
+    """The address of a dask scheduler with two workers, started as on a cluster."""
+    return dask_cluster.address
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """The last bits depend on the number of threads, and the workers have one each."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def words(verb, *more):
@@ -59,6 +50,89 @@ def test_a_stain_elsewhere_has_the_pixels_of_one_here(
     assert capsys.readouterr().err.count("16 of 16 tiles stained") == 2
     a, b = (open_image(out).data.compute(scheduler="synchronous") for out in outs)
     assert a.tobytes() == b.tobytes()
+
+
+def test_workers_of_this_machine_share_a_stain(
+    field_folder, tiny_model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    before = dict(os.environ)
+    asked = [field_folder / "brightfield.ome.zarr", "--model", tiny_model, "--tile", 64]
+    outs = [tmp_path / f"{name}.ome.zarr" for name in ("here", "there")]
+    assert main(words("stain", *asked, "--out", outs[0])) == 0
+    capsys.readouterr()
+    assert main(words("stain", *asked, "--out", outs[1], "--workers", 2)) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["tiles_done"] == 16
+    assert shown.err.count("16 of 16 tiles stained") == 1
+    a, b = (open_image(out).data.compute(scheduler="synchronous") for out in outs)
+    assert a.tobytes() == b.tobytes()
+    spread = read_record(outs[1])["record"]["runs"][0]["spread"]
+    assert spread == {"scheduler": "the workers of this machine", "workers": 2, "hosts": 1}
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--workers", "none"), "--workers 'none' is neither a number from 1 on nor 'gpus'. Give"),
+        (("--workers", "2", "--scheduler", "tcp://127.0.0.1:9"), "not both."),
+        (("--scheduler", "tcp://127.0.0.1:9"), "or compute on this machine."),
+    ],
+    ids=["no number", "both", "no scheduler"],
+)
+def test_workers_that_cannot_be_are_one_sentence(
+    more, sentence, field_folder, tiny_model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("napari_virtualstain.compute.cluster._CONNECT_S", 0.5)
+    asked = [field_folder / "brightfield.ome.zarr", "--model", tiny_model]
+    assert main(words("stain", *asked, "--out", tmp_path / "o.ome.zarr", *more)) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert sentence in shown
+    assert shown.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_of_a_shared_stain_keeps_its_tiles_and_leaves_no_process(tiny_model, tmp_path):
+    import psutil
+    import tifffile
+
+    path, out = tmp_path / "large.ome.tif", tmp_path / "o.ome.zarr"
+    pixels = np.random.default_rng(0).integers(0, 999, (3, 2000, 2000)).astype(np.uint16)
+    tifffile.imwrite(path, pixels, metadata={"axes": "ZYX"})
+    line = words(
+        "stain", path, "--model", tiny_model, "--out", out, "--tile", 32, "--pixel-size", 0.6,
+        "--z", "0,1,2", "--workers", 2,
+    )  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_virtualstain", *line],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    below = []
+    try:
+        until = time.monotonic() + 90
+        while time.monotonic() < until and process.poll() is None and not list(out.glob("0/c/*")):
+            time.sleep(0.02)
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=90)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "is marked partial. To go on, run the command again with --resume." in errors
+    state = read_record(out)
+    assert state["status"] == "partial"
+    assert 0 < state["tiles_done"] < state["tiles_total"]
+    assert not (out / "0" / "lock").exists()
+    assert len(below) >= 3
+    assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
 def test_evaluate_and_plan_print_the_same_here_and_elsewhere(

@@ -166,10 +166,10 @@ def test_somebody_elses_dask_layer_is_computed_here_and_at_once(compute_session,
 def test_messages_stay_small_however_much_a_job_says():
     import json
 
-    from napari_virtualstain.compute.work import MESSAGE_BYTES, _Post
+    from napari_virtualstain.compute.work import MESSAGE_BYTES, Post
 
     sent = []
-    post = _Post(sent.append, "run")
+    post = Post(sent.append, "run")
     for n in range(500):
         post.put("progress", (n, 500, "tiles stained"))
         post.put("note", "µ" * 3000)
@@ -420,8 +420,7 @@ def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, field_fold
     assert (tmp_path / "count").read_text() == "once\n"
 
 
-def test_no_scheduler_at_an_address_is_one_sentence(stain, monkeypatch):
-    monkeypatch.setattr("napari_virtualstain.compute.session._CONNECT_S", 1.0)
+def test_no_scheduler_at_an_address_is_one_sentence(stain):
     session = Session("tcp://127.0.0.1:9")
     try:
         outcome = session.submit("stain", stain()).wait(60)

@@ -19,10 +19,18 @@ class Console:
         Show nothing but errors.
     scheduler
         Address of a dask scheduler on which the job runs; in this process if `None`.
+    workers
+        Processes of this machine that share the job: their number, or ``"gpus"``.
     """
 
-    def __init__(self, *, quiet: bool = False, scheduler: str | None = None) -> None:
-        self._quiet, self.scheduler = quiet, scheduler
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        scheduler: str | None = None,
+        workers: str | None = None,
+    ) -> None:
+        self._quiet, self.scheduler, self.workers = quiet, scheduler, workers
         self._live = sys.stderr.isatty()
         self._pace = Pace()
         self._shown = 0.0

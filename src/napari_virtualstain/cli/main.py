@@ -73,6 +73,8 @@ VERBS: dict[str, Verb] = {
 """Every command, by name."""
 ELSEWHERE = ("plan", "stain", "evaluate")
 """Those whose job may run on another machine."""
+SHARED_OUT = ("stain",)
+"""Those whose job several processes may share."""
 
 
 def _load(target: str) -> Any:
@@ -120,8 +122,15 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
             command.add_argument(
                 "--scheduler",
                 metavar="ADDRESS",
-                help="run on a dask scheduler, tcp://host:8786 or tls://host:8786, and not here; "
-                "it must see the same files",
+                help="run on the workers of a dask scheduler, tcp://host:8786 or tls://host:8786, "
+                "and not here; they must see the same files",
+            )
+        if entry.name in SHARED_OUT:
+            command.add_argument(
+                "--workers",
+                metavar="N",
+                help="share the tiles out over so many processes of this machine, or over one a "
+                "graphics card: gpus",
             )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.add_argument("--quiet", action="store_true", help="show errors only")
@@ -153,7 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # In the middle of an import torch would abort.
         with interrupts_held():
             entry, values = _parse(words)
-            console = Console(quiet=values["quiet"], scheduler=values.get("scheduler"))
+            console = Console(
+                quiet=values["quiet"],
+                scheduler=values.get("scheduler"),
+                workers=values.get("workers"),
+            )
             run = _load(entry.run)
         settings = settings_from(_load(entry.settings), values)
         result, text, *bad = run(settings, console)

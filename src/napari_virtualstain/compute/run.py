@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from napari_virtualstain.compute.session import Session
     from napari_virtualstain.jobs.base import JobSettings
+    from napari_virtualstain.jobs.stain_order import Region
 
 __all__ = ["ENDED", "Outcome", "Run", "RunState"]
 
@@ -85,6 +86,16 @@ class Run:
     def cancel(self) -> None:
         """Ask the run to end at its next tile; one that waits ends at once."""
         self.session.cancel(self)
+
+    def turn_to(self, region: Region, times: tuple[int, ...] = ()) -> None:
+        """Say what is looked at now: a stain that goes on does it first.
+
+        Parameters
+        ----------
+        region, times
+            See `jobs.stain_order.Focus`.
+        """
+        self.session.turn_to(self, region, times)
 
     def kill(self) -> None:
         """End the process that it runs in, for one that does not end when asked."""

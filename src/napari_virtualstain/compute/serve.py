@@ -1,10 +1,11 @@
-"""What runs beside the viewer: a scheduler and one worker, for as long as somebody holds its input.
+"""A scheduler and its workers beside a viewer or a command, while somebody holds its input.
 
-``python -m napari_virtualstain.compute.serve FOLDER`` writes one line of JSON
+``python -m napari_virtualstain.compute.serve FOLDER [CROWD]`` writes one line of JSON
 to its standard output (address and credentials) and serves until its standard
 input says ``stop`` or ends. An end without a word means that the viewer is
 gone, however it went: then ``FOLDER``, with the temporary stores in it, is
-deleted too.
+deleted too. Without a crowd (see `compute.cluster.Crowd`, as JSON) there is
+one worker, for a viewer; with one there are so many, for a run that they share.
 
 The credentials are made at the start, live in memory only, and reach the
 viewer through a pipe that nobody else can read. Whoever cannot show them is
@@ -21,6 +22,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ STOP = "stop"
 LOG = "server.log"
 """In the folder: what scheduler, worker and networks print."""
 THREADS = 2
-"""Of the worker: one for the run, one for a plan or a question meanwhile."""
+"""Of the viewer's worker: one for the run, one for a plan or a question meanwhile."""
+_NUMBER_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NICENESS = 15
 """Lower than the viewer's: it stays smooth, the network loses about 3 % (measured)."""
 _LAST_RESORT_S = 3.0
@@ -46,12 +49,7 @@ CONFIG: dict[str, Any] = {
     # By default one thread a network and memory handed back after every layer: 2.6 times slower.
     **{
         f"distributed.nanny.pre-spawn-environ.{name}": None
-        for name in (
-            "MALLOC_TRIM_THRESHOLD_",
-            "OMP_NUM_THREADS",
-            "MKL_NUM_THREADS",
-            "OPENBLAS_NUM_THREADS",
-        )
+        for name in ("MALLOC_TRIM_THRESHOLD_", *_NUMBER_THREADS)
     },
     # Memory is bounded by tiles; a worker that is paused or ended half-way helps nobody.
     "distributed.worker.memory.target": False,
@@ -72,8 +70,10 @@ CONFIG: dict[str, Any] = {
 }
 
 
-async def _serve(folder: Path, ended: threading.Event, announce: Any) -> None:
-    from distributed import Nanny, Scheduler
+async def _serve(
+    folder: Path, ended: threading.Event, announce: Any, crowd: dict[str, Any] | None
+) -> None:
+    from distributed import Scheduler
     from distributed.security import Security
 
     security = Security.temporary()
@@ -86,19 +86,45 @@ async def _serve(folder: Path, ended: threading.Event, announce: Any) -> None:
         security=security,
     ) as scheduler:
         announce(scheduler.address, security)
-        async with Nanny(
-            scheduler.address,
-            nthreads=THREADS,
+        nannies = list(_nannies(scheduler.address, security, folder, crowd))
+        try:
+            await asyncio.gather(*nannies)  # which starts them
+            await asyncio.to_thread(ended.wait)
+        finally:
+            await asyncio.gather(*(nanny.close() for nanny in nannies), return_exceptions=True)
+
+
+def _nannies(
+    address: str, security: Any, folder: Path, crowd: dict[str, Any] | None
+) -> Iterator[Any]:
+    """Make what starts each worker, and starts it again if it dies."""
+    from distributed import Nanny
+
+    cards = (crowd or {}).get("cards") or ()
+    for number in range(1 if crowd is None else crowd["count"]):
+        # A worker sees its own graphics card only, which is therefore the first one there.
+        card = {"CUDA_VISIBLE_DEVICES": cards[number % len(cards)]} if cards else {}
+        yield Nanny(
+            address,
+            nthreads=THREADS if crowd is None else crowd["threads"],
             host="127.0.0.1",
             protocol="tls",
             security=security,
             memory_limit=0,
             local_directory=str(folder / "worker"),
             config=CONFIG,
+            env=card,
             dashboard=False,
             dashboard_address="127.0.0.1:0",
-        ):
-            await asyncio.to_thread(ended.wait)
+        )
+
+
+def _set_environment(crowd: dict[str, Any] | None) -> None:
+    """Set what workers inherit, and what is read before any of their code runs."""
+    # Memory of all threads in one arena: in others glibc maps every large tensor anew.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+    if crowd is not None:
+        os.environ.update(dict.fromkeys(_NUMBER_THREADS, str(crowd["threads"])))
 
 
 def _announce(address: str, security: Any) -> None:
@@ -159,14 +185,17 @@ def main() -> int:
     folder = Path(sys.argv[1])
     # Ctrl-C in the terminal is for the viewer, which tells us what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _step_back()
+    crowd = json.loads(sys.argv[2]) if len(sys.argv) > 2 else None
+    if crowd is None:
+        _step_back()
+    _set_environment(crowd)
     # Scratch files of libraries belong where they are deleted.
     tempfile.tempdir = str(folder)
     ended, words = threading.Event(), list[str]()
     threading.Thread(target=_listen, args=(ended, words), daemon=True).start()
     try:
         with dask.config.set(CONFIG):
-            asyncio.run(_serve(folder, ended, _announce))
+            asyncio.run(_serve(folder, ended, _announce, crowd))
     finally:
         _tidy(folder, words)
     return 0

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.compute.serve import LOG, STOP
 from napari_virtualstain.errors import ComputeError
@@ -54,16 +54,27 @@ class Server:
         For its log and scratch files, and for temporary stores; only the user may enter it.
     on_gone
         Called with the server, from a thread, if it ends without having been told to.
+    crowd
+        Workers that share a run, see `compute.cluster.Crowd`; the one of a viewer if `None`.
     """
 
-    def __init__(self, folder: Path, on_gone: Callable[[Server], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        on_gone: Callable[[Server], None],
+        *,
+        crowd: dict[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self._told = False
+        # -P: a dask.py that lies beside the user's images is none of ours.
+        command = [sys.executable, "-P", "-m", "napari_virtualstain.compute.serve", str(folder)]
+        if crowd is not None:
+            command.append(json.dumps(crowd))
         # No shell, no console window, nothing inherited but the environment.
         with (folder / LOG).open("ab") as log:
             self._process = subprocess.Popen(
-                # -P: a dask.py that lies beside the user's images is none of ours.
-                [sys.executable, "-P", "-m", "napari_virtualstain.compute.serve", str(folder)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -32,6 +32,8 @@ from napari_virtualstain.jobs.base import JobSettings
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from napari_virtualstain.jobs.stain_order import Region
+
 __all__ = ["Session", "SessionState"]
 
 _PREFIX = "virtualstain-"
@@ -39,7 +41,7 @@ _PREFIX = "virtualstain-"
 _OLD_S = 86400.0
 _IDLE_S = 600.0
 """After which a worker of ours ends: the memory of a graphics card goes only with its process."""
-_CONNECT_S, _CONNECT_HERE_S = 10.0, 5.0
+_CONNECT_S = 5.0
 
 StateName = Literal["asleep", "starting", "warming", "ready", "failed", "closed"]
 
@@ -66,13 +68,16 @@ class SessionState:
 
 
 class Session:
-    """Runs jobs in a process beside the viewer, or on a scheduler elsewhere.
+    """Runs jobs in a process beside the viewer, which may share them out to a scheduler elsewhere.
 
     Parameters
     ----------
     address
         Of a scheduler, ``"tcp://host:8786"`` or ``"tls://..."`` (then with the
-        credentials of dask's own configuration); `None` for a process of ours.
+        credentials of dask's own configuration), whose workers share a stain, and one of which
+        does any other job. The process of ours opens, measures and holds the lock of the
+        store, so that a run outlives any worker. `None` to compute in the process of ours. The
+        attribute of that name may be set anew, for the runs that begin later.
     on_state
         Called with each new state, from a thread of the session.
     idle_s
@@ -86,7 +91,7 @@ class Session:
         on_state: Callable[[SessionState], None] = lambda state: None,
         idle_s: float = _IDLE_S,
     ) -> None:
-        self._address, self.on_state, self._idle_s = address, on_state, idle_s
+        self.address, self.on_state, self._idle_s = address, on_state, idle_s
         self.state = SessionState("asleep", "not started", {})
         self._folder: Path | None = None
         self._server: Server | None = None
@@ -106,8 +111,8 @@ class Session:
 
     @property
     def local(self) -> bool:
-        """Whether the worker is a process of ours."""
-        return self._address is None
+        """Whether it is a process of ours that computes."""
+        return self.address is None
 
     @property
     def folder(self) -> Path:
@@ -184,6 +189,11 @@ class Session:
         run.change(state="cancelling")
         self._orders.put(lambda: self._tell_worker(run))
 
+    def turn_to(self, run: Run, region: Region, times: tuple[int, ...]) -> None:
+        """See `Run.turn_to`."""
+        if not run.ended:
+            self._orders.put(lambda: self._turn(run, region, times))
+
     def kill(self, run: Run) -> None:
         """See `Run.kill`."""
         self.cancel(run)
@@ -222,37 +232,27 @@ class Session:
         if (
             self._client is not None
             and self._client.status == "running"
-            and (self._server is None or self._server.alive)
+            and self._server is not None
+            and self._server.alive
         ):
             return
         self._drop_client()
-        self._say("starting", "starting the compute process" if self.local else "connecting", {})
+        self._say("starting", "starting the compute process", {})
         from distributed import Client
 
-        if self._address is None:
-            self._server = Server(self.folder, self._gone)
-            address: str = self._server.address
-            security: Any = self._server.credentials.security()
-        else:
-            address, security = self._address, None
+        self._server = Server(self.folder, self._gone)
         try:
             # As the default client it would take over every .compute() of the viewer.
             self._client = Client(
-                address,
-                security=security,
+                self._server.address,
+                security=self._server.credentials.security(),
                 set_as_default=False,
-                timeout=_CONNECT_HERE_S if self.local else _CONNECT_S,
+                timeout=_CONNECT_S,
             )
         except (OSError, TimeoutError, ValueError) as error:
-            if self.local:
-                raise ComputeError(
-                    f"The compute process was started, but does not answer ({_first_line(error)}). "
-                    "Try again; if it goes on, run `virtualstain doctor`."
-                ) from error
             raise ComputeError(
-                f"No scheduler answers at {address} ({_first_line(error)}). Check the address, "
-                "that it runs, and that its credentials are in dask's configuration; or compute on "
-                "this machine."
+                f"The compute process was started, but does not answer ({_first_line(error)}). "
+                "Try again; if it goes on, run `virtualstain doctor`."
             ) from error
         self._topic = f"virtualstain-{self._client.id}"
         self._client.subscribe_topic(self._topic, self._heard)
@@ -297,7 +297,7 @@ class Session:
             if run.ended:
                 return  # cancelled while the process started
             run.future = self._client.submit(
-                perform, run.verb, values, run.id, self._topic,
+                perform, run.verb, values, run.id, self._topic, self.address,
                 key=f"{run.verb}-{run.id}", pure=False, priority=5 if run.urgent else 0, retries=0,
             )  # fmt: skip
         run.future.add_done_callback(lambda future: self._ended(run, future))
@@ -313,6 +313,14 @@ class Session:
             self._client.run(cancel, run.id, wait=False, on_error="ignore")
         if run.worker is None and run.future is not None:
             run.future.cancel()
+
+    def _turn(self, run: Run, region: Region, times: tuple[int, ...]) -> None:
+        from napari_virtualstain.compute.work import turn_to
+
+        if run.ended or self._client is None or run.future is None:
+            return
+        with suppress(OSError, TimeoutError, KeyError):
+            self._client.run(turn_to, run.id, region, times, wait=False, on_error="ignore")
 
     def _rest(self) -> None:
         """End an idle process of ours; its folder stays."""
@@ -405,7 +413,6 @@ class Session:
         run.future = None
 
     def _kill(self, run: Run) -> None:
-        # Elsewhere the process may be somebody else's too: there a run ends at its next tile.
         if self._server is not None and run.future is not None and not run.ended:
             self._server.kill_workers(run.pid)
 

@@ -14,13 +14,28 @@ import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_virtualstain.errors import RunCancelled, sentence_of
 from napari_virtualstain.jobs.base import make_settings
+from napari_virtualstain.jobs.stain_order import Focus, Region
 
-__all__ = ["JOBS", "MESSAGE_BYTES", "cancel", "perform", "run_job", "warm"]
+if TYPE_CHECKING:
+    from napari_virtualstain.jobs.stain_share import Spread
+
+__all__ = [
+    "JOBS",
+    "MESSAGE_BYTES",
+    "Post",
+    "cancel",
+    "is_cancelled",
+    "perform",
+    "run_job",
+    "turn_to",
+    "warm",
+]
 
 JOBS = ("stain", "plan", "evaluate", "doctor")
 """The verbs that may run elsewhere: those whose inputs and outputs are paths."""
@@ -31,6 +46,7 @@ _PAUSE_S = 0.1
 _KEPT = 256
 
 _cancelled: OrderedDict[str, None] = OrderedDict()
+_looked_at: OrderedDict[str, tuple[Region, tuple[int, ...]]] = OrderedDict()
 
 
 class Listener(Protocol):
@@ -47,7 +63,27 @@ async def cancel(run: str) -> None:
         _cancelled.popitem(last=False)
 
 
-def run_job(verb: str, values: dict[str, Any], tell: Listener) -> dict[str, Any]:
+async def turn_to(run: str, region: Region, times: tuple[int, ...]) -> None:
+    """Let a stain turn to what is looked at now; executed as `cancel` is."""
+    _looked_at[run] = (region, times)
+    _looked_at.move_to_end(run)
+    while len(_looked_at) > _KEPT:
+        _looked_at.popitem(last=False)
+
+
+def is_cancelled(run: str) -> bool:
+    """Return whether a run is to end."""
+    return run in _cancelled
+
+
+def run_job(
+    verb: str,
+    values: dict[str, Any],
+    tell: Listener,
+    *,
+    spread: Spread | None = None,
+    run: str | None = None,
+) -> dict[str, Any]:
     """Run a job in this process and return its result as plain values.
 
     Parameters
@@ -58,6 +94,10 @@ def run_job(verb: str, values: dict[str, Any], tell: Listener) -> dict[str, Any]
         Of its settings model.
     tell
         Takes progress, notes and the place of the output.
+    spread
+        Workers that share a stain; no other job is shared.
+    run
+        Its number, by which it is told what is looked at; `None` if nobody tells.
 
     Raises
     ------
@@ -66,18 +106,28 @@ def run_job(verb: str, values: dict[str, Any], tell: Listener) -> dict[str, Any]
     """
     module = import_module(f"napari_virtualstain.jobs.{verb}")
     settings = make_settings(getattr(module, f"{verb.capitalize()}Settings"), values)
-    callbacks: dict[str, Callable[..., None]] = {
+    callbacks: dict[str, Callable[..., Any]] = {
         "on_progress": lambda done, total, what: tell("progress", (done, total, what)),
         "on_note": lambda text: tell("note", text),
         "on_store": lambda path: tell("store", str(path)),
     }
+    if run is not None:
+        callbacks["look"] = partial(_look, run)
     takes = inspect.signature(module.run).parameters
-    result = module.run(settings, **{k: v for k, v in callbacks.items() if k in takes})
+    more = {"spread": spread} if spread is not None and "spread" in takes else {}
+    result = module.run(settings, **{k: v for k, v in callbacks.items() if k in takes}, **more)
     plain = module.describe(result) if hasattr(module, "describe") else result.to_json()
     return dict(plain)
 
 
-def perform(verb: str, values: dict[str, Any], run: str, topic: str) -> dict[str, Any]:
+def _look(run: str) -> Focus | None:
+    found = _looked_at.get(run)
+    return None if found is None else Focus(*found)
+
+
+def perform(
+    verb: str, values: dict[str, Any], run: str, topic: str, scheduler: str | None = None
+) -> dict[str, Any]:
     """Run a job on a worker of dask and return how it ended.
 
     Parameters
@@ -88,6 +138,9 @@ def perform(verb: str, values: dict[str, Any], run: str, topic: str) -> dict[str
         Its number, by which it is cancelled.
     topic
         Under which messages are sent to whoever asked.
+    scheduler
+        Address of another scheduler, whose workers share a stain, and one of which does any
+        other job; this worker if `None`.
 
     Returns
     -------
@@ -98,19 +151,19 @@ def perform(verb: str, values: dict[str, Any], run: str, topic: str) -> dict[str
     from distributed import get_worker
 
     worker = get_worker()
-    post = _Post(lambda message: worker.log_event(topic, message), run)
+    post = Post(lambda message: worker.log_event(topic, message), run)
 
     def tell(kind: str, content: Any) -> None:
         post.put(kind, content)
-        if run in _cancelled:
+        if is_cancelled(run):
             raise RunCancelled("The run was cancelled. What was done is kept; resume to go on.")
 
     post.put("started", {"worker": worker.address, "pid": os.getpid()})
     try:
         with dask.config.set(scheduler="synchronous"):
-            if run in _cancelled:
+            if is_cancelled(run):
                 raise RunCancelled("The run was cancelled before it began. Nothing was written.")
-            return {"result": run_job(verb, values, tell)}
+            return {"result": _result(verb, values, tell, run, scheduler)}
     except Exception as error:  # noqa: BLE001 (told to whoever asked)
         return {
             "sentence": sentence_of(error),
@@ -119,6 +172,21 @@ def perform(verb: str, values: dict[str, Any], run: str, topic: str) -> dict[str
         }
     finally:
         post.close()
+
+
+def _result(
+    verb: str, values: dict[str, Any], tell: Listener, run: str, scheduler: str | None
+) -> dict[str, Any]:
+    if scheduler is None:
+        return run_job(verb, values, tell, run=run)
+    # Imported where it is needed, since it imports this module.
+    from napari_virtualstain.compute.cluster import ask, connected, shared_over
+
+    if verb != "stain":
+        with connected(scheduler) as client:
+            return ask(client, verb, values, tell)
+    with shared_over(scheduler=scheduler, tell=tell) as spread:
+        return run_job(verb, values, tell, spread=spread)
 
 
 def warm() -> dict[str, Any]:
@@ -135,10 +203,17 @@ def warm() -> dict[str, Any]:
     return {"pid": os.getpid(), **device.wake_device()}
 
 
-class _Post:
+class Post:
     """Sends what a job says from a thread of its own: at most ten messages a second, newest first.
 
     Notes and places are kept apart and sent in order; of progress only the newest is sent.
+
+    Parameters
+    ----------
+    send
+        Takes a message, small and JSON-able.
+    run
+        What the messages are about; their entry ``"run"``.
     """
 
     def __init__(self, send: Callable[[dict[str, Any]], None], run: str) -> None:
