@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tree beside every page. A page that is missing here, or here and not there, stops the build.
 NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
-    "Use": ["viewer", "command-line", "python", "reference/examples"],
-    "Understand": ["trust", "metrics", "normalisation", "models"],
+    "Use": ["viewer", "command-line", "cluster", "python", "reference/examples"],
+    "Understand": ["trust", "engine", "metrics", "normalisation", "models"],
     "Reference": ["files", "reference/api", "reference/changelog"],
     "Project": ["architecture", "simulator", "benchmarks/index", "reference/contributing"],
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -145,3 +148,41 @@ def compute_session():
     session.open()
     yield session
     session.close()
+
+
+@pytest.fixture(scope="module")
+def dask_cluster(tmp_path_factory):
+    """A dask scheduler and two workers of one thread, started as on a cluster; see `.address`."""
+    place = tmp_path_factory.mktemp("cluster")
+    found = place / "scheduler.json"
+    worker = [
+        "dask_worker", "--scheduler-file", str(found), "--nthreads", "1", "--no-dashboard",
+        "--local-directory", str(place), "--memory-limit", "0",
+    ]  # fmt: skip
+    scheduler = [
+        "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+        "--scheduler-file", str(found),
+    ]  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{words[0]}", *words[1:]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for words in (scheduler, worker, worker)
+    ]
+    until = time.monotonic() + 30
+    while not (found.exists() and found.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.05)
+    yield SimpleNamespace(
+        address=json.loads(found.read_text())["address"],
+        scheduler=processes[0],
+        nannies=processes[1:],
+    )
+    for process in reversed(processes):
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

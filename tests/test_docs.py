@@ -25,7 +25,7 @@ if not DOCS.is_dir():
 PAGES = sorted(DOCS.glob("*.md"))
 SOURCE = ROOT / "src" / "napari_virtualstain"
 BLOCK = re.compile(r"(<!-- (\w+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-SHARED = {"--json", "--quiet", "--debug", "--help", "--version", "--scheduler"}
+SHARED = {"--json", "--quiet", "--debug", "--help", "--version", "--scheduler", "--workers"}
 
 
 def read(page: str) -> str:

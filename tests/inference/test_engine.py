@@ -1,6 +1,10 @@
-"""Tiles leave no trace: what they give is the forward pass of the whole image."""
+"""Pieces leave no trace: what they give is the forward pass of the whole image."""
 
 from __future__ import annotations
+
+import itertools
+import threading
+import time
 
 import dask.array as da
 import numpy as np
@@ -8,136 +12,305 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_nets import NETS, trained, volume
+from torch import nn
 
 from napari_virtualstain.datasets.planes import InputPlanes
-from napari_virtualstain.generators.registry import build_generator
-from napari_virtualstain.inference.engine import Stainer, stain_tiles
-from napari_virtualstain.inference.scan import scan_reach
+from napari_virtualstain.inference.engine import stain_tiles
+from napari_virtualstain.inference.network import prepare_network
+from napari_virtualstain.inference.planner import RunPlan
+from napari_virtualstain.inference.source import PlanesSource
+from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.tiling.plan import plan_tiles
 
 INPUT = Normalisation(offset=100.0, scale=20.0, low=-15, high=15)
 OUTPUT = Normalisation(offset=300.0, scale=50.0)
+MODEL = trained(NETS["unet"])
+NETWORK = prepare_network(MODEL)
+COPY = nn.Conv2d(1, 1, 1, bias=False)
+nn.init.ones_(COPY.weight)
+SHAPES = st.tuples(st.integers(1, 61), st.integers(1, 61))
 
 
-def planes_of(array):
+def source_of(array, *, volume=False):
     """(T, P, Y, X) -> what a network is given."""
     image = LazyImage(data=da.from_array(array[:, None]), channels=(Channel("BF"),))
-    return InputPlanes(image)
-
-
-def stainer_for(array, generator, halo, ratios=None):
     n_t, n_p = array.shape[:2]
-    return Stainer(
-        generator=generator,
-        planes=planes_of(array),
-        inputs=((INPUT,) * n_p,) * n_t,
-        outputs=(OUTPUT,) * generator.out_channels,
-        halo=halo,
-        ratios=ratios,
+    return PlanesSource(InputPlanes(image), ((INPUT,) * n_p,) * n_t, volume=volume)
+
+
+def run_plan(network, shape, mode="halo", *, core=16, band=8, axis=0, rows=16):
+    reach = network.reach
+    if mode == "whole":
+        core = shape
+    elif mode == "stream":
+        core = [rows if a == axis else core for a in range(len(shape))]
+        band = -(-band // reach.multiple_of[axis]) * reach.multiple_of[axis]
+    tiles = plan_tiles(shape, core=core, halo=reach.halo, multiple_of=reach.multiple_of)
+    return RunPlan(mode=mode, tiles=tiles, axis=axis, band=band)
+
+
+def stain(array, network, plan, *, numbers=None, ratios=None, volume=False, n_out=3):
+    source = source_of(array, volume=volume)
+    stainer = Stainer(
+        network=lambda t: network, source=source, outputs=(OUTPUT,) * n_out, ratios=ratios
     )
-
-
-def stain(array, generator, *, core, halo, ratios=None):
-    stainer = stainer_for(array, generator, halo, ratios)
-    plan = plan_tiles(array.shape[2:], core=core, halo=halo, multiple_of=generator.multiple_of)
-    result = np.full((array.shape[0], generator.out_channels, *array.shape[2:]), np.nan, "f4")
+    result = np.full((array.shape[0], n_out, *source.shape), np.nan, "f4")
+    written = np.zeros((array.shape[0], *source.shape), int)
 
     def write(t, tile, stains):
+        assert stains.dtype == np.float32
         result[(t, slice(None), *tile.write)] = stains
+        written[(t, *tile.write)] += 1
 
-    stain_tiles(stainer, plan, write)
+    stain_tiles(stainer, plan, write, numbers=numbers)
+    assert written.max() <= 1
+    if numbers is None:
+        assert written.min() == 1
     return result
 
 
-def stain_whole(array, generator):
+def stain_whole(array, model, strides):
     """The stupid twin: pad the whole image, run the network once."""
-    stride = generator.multiple_of
     result = []
     for planes in array:
         normal = INPUT.apply(planes)
-        padded = np.pad(normal, [(0, 0), *[(0, -n % stride) for n in planes.shape[1:]]])
-        predicted = generator.predict(padded[None])[0]
-        result.append(OUTPUT.invert(predicted[:, : planes.shape[1], : planes.shape[2]]))
+        spatial = normal.shape[-len(strides) :]
+        outer = [(0, 0)] * (normal.ndim - len(strides))
+        pads = [(0, -n % s) for n, s in zip(spatial, strides, strict=True)]
+        padded = torch.from_numpy(np.pad(normal, [*outer, *pads])[None])
+        if normal.ndim == len(strides):
+            padded = padded[None]
+        with torch.inference_mode():
+            predicted = model(padded)[0].numpy()
+        result.append(OUTPUT.invert(predicted[(slice(None), *(slice(n) for n in spatial))]))
     return np.stack(result)
 
 
-@pytest.fixture(scope="module")
-def unet():
-    generator = build_generator("unet", in_channels=2, out_channels=3, preset="tiny", seed=3)
-    module = generator.module()
-    torch.manual_seed(0)
-    module.train()
-    with torch.no_grad():  # running statistics that do something
-        for _ in range(5):
-            module(torch.randn(2, 2, 32, 32))
-    return generator
+def random_image(shape, n_p=2, n_t=1, seed=0):
+    return np.random.default_rng(seed).normal(100, 20, (n_t, n_p, *shape))
+
+
+def assert_same(got, expected):
+    # 1e-5 of the range, the accuracy of float32 under another order of additions
+    np.testing.assert_allclose(
+        got, expected, atol=1e-5 * max(float(np.ptp(expected)), OUTPUT.scale)
+    )
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.tuples(st.integers(1, 61), st.integers(1, 61)), st.integers(5, 40))
-def test_tiles_equal_the_whole_image(unet, shape, core):
-    halo = scan_reach(unet.module()).halo
-    array = np.random.default_rng(0).normal(100, 20, (1, 2, *shape))
-    tiled = stain(array, unet, core=core, halo=halo)
-    # 1e-5 of the range, the accuracy of float32 under another order of additions
-    np.testing.assert_allclose(tiled, stain_whole(array, unet), atol=1e-5 * 15 * OUTPUT.scale)
+@given(SHAPES, st.integers(5, 40))
+def test_tiles_equal_the_whole_image(shape, core):
+    array = random_image(shape)
+    got = stain(array, NETWORK, run_plan(NETWORK, shape, core=core))
+    assert_same(got, stain_whole(array, MODEL, NETWORK.reach.multiple_of))
 
 
-def test_a_halo_that_is_too_small_leaves_seams(unet):
-    array = np.random.default_rng(0).normal(100, 20, (1, 2, 48, 48))
-    tiled = stain(array, unet, core=16, halo=0)
-    assert np.abs(tiled - stain_whole(array, unet)).max() > 0.1
+@settings(max_examples=25, deadline=None)
+@given(SHAPES, st.integers(4, 24), st.integers(8, 40), st.integers(4, 40), st.integers(0, 1))
+def test_a_stream_equals_the_whole_image(shape, band, rows, core, axis):
+    array = random_image(shape)
+    plan = run_plan(NETWORK, shape, "stream", band=band, rows=rows, core=core, axis=axis)
+    got = stain(array, NETWORK, plan)
+    assert_same(got, stain_whole(array, MODEL, NETWORK.reach.multiple_of))
 
 
-def test_time_points_are_stained_one_by_one(unet):
-    array = np.random.default_rng(0).normal(100, 20, (3, 2, 20, 24))
-    together = stain(array, unet, core=16, halo=8)
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("mode", ["whole", "halo", "stream"])
+def test_every_network_gives_the_same_in_every_mode(name, mode):
+    model = trained(NETS[name])
+    network = prepare_network(model)
+    array = random_image((53, 40))
+    got = stain(array, network, run_plan(network, (53, 40), mode, core=24))
+    assert_same(got, stain_whole(array, model, network.reach.multiple_of))
+
+
+@pytest.mark.parametrize("mode", ["whole", "halo", "stream"])
+def test_a_constant_image_gives_a_constant_stain_away_from_the_border(mode):
+    array = np.full((1, 2, 80, 80), 110.0)
+    got = stain(array, NETWORK, run_plan(NETWORK, (80, 80), mode, core=32))
+    halo = NETWORK.reach.halo[0]
+    step = NETWORK.reach.multiple_of[0]
+    inner = got[0, :, halo:-halo, halo:-halo]
+    # The same at every place of the pooling grid, over all tiles.
+    first = inner[:, :step, :step]
+    tiled = np.tile(first, (1, *(-(-n // step) for n in inner.shape[1:])))
+    assert_same(inner, tiled[:, : inner.shape[1], : inner.shape[2]])
+
+
+@pytest.mark.parametrize("mode", ["whole", "halo", "stream"])
+def test_a_volume_equals_its_forward_pass(mode):
+    model = trained(volume, (2, 2, 6, 16, 16))
+    first = nn.Sequential(nn.Conv3d(1, 2, 1), *model)
+    network = prepare_network(first)
+    array = random_image((30, 26), n_p=7)
+    plan = run_plan(network, (7, 30, 26), mode, core=12, axis=1)
+    if mode == "stream":
+        plan = RunPlan(
+            mode="stream", axis=1, band=8,
+            tiles=plan_tiles((7, 30, 26), core=(7, 10, 16), halo=network.reach.halo,
+                             multiple_of=network.reach.multiple_of),
+        )  # fmt: skip
+    got = stain(array, network, plan, volume=True)
+    assert_same(got, stain_whole(array, first.eval(), network.reach.multiple_of))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_a_stream_that_begins_anywhere_has_the_same_bits(data):
+    shape = (200, 24)
+    plan = run_plan(NETWORK, shape, "stream", band=8, rows=16, core=24)
+    array = random_image(shape)
+    undisturbed = stain(array, NETWORK, plan)
+    chosen = data.draw(st.sets(st.integers(0, len(plan.tiles) - 1), min_size=1))
+    part = stain(array, NETWORK, plan, numbers=sorted(chosen))
+    there = ~np.isnan(part)
+    np.testing.assert_array_equal(part[there], undisturbed[there])
+    assert there.sum() == sum(
+        3 * np.prod([s.stop - s.start for s in plan.tiles.tile(n).write]) for n in chosen
+    )
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(12)))
+def test_any_order_of_tiles_has_the_same_bits(order):
+    array = random_image((61, 47))
+    plan = run_plan(NETWORK, (61, 47))
+    assert len(plan.tiles) == 12
+    np.testing.assert_array_equal(
+        stain(array, NETWORK, plan, numbers=order), stain(array, NETWORK, plan)
+    )
+
+
+def test_a_halo_that_is_too_small_leaves_seams():
+    array = random_image((48, 48))
+    tiles = plan_tiles((48, 48), core=16, halo=0, multiple_of=4)
+    tiled = stain(array, NETWORK, RunPlan(mode="halo", tiles=tiles))
+    assert np.abs(tiled - stain_whole(array, MODEL, (4, 4))).max() > 0.1
+
+
+@pytest.mark.parametrize("mode", ["halo", "stream"])
+def test_time_points_are_stained_one_by_one(mode):
+    array = random_image((40, 24), n_t=3)
+    plan = run_plan(NETWORK, (40, 24), mode)
+    together = stain(array, NETWORK, plan)
     for t in range(3):
-        np.testing.assert_array_equal(
-            together[t : t + 1], stain(array[t : t + 1], unet, core=16, halo=8)
-        )
-
-
-class Copy:
-    """A generator that returns its first plane: what comes out is what went in."""
-
-    in_channels, out_channels, multiple_of = 1, 1, 4
-
-    def predict(self, planes, *, seed=0):
-        return planes[:, :1]
+        np.testing.assert_array_equal(together[t : t + 1], stain(array[t : t + 1], NETWORK, plan))
 
 
 def test_the_tiles_of_a_resampled_run_agree_whatever_their_size():
-    array = np.random.default_rng(0).normal(100, 20, (1, 1, 90, 70))
-    ratios = (1.9, 1.9)
-    small = stain(array, Copy(), core=16, halo=3, ratios=ratios)
-    large = stain(array, Copy(), core=128, halo=3, ratios=ratios)
+    network, array = prepare_network(COPY), random_image((90, 70), n_p=1)
+    small, large = (
+        stain(array, network, run_plan(network, (90, 70), core=core), ratios=(1.9, 1.9), n_out=1)
+        for core in (16, 128)
+    )
     np.testing.assert_allclose(small, large, atol=1e-3)
 
 
 def test_a_resampled_smooth_picture_comes_back():
     y, x = np.mgrid[:80, :96]
     array = (100 + 20 * np.sin(y / 15) * np.cos(x / 11))[None, None]
-    back = stain(array, Copy(), core=32, halo=0, ratios=(1.5, 1.5))
+    network = prepare_network(COPY)
+    back = stain(array, network, run_plan(network, (80, 96), core=32), ratios=(1.5, 1.5), n_out=1)
     expected = OUTPUT.invert(INPUT.apply(array))
     np.testing.assert_allclose(back[0, 0, 4:-4, 4:-4], expected[0, 0, 4:-4, 4:-4], atol=1.5)
 
 
-def test_reading_asks_for_no_more_than_the_tile(unet):
-    asked = []
+class Watched:
+    """A source that notes what it was asked for."""
 
-    class Watched(InputPlanes):
-        def read(self, t, region):
-            asked.append(region)
-            return super().read(t, region)
+    def __init__(self, source):
+        self.source, self.asked = source, []
+        self.shape, self.times, self.blocks = source.shape, source.times, source.blocks
 
-    array = np.random.default_rng(0).normal(100, 20, (1, 2, 200, 200))
-    stainer = stainer_for(array, unet, 8)
-    watched = Watched(stainer.planes.image)
-    object.__setattr__(stainer, "planes", watched)
-    plan = plan_tiles((200, 200), core=32, halo=8, multiple_of=2)
-    stain_tiles(stainer, plan, lambda *args: None)
-    assert len(asked) == len(plan)
-    assert max(part.stop - part.start for region in asked for part in region) <= 32 + 2 * 8 + 2
+    def read(self, t, region):
+        self.asked.append(region)
+        return self.source.read(t, region)
+
+
+def watched_run(shape, mode="halo", *, write=lambda *args: None, **keywords):
+    source = Watched(source_of(random_image(shape)))
+    stainer = Stainer(network=lambda t: NETWORK, source=source, outputs=(OUTPUT,) * 3)
+    plan = run_plan(NETWORK, shape, mode, core=32)
+    stain_tiles(stainer, plan, write, **keywords)
+    return source.asked, plan
+
+
+def test_reading_asks_for_no_more_than_the_tile():
+    asked, plan = watched_run((200, 200))
+    assert len(asked) == len(plan.tiles)
+    halo, step = NETWORK.reach.halo[0], NETWORK.reach.multiple_of[0]
+    assert max(s.stop - s.start for region in asked for s in region) <= 32 + 2 * (halo + step)
+
+
+def test_a_stream_reads_every_row_once():
+    asked, _plan = watched_run((200, 32), "stream")
+    rows = sorted((region[0].start, region[0].stop) for region in asked)
+    assert rows[0][0] == 0
+    assert rows[-1][1] == 200
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(rows))
+
+
+class EndedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("mode", ["halo", "stream"])
+def test_a_run_that_is_ended_waits_for_what_is_being_written(mode):
+    inside, written = threading.Event(), []
+
+    def write(t, tile, stains):
+        inside.set()
+        time.sleep(0.05)
+        written.append(tile.index)
+
+    def on_tile(done, total):
+        if done or inside.is_set():
+            raise EndedError
+
+    with pytest.raises(EndedError):
+        watched_run((200, 32), mode, write=write, on_tile=on_tile)
+    count = len(written)
+    time.sleep(0.1)
+    assert 1 <= count == len(written) < 7
+    assert not [t for t in threading.enumerate() if t.name.startswith("virtualstain-")]
+
+
+@pytest.mark.parametrize("mode", ["halo", "stream"])
+@pytest.mark.parametrize("where", ["read", "write"])
+def test_what_goes_wrong_in_a_thread_is_raised(mode, where, monkeypatch):
+    def fail(*args):
+        raise EndedError("no room")
+
+    if where == "read":
+        monkeypatch.setattr(Watched, "read", fail)
+    with pytest.raises(EndedError, match="no room"):
+        watched_run((200, 32), mode, **({"write": fail} if where == "write" else {}))
+
+
+def test_tiles_are_asked_for_while_the_run_goes_on():
+    pending, order = list(range(6)), []
+
+    def numbers():
+        while pending:
+            yield pending.pop(0)
+
+    def write(t, tile, stains):
+        order.append(tile.index)
+        if tile.index == 0:
+            pending.reverse()
+
+    shape = (180, 32)
+    stainer = Stainer(
+        network=lambda t: NETWORK, source=source_of(random_image(shape)), outputs=(OUTPUT,) * 3
+    )
+    seen = []
+    stain_tiles(
+        stainer, run_plan(NETWORK, shape, core=32), write, numbers=numbers(), total=lambda: 6,
+        on_tile=lambda *p: (seen.append(p), time.sleep(0.02)),
+    )  # fmt: skip
+    assert sorted(order) == [0, 1, 2, 3, 4, 5]
+    assert order != sorted(order)
+    assert (seen[0], seen[-1]) == ((0, 6), (6, 6))

@@ -35,7 +35,7 @@ def test_a_model_is_loaded_once(tiny_model, loads):
     first = shared_model(tiny_model)
     assert shared_model(str(tiny_model)) is first
     assert len(loads) == 1
-    assert first.reach.halo > 0
+    assert first.network().reach.halo[0] > 0
 
 
 def test_many_threads_load_it_once(tiny_model, loads):

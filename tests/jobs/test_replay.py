@@ -113,7 +113,9 @@ def test_of_a_cancelled_run_what_it_has_is_compared(field, tiny_model, tmp_path)
         stain.run(settings, on_progress=enough)
     found = again(settings.out)
     assert found.likeness.equal
-    assert found.likeness.compared == 3 * 32 * 32 * 5
+    tiles = read_record(settings.out)["tiles_done"]
+    assert tiles >= 3
+    assert found.likeness.compared == tiles * 32 * 32 * 5
     assert read_record(found.out)["status"] == "complete"
 
 
@@ -215,7 +217,7 @@ def test_the_device_of_the_run_may_be_missing(stained):
 REFUSED = {
     "another schema": (
         ("schema_version",), 9,
-        "is of schema 9, this version reads 1. Repeat it with the version that wrote it, 0.1.0",
+        "is of schema 9, this version reads up to 2. Repeat it with the version that wrote it, 0.1.0",
     ),
     "another job": (("job",), "dance", "was written by 'dance', which is not repeated. Choose a"),
     "an array in memory": (

@@ -17,6 +17,7 @@ from napari.layers import Layer
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import ImageFileError, MissingInputError
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.scale import Scale, to_grey, to_stored
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.napari_io.painted_arrays import PaintedLevel, copies_of
 from napari_virtualstain.napari_io.painting import Painting
@@ -29,7 +30,7 @@ NAMES = ("DNA", "Mito")
 class Run:
     """A stain run whose tiles are written when the test says so."""
 
-    def __init__(self, path, *, shape=(70, 90), core=32, n_t=1, seed=0):
+    def __init__(self, path, *, shape=(70, 90), core=32, n_t=1, seed=0, **stored):
         self.path = path
         self.plan = plan_tiles(shape, core=core, halo=4, multiple_of=4)
         self.tiles = list(self.plan)
@@ -42,9 +43,10 @@ class Run:
             pixel_size_um=PixelSize(None, 0.6, 0.5), origin_um=(0.0, 10.0, 20.0),
             record={
                 "job": "stain", "created": f"{seed}", "model": {"name": "tiny"},
-                "plan": {"core_yx": [core, core], "halo": 4, "multiple_of": 4},
+                "plan": {"core": [core, core], "halo": 4, "multiple_of": 4},
                 "normalisation": {"outputs": {"DNA": {"offset": 10.0, "scale": 2.0}}},
             },
+            **stored,
         )  # fmt: skip
         self.all = list(range(n_t * len(self.tiles)))
         self.written = np.full_like(self.pixels, np.nan)
@@ -83,6 +85,29 @@ def assert_shows(painting, run):
             for level, twin in zip(levels, expected, strict=True):
                 shown = np.asarray(level if level.ndim == 2 else level[t])
                 np.testing.assert_allclose(shown, twin, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float16"])
+def test_a_store_of_a_small_type_is_painted_in_grey_values(tmp_path, dtype):
+    scale = Scale(gain=0.01, offset=-20.0)
+    run = Run(tmp_path / "p.ome.zarr", dtype=dtype, scales=[scale] * 2)
+    painting = Painting.open(run.path)
+    stored, _ = to_stored(run.pixels, [scale] * 2, np.dtype(dtype))
+    run.pixels = to_grey(stored, scale)
+    for number in run.all[:-1]:
+        run.write(number)
+    painting.update()
+    assert_shows(painting, run)
+    run.write(run.all[-1])
+    run.sink.finish()
+    painting.update()
+    for c in range(2):
+        twins = block_means(run.pixels[0, c, 0], len(painting.levels(c)))
+        for shown, final, twin in zip(
+            painting.levels(c), painting.final_levels(c), twins, strict=True
+        ):
+            assert np.nanmax(np.abs(np.asarray(final) - twin)) < 0.02
+            np.testing.assert_array_equal(np.asarray(shown), np.asarray(final))
 
 
 CASES = {
@@ -203,7 +228,7 @@ def test_what_is_not_painted_is_not_looked_for_on_disk(tmp_path, monkeypatch):
 
         def __getitem__(self, key):
             asked.append(key)
-            return run.sink._array[key]
+            return run.sink._store.arrays[0][key]
 
     painting._pixels.chunks._array = Counting()
     level = painting.levels(0)[0]

@@ -93,7 +93,7 @@ def start_run(path):
         origin_um=(0.0, 40.0, 20.0),
         record={
             "job": "stain", "created": "now", "model": {"name": "tiny"},
-            "plan": {"core_yx": [CORE, CORE], "halo": 8, "multiple_of": 16},
+            "plan": {"core": [CORE, CORE], "halo": 8, "multiple_of": 16},
         },
     )  # fmt: skip
     return sink, plan

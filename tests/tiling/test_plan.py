@@ -18,6 +18,16 @@ plans = st.builds(
     st.integers(0, 20),
     st.integers(0, 4),
 )
+uneven = st.builds(
+    lambda shape, core, halo, levels: plan_tiles(
+        shape, core=core, halo=halo, multiple_of=[2**level for level in levels]
+    ),
+    *(
+        st.tuples(*(st.integers(low, high),) * 2)
+        for low, high in ((1, 50), (4, 40), (0, 20), (0, 4))
+    ),
+)
+plans = plans | uneven
 
 
 @given(plans)
@@ -36,7 +46,7 @@ def test_there_are_as_many_tiles_as_the_plan_says(plan):
 @given(plans)
 def test_what_is_kept_is_what_is_written(plan):
     # An image of its own coordinates, padded as the engine pads it.
-    padded = [(0, -n % plan.multiple_of) for n in plan.shape]
+    padded = [(0, -n % step) for n, step in zip(plan.shape, plan.multiple_of, strict=True)]
     image = np.pad(np.arange(np.prod(plan.shape)).reshape(plan.shape), padded)
     for tile in plan:
         np.testing.assert_array_equal(image[tile.read][tile.keep], image[tile.write])
@@ -45,12 +55,14 @@ def test_what_is_kept_is_what_is_written(plan):
 @given(plans)
 def test_reads_lie_on_the_stride_and_reach_the_halo_or_the_border(plan):
     for tile in plan:
-        for read, write, length in zip(tile.read, tile.write, plan.shape, strict=True):
-            padded = length + -length % plan.multiple_of
-            assert read.start % plan.multiple_of == 0
-            assert read.stop % plan.multiple_of == 0
-            assert read.start == 0 or read.start <= write.start - plan.halo
-            assert read.stop == padded or read.stop >= write.stop + plan.halo
+        for read, write, length, halo, step in zip(
+            tile.read, tile.write, plan.shape, plan.halo, plan.multiple_of, strict=True
+        ):
+            padded = length + -length % step
+            assert read.start % step == 0
+            assert read.stop % step == 0
+            assert read.start == 0 or read.start <= write.start - halo
+            assert read.stop == padded or read.stop >= write.stop + halo
 
 
 def test_a_plan_is_described_in_words():

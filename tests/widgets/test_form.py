@@ -68,7 +68,6 @@ def test_what_is_typed_becomes_a_setting(form, name, typed, value):
 
 
 def test_bounds_of_a_setting_are_bounds_of_its_row(form):
-    assert form["tile"].min == 16
     assert form["seed"].min == 0
 
 

@@ -30,7 +30,7 @@ class Writer:
             pixel_size_um=PixelSize(None, 0.5, 0.5), origin_um=(0.0, 4.0, 2.0),
             record={
                 "job": "stain", "created": "now", "model": {"name": "tiny"},
-                "plan": {"core_yx": [CORE, CORE], "halo": 8, "multiple_of": 16},
+                "plan": {"core": [CORE, CORE], "halo": 8, "multiple_of": 16},
             },
         )  # fmt: skip
 

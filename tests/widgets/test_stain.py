@@ -153,6 +153,53 @@ def test_stain_view_stains_what_is_in_view_and_stain_all_goes_on(ready, tmp_path
     np.testing.assert_array_equal(pixels(painter.store)[..., :64, :64], first)
 
 
+def tiles_in(store):
+    """Which of 16 tiles of 64 px hold pixels."""
+    whole = np.isfinite(pixels(store)[0, 0, 0])
+    return {
+        4 * row + column
+        for row in range(4)
+        for column in range(4)
+        if whole[64 * row : 64 * row + 64, 64 * column : 64 * column + 64].all()
+    }
+
+
+def test_live_mode_stains_what_comes_into_view_and_nothing_else(ready):
+    ready.planned()
+    look_at(ready.viewer, (0.6 * 32, 0.6 * 32), zoom=40.0)
+    ready.stain.live.click()
+    ready.wait(lambda: ready.painters() and ready.painters()[0].layers)
+    ready.idle()
+    (painter,) = ready.painters()
+    assert tiles_in(painter.store) == {0}
+    look_at(ready.viewer, (0.6 * 224, 0.6 * 160), zoom=40.0)
+    ready.wait(lambda: tiles_in(painter.store) == {0, 14})
+    ready.idle()
+    asked = len(ready.stain.stainings.all[0].runs)
+    look_at(ready.viewer, (0.6 * 32, 0.6 * 32), zoom=40.0)  # where all is stained
+    ready.qtbot.wait(900)
+    assert len(ready.stain.stainings.all[0].runs) == asked
+    ready.stain.live.click()
+    look_at(ready.viewer, (0.6 * 32, 0.6 * 224), zoom=40.0)
+    ready.qtbot.wait(900)
+    assert tiles_in(painter.store) == {0, 14}
+
+
+def test_a_run_over_all_turns_to_what_comes_into_view(busy):
+    desk = busy
+    look_at(desk.viewer, (12.0 + 0.6 * 30, 30.0 + 0.6 * 990), zoom=20.0)
+    look_at(desk.viewer, (30.0 + 0.6 * 990, 12.0 + 0.6 * 990), zoom=20.0)
+
+    def last_corner():
+        return np.isfinite(pixels(desk.run.settings.out)[0, 0, 0, 992:, 992:]).all()
+
+    desk.wait(last_corner)
+    assert not desk.run.ended
+    assert desk.run.progress[0] < 1000
+    desk.click(desk.run_bar.cancel)
+    desk.idle()
+
+
 def test_nothing_in_view_is_said(ready):
     look_at(ready.viewer, (9000.0, 9000.0), zoom=5.0)
     ready.wait(lambda: ready.stain.all.isEnabled())
@@ -620,7 +667,7 @@ def small_disk(request, tmp_path):
     [
         pytest.param(
             2000,
-            "'DISK/out.ome.zarr' needs about 28.0 MB, but only 2.0 MB are free there. Make room, or "
+            "'DISK/out.ome.zarr' needs about 27.9 MB, but only 2.0 MB are free there. Make room, or "
             "choose another “Output” on a larger disk.",
             id="before_the_first_tile",
         ),
@@ -856,3 +903,21 @@ def test_a_stain_that_is_there_is_not_done_twice(ready):
         "This image is stained already; its layers are in the viewer."
     )
     assert len(ready.predicted()) == 5
+
+
+def test_a_scheduler_elsewhere_is_taken_once_its_address_is_one(ready):
+    ready.planned()
+    compute = ready.stain.compute
+    try:
+        compute.setEditText("host")
+        assert ready.jobs.address is None
+        assert "tcp://host:8786" in ready.stain.notice.text
+        compute.setEditText("tcp://127.0.0.1:1")
+        assert ready.jobs.address == "tcp://127.0.0.1:1"
+        assert ready.stain.command().endswith(" --scheduler tcp://127.0.0.1:1")
+        ready.wait(lambda: "tcp://127.0.0.1:1" in ready.stain.notice.text, 30)
+    finally:
+        compute.setEditText("this computer")
+    assert ready.jobs.address is None
+    assert "--scheduler" not in ready.stain.command()
+    assert ready.planned().startswith("16 tiles")

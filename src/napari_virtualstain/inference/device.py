@@ -15,6 +15,7 @@ __all__ = [
     "TorchFacts",
     "choose_device",
     "describe_torch",
+    "has_bfloat16",
     "thread_count",
     "threads_set_to",
     "wake_device",
@@ -54,6 +55,16 @@ def choose_device(wanted: str = "auto") -> str:
     raise SettingsError(
         f"Device {wanted!r} is not known or not there. Use --device auto, cpu, cuda or mps."
     )
+
+
+def has_bfloat16(device: str) -> bool:
+    """Return whether a device computes in bfloat16 faster than in float32."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return False
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def thread_count() -> int:

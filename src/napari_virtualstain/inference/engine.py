@@ -1,132 +1,42 @@
-"""Run a generator over an image tile by tile, so that tiles leave no trace.
+"""Run a network over an image piece by piece, so that the pieces leave no trace.
 
-One tile after the other: read, resample if asked, normalise with the numbers of
-the whole field, pad, predict, keep the core, return to grey values, hand on.
-Memory depends on the tile and not on the image.
+Three threads in a row, each a few pieces ahead of the next: one reads and
+normalises, the caller's computes, one returns to grey values and hands on.
+Memory depends on the piece and not on the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import Region
-from napari_virtualstain.datasets.planes import InputPlanes
-from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.inference.resample import (
-    resample_region,
-    resampled_length,
-    source_region,
-)
-from napari_virtualstain.intensity import Normalisation
-from napari_virtualstain.tiling.plan import Tile, TilePlan, tile_around
+from napari_virtualstain.inference.ladder import Ladder, Piece, out_of_memory
+from napari_virtualstain.inference.pipeline import AHEAD, Ahead, Cutter, Write, Writing
+from napari_virtualstain.inference.planner import RunPlan
+from napari_virtualstain.inference.source import padded
+from napari_virtualstain.inference.stainer import Stainer
+from napari_virtualstain.inference.stitch import stitch_tiles
+from napari_virtualstain.inference.strips import Strip, strips_of
+from napari_virtualstain.tiling.plan import Tile
 
-__all__ = ["Stainer", "stain_tiles"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stainer:
-    """Everything needed to predict any region of an image.
-
-    Parameters
-    ----------
-    generator
-        Maps normalised planes to normalised stains.
-    planes
-        What it is given.
-    inputs
-        Normalisation by time point, then plane; nothing for a time point that is
-        not stained.
-    outputs
-        Normalisation of each stain, inverted after prediction.
-    halo
-        Of the network, in its own pixels.
-    ratios
-        Pixel size of the model over that of the image (y, x), `None` to take
-        pixels as they are.
-    seed
-        For stochastic generators.
-    """
-
-    generator: Generator
-    planes: InputPlanes
-    inputs: tuple[tuple[Normalisation, ...], ...]
-    outputs: tuple[Normalisation, ...]
-    halo: int
-    ratios: tuple[float, float] | None = None
-    seed: int = 0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Y and X of the image in pixels."""
-        return self.planes.image.shape[3:]
-
-    def predict(self, t: int, tile: Tile) -> NDArray[np.float32]:
-        """Predict a tile's core in grey values: (stains, y, x).
-
-        Parameters
-        ----------
-        t
-            Time point.
-        tile
-            Of a plan over `shape`. If pixels are resampled only ``tile.write``
-            counts, since reads then lie on the model's grid.
-        """
-        if self.ratios is None:
-            return self._restore(self._forward(tile, self._planes(t, tile.read)))
-        model_shape = tuple(
-            resampled_length(n, r) for n, r in zip(self.shape, self.ratios, strict=True)
-        )
-        back = tuple(1 / ratio for ratio in self.ratios)
-        needed = source_region(tile.write, back, model_shape)
-        inner = tile_around(
-            needed, shape=model_shape, halo=self.halo, multiple_of=self.generator.multiple_of
-        )
-        inside = _clip(inner.read, model_shape)
-        read = source_region(inside, self.ratios, self.shape)
-        planes = resample_region(self._planes(t, read), read, inside, self.ratios)
-        stains = self._restore(self._forward(inner, planes))
-        return resample_region(stains, needed, tile.write, back)
-
-    def _planes(self, t: int, region: Region) -> NDArray[np.float32]:
-        """Read and normalise what of a region lies inside the image: (P, y, x)."""
-        pixels = self.planes.read(t, _clip(region, self.shape))
-        return np.stack(
-            [norm.apply(plane) for norm, plane in zip(self.inputs[t], pixels, strict=True)]
-        )
-
-    def _forward(self, tile: Tile, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pad to what the tile reads, predict, keep the core: (stains, y, x)."""
-        wanted = [part.stop - part.start for part in tile.read]
-        missing = [(0, n - m) for n, m in zip(wanted, planes.shape[1:], strict=True)]
-        padded = np.pad(planes, [(0, 0), *missing])
-        # (P, y, x) -> (1, P, y, x) -> (stains, y, x)
-        predicted = self.generator.predict(padded[None], seed=self.seed)[0]
-        core: NDArray[np.float32] = predicted[(slice(None), *tile.keep)]
-        return core
-
-    def _restore(self, stains: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.stack(
-            [norm.invert(stain) for norm, stain in zip(self.outputs, stains, strict=True)]
-        )
-
-
-def _clip(region: Region, shape: Sequence[int]) -> Region:
-    return tuple(
-        slice(part.start, min(part.stop, n)) for part, n in zip(region, shape, strict=True)
-    )
+__all__ = ["stain_tiles"]
 
 
 def stain_tiles(
     stainer: Stainer,
-    plan: TilePlan,
-    write: Callable[[int, Tile, NDArray[np.float32]], None],
+    plan: RunPlan,
+    write: Write,
     *,
-    numbers: Sequence[int] | None = None,
+    numbers: Iterable[int] | None = None,
+    total: Callable[[], int] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
+    on_step: Callable[[str], None] | None = None,
+    on_other_way: Callable[[int, Tile, str], None] | None = None,
 ) -> None:
     """Predict tiles and hand each on as soon as it is there.
 
@@ -135,23 +45,170 @@ def stain_tiles(
     stainer
         What to predict with.
     plan
-        Over the image's Y and X.
+        Over the image's spatial axes.
     write
-        Takes time point, tile, and (stains, y, x) grey values.
+        Takes time point, tile, and (stains, *S) grey values; called in a thread of its own, one
+        tile after the other.
     numbers
         Which tiles, in the order in which they are predicted: the time point
-        times the number of tiles of the plan, plus the tile's position in it.
-        All of them, one time point after the other, if `None`.
+        times the number of tiles of the plan, plus the tile's position in it. Asked one by one
+        while the run goes on. All of them, one time point after the other, if `None`. A
+        stream takes them as they are before it begins, strip after strip.
+    total
+        Returns how many there are, if that changes or ``numbers`` does not know its length.
     on_tile
-        Called with tiles done and tiles in all, first of all with none done.
-        What it raises ends the run between two tiles.
+        Called in the caller's thread with tiles done and tiles in all, first of all with none done
+        and at least once a tile. What it raises ends the run between two pieces.
+    on_step, on_other_way
+        Told what is done differently when memory runs out, and of which tiles; see `Ladder`.
     """
     if numbers is None:
-        numbers = range(stainer.planes.image.shape[0] * len(plan))
-    report = on_tile or (lambda _done, _total: None)
-    report(0, len(numbers))
-    for done, number in enumerate(numbers, 1):
-        t, index = divmod(number, len(plan))
-        tile = plan.tile(index)
-        write(t, tile, stainer.predict(t, tile))
-        report(done, len(numbers))
+        numbers = range(stainer.source.times * len(plan.tiles))
+    if total is None:
+        count = len(numbers) if isinstance(numbers, Sequence) else len(numbers := list(numbers))
+        total = partial(int, count)
+    tell = on_tile or (lambda _done, _total: None)
+
+    def report(done: int) -> None:
+        tell(done, total())
+
+    report(0)
+    ladder = Ladder(stainer, batch=plan.batch, on_step=on_step, on_tile=on_other_way)
+    with Writing(stainer, write, report, most=1 if plan.mode == "stream" else AHEAD) as writing:
+        if plan.mode == "stream":
+            _stream(stainer, plan, numbers, writing, ladder)
+        elif plan.mode == "stitch":
+            _stitch(stainer, plan, numbers, writing)
+        else:
+            _tile_by_tile(stainer, plan, numbers, writing, ladder)
+
+
+def _tile_by_tile(
+    stainer: Stainer, plan: RunPlan, numbers: Iterable[int], writing: Writing, ladder: Ladder
+) -> None:
+    def read(t: int, tile: Tile) -> Piece:
+        return t, tile, stainer.read(t, tile)
+
+    def jobs() -> Iterator[Callable[[], Piece]]:
+        for number in numbers:
+            t, index = divmod(number, len(plan.tiles))
+            yield partial(read, t, plan.tiles.tile(index))
+
+    with Ahead(jobs(), plan.batch + 1) as pieces:
+        for together in _batches(pieces, plan.batch):
+            stains = ladder.predict(together)
+            for (t, tile, _), one in zip(together, stains, strict=True):
+                writing.put(t, tile, one)
+
+
+def _batches(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
+    """Yield pieces of one time point and size together."""
+    some: list[Piece] = []
+    for piece in pieces:
+        if some and (piece[0] != some[0][0] or piece[2].shape != some[0][2].shape):
+            yield some
+            some = []
+        some.append(piece)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def _first_row(plan: RunPlan, start: int) -> int:
+    """Return where a stream begins whose result counts from ``start`` on.
+
+    The same bits come out wherever a stream begins: on a band, so far above that what is kept
+    depends neither on rows that were not read nor on the first band of any operation, the
+    only one of another size.
+    """
+    above = start - plan.tiles.halo[plan.axis] - plan.band
+    return max(0, above // plan.band * plan.band)
+
+
+def _stream(
+    stainer: Stainer, plan: RunPlan, numbers: Iterable[int], writing: Writing, ladder: Ladder
+) -> None:
+    left: list[int] = []
+    for strip in strips_of(plan, numbers):
+        mine = [strip.t * len(plan.tiles) + tile.index for tile in strip.tiles]
+        if left:
+            left += mine
+            continue
+        given = 0
+        try:
+            for t, tile, stains in _streamed(stainer, plan, strip, writing):
+                writing.put(t, tile, stains)
+                given += 1
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            left = mine[given:]
+            ladder.step_down(strip.tiles[0])
+    if left:
+        _tile_by_tile(stainer, plan, left, writing, ladder)
+
+
+def _streamed(
+    stainer: Stainer, plan: RunPlan, strip: Strip, writing: Writing
+) -> Iterator[tuple[int, Tile, NDArray[np.float32]]]:
+    axis = plan.axis
+    stride = plan.tiles.multiple_of[axis]
+    end = -(-plan.tiles.shape[axis] // stride) * stride
+    first = _first_row(plan, strip.tiles[0].write[axis].start)
+    across = strip.tiles[0].read
+
+    # Blocks of the file are decoded once, not once a band.
+    block = max(plan.band, stainer.source.blocks[axis] // plan.band * plan.band)
+
+    def slabs() -> Iterator[Callable[[], NDArray[np.float32]]]:
+        at = first
+        while at < end:
+            stop = min((at // block + 1) * block, end)
+            region = (*across[:axis], slice(at, stop), *across[axis + 1 :])
+            yield partial(padded, stainer.source, strip.t, region)
+            at = stop
+
+    stream = stainer.network(strip.t).stream(end - first, axis=axis)
+    cutter = Cutter(strip.tiles, axis, first)
+    with Ahead(slabs(), 1) as pieces:
+        for piece in pieces:
+            for band in _cut(piece, axis + 1, plan.band):
+                for rows in stream.push(band):
+                    for tile, stains in cutter.take(rows):
+                        yield strip.t, tile, stains
+                writing.tell()
+                if cutter.finished:
+                    return
+
+
+def _cut(piece: NDArray[np.float32], dim: int, length: int) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, piece.shape[dim], length):
+        part = [slice(None)] * piece.ndim
+        part[dim] = slice(start, start + length)
+        yield piece[tuple(part)]
+
+
+def _stitch(stainer: Stainer, plan: RunPlan, numbers: Iterable[int], writing: Writing) -> None:
+    """Put the predictions of overlapping tiles together; a time point is done as a whole."""
+    wanted = sorted(numbers)
+    for t, members in groupby(wanted, key=lambda number: number // len(plan.tiles)):
+        own = {number % len(plan.tiles) for number in members}
+
+        def predict(region: Region, t: int = t) -> NDArray[np.float32]:
+            writing.tell()
+            pixels = padded(stainer.source, t, region)[None]
+            stains: NDArray[np.float32] = stainer.network(t).forward(pixels)[0]
+            return stains
+
+        cutter = Cutter(tuple(plan.tiles), 0, 0)
+        for _, rows in stitch_tiles(
+            predict, plan.tiles.shape, method=plan.stitch, tile=plan.edge, stride=plan.stride
+        ):
+            for tile, stains in cutter.take(rows):
+                if tile.index in own:
+                    writing.put(t, tile, stains)

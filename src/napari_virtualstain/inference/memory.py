@@ -1,4 +1,4 @@
-"""Keep glibc from giving memory back that the next layer needs again.
+"""How much memory there is, and keep glibc from giving memory back that the next layer needs again.
 
 By default every tensor above 32 MB is mapped and unmapped anew, and each of its
 pages is faulted in and zeroed by the kernel at every layer. Raising the
@@ -10,9 +10,19 @@ from __future__ import annotations
 import ctypes
 import platform
 
-__all__ = ["keep_freed_memory", "release_freed_memory"]
+import psutil
+import torch
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+__all__ = ["free_memory", "keep_freed_memory", "release_freed_memory"]
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes that are free where a network computes."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    return int(psutil.virtual_memory().available)
 
 
 def keep_freed_memory() -> bool:
@@ -24,12 +34,16 @@ def keep_freed_memory() -> bool:
         (_M_MMAP_THRESHOLD, 1 << 30),
         (_M_TRIM_THRESHOLD, 2**31 - 1),
         (_M_TOP_PAD, 64 << 20),
+        # Threads that read and write would keep what they freed in arenas of their own.
+        (_M_ARENA_MAX, 1),
     )
     return all(libc.mallopt(name, value) == 1 for name, value in settings)
 
 
 def release_freed_memory() -> None:
-    """Give freed memory back to the system, at the end of a job."""
+    """Give freed memory back to the system and to the graphics card, at the end of a job."""
+    if torch.cuda.is_available() and torch.cuda.memory_reserved():
+        torch.cuda.empty_cache()
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

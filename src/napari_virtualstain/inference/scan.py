@@ -11,6 +11,7 @@ operation            interval that is needed
 convolution, pool    ``[low s - p, high s - p + (k - 1) d]``
 transposed conv.     ``[ceil((low + p - (k - 1) d) / s), floor((high + p) / s)]``
 nearest upsampling   ``[floor(low / s), floor(high / s)]``
+linear upsampling    ``[floor((low + 1/2) / s - 1/2), floor((high + 1/2) / s - 1/2) + 1]``
 cat, add             the same of every input
 ===================  ====================================================
 
@@ -22,16 +23,36 @@ changed and the reach of the change is looked at.
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, lcm
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import fx, nn
 
-__all__ = ["Reach", "measure_reach", "scan_reach"]
+from napari_virtualstain.inference.operations import (
+    NORMS,
+    Traced,
+    UnknownOperationError,
+    inputs_of,
+    ndim_of,
+    trace,
+)
+
+__all__ = ["Exactness", "Reach", "has_image_statistics", "measure_reach", "scan_reach"]
+
+Exactness = Literal["exact", "statistics", "approximate"]
+"""What tiles of a network have in common with the whole image.
+
+``exact``: everything. ``statistics``: everything once the statistics of its
+normalisation layers are those of the image. ``approximate``: an operation sees
+all that it is given (attention, pooling to one pixel), so that no halo makes
+tiles equal to the whole.
+"""
+_SIZES = {1: 1024, 2: 256, 3: 64}
+"""Edge of the test image of a measurement in pixels, by number of axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,112 +62,29 @@ class Reach:
     Parameters
     ----------
     halo
-        Half receptive field in pixels: a prediction depends on no input pixel
-        further away.
+        Half receptive field in pixels along each axis: a prediction depends on no input
+        pixel further away.
     multiple_of
-        The network's total stride: shifting the input by it shifts the output.
-    exact
-        False if an operation sees the whole image (or the tile it is given), so
-        that no halo makes tiles equal to the whole.
+        The network's total stride along each axis: shifting the input by it shifts the output.
+    kind
+        See `Exactness`.
     how
         ``"graph"`` or ``"measured"``.
     """
 
-    halo: int
-    multiple_of: int
-    exact: bool = True
+    halo: tuple[int, ...]
+    multiple_of: tuple[int, ...]
+    kind: Exactness = "exact"
     how: str = "graph"
 
 
-_Interval = tuple[int, int]
-
-
-class _UnknownOperationError(Exception):
-    """The graph holds something that the walk has no rule for."""
-
-
-_POINTWISE_MODULES = (
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.ELU, nn.Tanh, nn.Sigmoid, nn.Softplus,
-    nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d,
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-)  # fmt: skip
-_POINTWISE_FUNCTIONS = {
-    torch.relu, torch.sigmoid, torch.tanh, nn.functional.relu, nn.functional.silu,
-    nn.functional.gelu, nn.functional.leaky_relu,
-}  # fmt: skip
-_JOINS = {torch.cat, torch.add, operator.add, torch.mul, operator.mul, torch.sub, operator.sub}
-_WHOLE_IMAGE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-
-
-def _each_axis(value: Any) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, tuple | list) else (int(value),)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one operation does to positions."""
-
-    kind: str  # "window", "transposed", "upsample", "pointwise"
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    dilation: int = 1
-
-    def needs(self, interval: _Interval) -> _Interval:
-        """Return the interval needed before the operation."""
-        low, high = interval
-        reach = (self.kernel - 1) * self.dilation
-        if self.kind == "window":
-            return low * self.stride - self.padding, high * self.stride - self.padding + reach
-        if self.kind == "transposed":
-            return -((reach - low - self.padding) // self.stride), (
-                high + self.padding
-            ) // self.stride
-        if self.kind == "upsample":
-            return low // self.stride, high // self.stride
-        return interval
-
-    def resolution(self, step: Fraction) -> Fraction:
-        """Return the step in input pixels behind the operation."""
-        if self.kind == "window":
-            return step * self.stride
-        return step / self.stride
-
-
-def _window(module: nn.Module) -> _Step:
-    kernels = _each_axis(module.kernel_size)
-    dilations = _each_axis(getattr(module, "dilation", 1))
-    padding: Any = module.padding
-    kernel, dilation = max(kernels), max(dilations)
-    if isinstance(padding, str):
-        if padding != "same":
-            raise _UnknownOperationError(f"padding {padding!r}")
-        padding = dilation * (kernel - 1) // 2
-    return _Step(
-        "transposed" if isinstance(module, _TRANSPOSED) else "window",
-        kernel=kernel,
-        stride=max(_each_axis(module.stride)),
-        padding=max(_each_axis(padding)),
-        dilation=dilation,
+def has_image_statistics(module: nn.Module) -> bool:
+    """Return whether a network normalises by statistics of the image that it is given."""
+    return any(
+        isinstance(part, NORMS)
+        and not (getattr(part, "track_running_stats", False) and part.running_mean is not None)
+        for part in module.modules()
     )
-
-
-def _step_of(node: fx.Node, modules: dict[str, nn.Module]) -> _Step:
-    if node.op == "call_module":
-        part = modules[str(node.target)]
-        if isinstance(part, _CONVOLUTIONS + _TRANSPOSED + _POOLS):
-            return _window(part)
-        if isinstance(part, nn.Upsample) and part.mode == "nearest":
-            return _Step("upsample", stride=int(max(_each_axis(part.scale_factor))))
-        if isinstance(part, _POINTWISE_MODULES + _WHOLE_IMAGE):
-            return _Step("pointwise")
-        raise _UnknownOperationError(type(part).__name__)
-    if node.op == "call_function" and node.target in _JOINS | _POINTWISE_FUNCTIONS:
-        return _Step("pointwise")
-    raise _UnknownOperationError(str(node.target))
 
 
 def scan_reach(module: nn.Module) -> Reach:
@@ -159,50 +97,46 @@ def scan_reach(module: nn.Module) -> Reach:
 
     Notes
     -----
-    Axes are treated alike: of unequal kernels the largest counts. Falls back on
-    `measure_reach` where the graph cannot be read.
+    Falls back on `measure_reach` where the graph cannot be read.
     """
     try:
-        graph = fx.symbolic_trace(module).graph
-        return _walk(graph, dict(module.named_modules()))
-    except (_UnknownOperationError, fx.proxy.TraceError, TypeError):
+        traced = trace(module)
+        found = [_walk(traced, axis) for axis in range(traced.ndim)]
+    except UnknownOperationError:
         return measure_reach(module)
+    halo, stride = (tuple(numbers) for numbers in zip(*found, strict=True))
+    return Reach(halo, stride, "statistics" if has_image_statistics(module) else "exact")
 
 
-def _walk(graph: fx.Graph, modules: dict[str, nn.Module]) -> Reach:
-    inner = [node for node in graph.nodes if node.op not in {"placeholder", "output", "get_attr"}]
-    steps = {node: _step_of(node, modules) for node in inner}
-    resolution = {node: Fraction(1) for node in graph.nodes if node.op == "placeholder"}
-    for node in inner:
-        before = {resolution[source] for source in node.all_input_nodes if source in resolution}
+def _walk(traced: Traced, axis: int) -> tuple[int, int]:
+    """Return half receptive field and stride along an axis."""
+    resolution: dict[fx.Node, Fraction] = {traced.input: Fraction(1)}
+    for operation in traced.operations:
+        before = {resolution[s] for s in inputs_of(operation.node, resolution)}
         if len(before) != 1:
-            raise _UnknownOperationError("images of different resolution are joined")
-        resolution[node] = steps[node].resolution(before.pop())
-    output = next(node for node in graph.nodes if node.op == "output")
-    if any(resolution[source] != 1 for source in output.all_input_nodes):
-        raise _UnknownOperationError("the output has not the resolution of the input")
+            raise UnknownOperationError("images of different resolution are joined")
+        resolution[operation.node] = operation.rule.resolution(axis, before.pop())
+    if resolution[traced.output] != 1:
+        raise UnknownOperationError("the output has not the resolution of the input")
     multiple_of = lcm(*(ceil(step) for step in resolution.values()))
     reach = 0
     for position in range(multiple_of):
-        needed: dict[fx.Node, _Interval] = dict.fromkeys(
-            output.all_input_nodes, (position, position)
-        )
-        for node in reversed(inner):
-            if node not in needed:
+        needed = {traced.output: (position, position)}
+        for operation in reversed(traced.operations):
+            if operation.node not in needed:
                 continue
-            low, high = steps[node].needs(needed[node])
-            for source in node.all_input_nodes:
+            low, high = operation.rule.needs(axis, needed[operation.node])
+            for source in inputs_of(operation.node, resolution):
                 known = needed.get(source, (low, high))
                 needed[source] = (min(known[0], low), max(known[1], high))
-        for node in graph.nodes:
-            if node.op == "placeholder" and node in needed:
-                low, high = needed[node]
-                reach = max(reach, position - low, high - position)
-    exact = not any(isinstance(part, _WHOLE_IMAGE) for part in modules.values())
-    return Reach(reach, multiple_of, exact)
+        low, high = needed.get(traced.input, (position, position))
+        reach = max(reach, position - low, high - position)
+    return reach, multiple_of
 
 
-def measure_reach(module: nn.Module, *, size: int = 256, stride: int = 32) -> Reach:
+def measure_reach(
+    module: nn.Module, *, size: int | None = None, stride: int | Sequence[int] = 32
+) -> Reach:
     """Measure how far a network looks by changing pixels and following the change.
 
     The stupid twin of `scan_reach`: right for any network, but blind to
@@ -211,36 +145,53 @@ def measure_reach(module: nn.Module, *, size: int = 256, stride: int = 32) -> Re
     Parameters
     ----------
     module
-        Maps (1, C, size, size) to the same size.
+        Maps (1, C, *S) to (1, C', *S).
     size
-        Edge of the test image in pixels; the answer is at most half of it.
+        Edge of the test image in pixels; the answer is at most half of it. `None` for 256 in
+        two dimensions and 64 in three.
     stride
-        Assumed total stride, a divisor of ``size``.
+        Assumed total stride, a divisor of ``size``; one number, or one an axis.
     """
+    ndim = ndim_of(module)
+    size = size or _SIZES[ndim]
+    strides = (stride,) * ndim if isinstance(stride, int) else tuple(stride)
     parameter = next(module.parameters())
-    channels = _input_channels(module)
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, channels, size, size, generator=generator).to(parameter)
+    image = torch.randn(1, _input_channels(module), *(size,) * ndim, generator=generator)
+    image = image.to(parameter)
     was_training = module.training
     module.eval()
-    reach = 0
     with torch.inference_mode():
         before = module(image)
-        for offset in range(0, stride, max(1, stride // 8)):
-            row = size // 2 + offset
-            changed = image.clone()
-            changed[:, :, row] += 10.0
-            moved = (module(changed) - before).abs().amax(dim=(0, 1, 3))
-            rows = torch.nonzero(moved > 0).flatten()
-            if rows.numel():
-                reach = max(reach, row - int(rows.min()), int(rows.max()) - row)
+        reach = [
+            _changed_by(module, image, before, 2 + axis, step) for axis, step in enumerate(strides)
+        ]
     module.train(was_training)
-    exact = reach < size // 2 - stride
-    return Reach(halo=reach, multiple_of=stride, exact=exact, how="measured")
+    local = all(r < size // 2 - step for r, step in zip(reach, strides, strict=True))
+    if has_image_statistics(module):
+        # Whatever else it sees: without its statistics nobody can tell by changing pixels.
+        kind: Exactness = "approximate"
+    else:
+        kind = "exact" if local else "approximate"
+    return Reach(tuple(reach), strides, kind, how="measured")
+
+
+def _changed_by(module: nn.Module, image: Any, before: Any, dim: int, stride: int) -> int:
+    middle, reach = image.shape[dim] // 2, 0
+    others = [d for d in range(image.ndim) if d != dim]
+    for offset in range(0, stride, max(1, stride // 8)):
+        row = middle + offset
+        changed = image.clone()
+        changed.narrow(dim, row, 1).add_(10.0)
+        moved = (module(changed) - before).abs().amax(dim=others)
+        rows = torch.nonzero(moved > 0).flatten()
+        if rows.numel():
+            reach = max(reach, row - int(rows.min()), int(rows.max()) - row)
+    return reach
 
 
 def _input_channels(module: nn.Module) -> int:
     for part in module.modules():
-        if isinstance(part, _CONVOLUTIONS):
+        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             return int(part.in_channels)
     return 1

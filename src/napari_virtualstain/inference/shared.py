@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from napari_virtualstain.generators.package import Model
-from napari_virtualstain.inference.scan import Reach, scan_reach
+from napari_virtualstain.inference.network import (
+    Network,
+    Precision,
+    check_precision,
+    prepare_network,
+)
+from napari_virtualstain.inference.norms import unit_statistics, with_statistics
 from napari_virtualstain.zoo import find_model, load_generator
 
 __all__ = ["MOST", "SharedModel", "forget_models", "shared_model"]
@@ -30,15 +41,45 @@ class SharedModel:
     Parameters
     ----------
     model
-        As `zoo.load_generator` returns it, on its device.
-    reach
-        How far it looks.
+        As `zoo.load_generator` returns it, on the processor.
+    device
+        Where its networks compute.
     """
 
     model: Model
-    reach: Reach
+    device: str = "cpu"
+    _networks: dict[tuple[str, bool], Network] = field(default_factory=dict)
+
+    def network(self, precision: str = "float32", *, held: bool = False) -> Network:
+        """Return the network ready to run, made once.
+
+        Parameters
+        ----------
+        precision
+            Of weights and activations.
+        held
+            With layers in place of those that normalise by their input, to plan with; the
+            statistics of an image come with `with_statistics`.
+        """
+        key = (precision, held)
+        if key not in self._networks:
+            module = self.model.generator.module()
+            if held:
+                module = with_statistics(module, unit_statistics(module), self.network().ndim)
+            self._networks[key] = prepare_network(
+                module, device=self.device, precision=cast(Precision, precision)
+            )
+        return self._networks[key]
+
+    def check_bfloat16(self) -> float:
+        """Return how far bfloat16 is from float32, on the planes of the model's test pair."""
+        return check_precision(
+            self.network("bfloat16"), self.network(), _test_planes(self.network())
+        )
 
 
+_TEST_EDGE = 128
+"""Of the picture with which precisions are compared, in pixels."""
 _Key = tuple[tuple[str, int, int], ...]
 _kept: OrderedDict[tuple[str, _Key], SharedModel] = OrderedDict()
 _lock = Lock()
@@ -66,13 +107,21 @@ def shared_model(name_or_path: str | os.PathLike[str], *, device: str = "cpu") -
         found = _kept.pop(key, None)
         if found is None:
             model = load_generator(path)
-            module = model.generator.module()
-            found = SharedModel(model=model, reach=scan_reach(module))
-            module.to(device)
+            found = SharedModel(model=model, device=device)
         _kept[key] = found
         while len(_kept) > MOST:
             _kept.popitem(last=False)
         return found
+
+
+def _test_planes(network: Network) -> NDArray[np.float32]:
+    """Return smooth, structured pixels like those of a normalised image, the same every time."""
+    stride = max(network.reach.multiple_of)
+    edge = -(-_TEST_EDGE // stride) * stride
+    noise = np.random.default_rng(0).normal(size=(network.in_channels, *(edge,) * network.ndim))
+    smooth = gaussian_filter(noise, (0.5, *(2.0,) * network.ndim))
+    planes: NDArray[np.float32] = (smooth / smooth.std())[None].astype(np.float32)
+    return planes
 
 
 def forget_models() -> None:

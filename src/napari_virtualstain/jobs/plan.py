@@ -103,7 +103,12 @@ def run(
     return Plan(
         prepared=prepared,
         bytes_to_measure=planes.nbytes // planes.shape[0] * len(missing),
-        bytes_to_write=round(float(np.prod(prepared.output_shape, dtype=float)) * 4 * 4 / 3),
+        bytes_to_write=round(
+            float(np.prod(prepared.output_shape, dtype=float))
+            * np.dtype(settings.dtype).itemsize
+            * 4
+            / 3
+        ),
         bytes_free=None if settings.out is None else free_bytes(Path(settings.out)),
     )
 
@@ -119,11 +124,15 @@ def describe(found: Plan) -> dict[str, Any]:
         "channel": prepared.planes.image.channel_names[0],
         "planes": len(prepared.planes),
         "tiles": len(plan) * prepared.planes.image.shape[0],
+        "mode": prepared.run_plan.mode,
         "core_yx": list(plan.core),
-        "halo": prepared.halo,
+        "halo_yx": list(plan.halo),
         "largest_read_yx": list(plan.largest_read),
-        "overhead": round(plan.overhead, 4),
+        "overhead": round(prepared.run_plan.overhead, 4),
+        "memory_mb": _megabytes(prepared.run_plan.bytes),
         "exact": prepared.exact,
+        "statistics": prepared.statistics,
+        "precision": prepared.network.precision,
         "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
         "notes": list(prepared.notes),
         "statistics_ready": found.bytes_to_measure == 0,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.planes import InputPlanes, choose_planes
-from napari_virtualstain.errors import PixelSizeError
+from napari_virtualstain.errors import PixelSizeError, SettingsError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Plane
-from napari_virtualstain.tiling.plan import TilePlan, plan_tiles
+from napari_virtualstain.tiling.plan import TilePlan
+
+if TYPE_CHECKING:
+    from napari_virtualstain.inference.network import Network
+    from napari_virtualstain.inference.planner import RunPlan
 
 __all__ = ["CHUNK", "InputSettings", "PreparedStain", "prepare"]
 
@@ -47,7 +53,42 @@ class InputSettings(JobSettings):
         default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
     )
     resample: bool = Field(default=False, description="resample to the model's pixel size and back")
-    tile: int = Field(default=512, ge=_SMALLEST_TILE, description="edge of a tile in pixels")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    mode: Literal["auto", "whole", "stream", "halo"] = Field(
+        default="auto",
+        description="how the image goes through the network: whole at once, as a stream of rows, "
+        "in tiles with a halo, or what fits best",
+    )
+    tile: int | None = Field(
+        default=None,
+        ge=_SMALLEST_TILE,
+        description="edge of a tile in pixels, for halo mode; chosen by memory if not given",
+    )
+    memory: float | None = Field(
+        default=None, gt=0, description="memory budget in GB; half of what is free if not given"
+    )
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32",
+        description="of the network; bfloat16 is faster where the hardware has it, and is checked "
+        "against float32 first; auto takes it there",
+    )
+    statistics: Literal["auto", "whole", "frozen", "exact", "patch"] = Field(
+        default="auto",
+        description="of networks that normalise by their input: of the whole image at once, frozen "
+        "from patches of it, exact in several passes, or of each tile alone",
+    )
+    dtype: Literal["float32", "float16", "uint16"] = Field(
+        default="float32",
+        description="numbers of the output; float16 and uint16 take half the room, with a recorded "
+        "scale",
+    )
+    stitch: Literal["none", "median", "median_at_last", "gaussian", "triangular", "constant"] = (
+        Field(
+            default="none",
+            description="put overlapping tiles together as a published system did, to repeat its "
+            "numbers",
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,26 +103,45 @@ class PreparedStain:
         As opened, all channels.
     planes
         What the model is given.
-    plan
-        Tiles over Y and X of the image.
-    halo
-        Of the network, in its pixels.
-    exact
-        Whether tiles equal the whole image.
+    run_plan
+        What is computed in which pieces; its tiles partition Y and X of the image.
+    network
+        As planned with; that of a network with statistics of its image has none yet.
+    statistics
+        Where the statistics of its normalisation layers come from: ``""`` for a network without
+        such layers, else ``"whole"``, ``"frozen"``, ``"exact"`` or ``"patch"``.
+    device
+        Where it is computed.
     ratios
         Model pixel over image pixel (y, x) if resampling, else `None`.
     notes
         The limits on the model's card, and what was guessed or assumed; one sentence each.
+    budget
+        Bytes that the run may take.
     """
 
     model: Model
     image: LazyImage
     planes: InputPlanes
-    plan: TilePlan
-    halo: int
-    exact: bool
+    run_plan: RunPlan
+    network: Network
+    statistics: str
+    device: str
     ratios: tuple[float, float] | None
     notes: tuple[str, ...]
+    budget: int
+
+    @property
+    def plan(self) -> TilePlan:
+        """Units that are written, over Y and X of the image."""
+        return self.run_plan.tiles
+
+    @property
+    def exact(self) -> bool:
+        """Whether the result is the forward pass of the whole image."""
+        if self.run_plan.mode in {"whole", "stitch"}:
+            return self.run_plan.mode == "whole"
+        return self.network.reach.kind == "exact" and self.statistics in {"", "exact"}
 
     @property
     def output_shape(self) -> tuple[int, int, int, int, int]:
@@ -93,12 +153,26 @@ class PreparedStain:
         """Say what would be done, in words."""
         t = self.planes.image.shape[0]
         times = "" if t == 1 else f" at each of {t} time points"
-        kind = "exact" if self.exact else "approximate: the network sees only its tile"
-        return f"{self.plan.describe()}{times}, {kind}"
+        return f"{self.run_plan.describe()}{times}, {self._kind()}"
+
+    def _kind(self) -> str:
+        """Say what the result has to do with the forward pass of the whole image."""
+        if self.exact:
+            return {"exact": "exact, with the statistics of the whole image in several passes"}.get(
+                self.statistics, "exact"
+            )
+        if self.run_plan.mode == "stitch":
+            return "approximate: as published, not as the whole image"
+        if self.statistics == "frozen":
+            return "without seams, with statistics of patches spread over the image"
+        return "approximate: the network sees only its tile"
 
 
 def prepare(
-    settings: InputSettings, *, image: LazyImage | None = None, device: str = "cpu"
+    settings: InputSettings,
+    *,
+    image: LazyImage | None = None,
+    recorded: dict[str, Any] | None = None,
 ) -> PreparedStain:
     """Open, check and plan, without predicting anything.
 
@@ -108,8 +182,9 @@ def prepare(
         Of the run.
     image
         Opened already, or an array; ``settings.input`` then only names it.
-    device
-        Where the model shall be.
+    recorded
+        Plan of a store that is gone on with, as its record has it: repeated where the settings
+        do not ask for another, since the memory that is free now may be another.
 
     Raises
     ------
@@ -117,10 +192,12 @@ def prepare(
         If input and model do not fit; the sentence says what to do.
     """
     # Imported here, since it loads torch: whoever builds a form or a command needs settings only.
+    from napari_virtualstain.inference.device import choose_device
     from napari_virtualstain.inference.shared import shared_model
 
+    device = choose_device(settings.device)
     shared = shared_model(settings.model, device=device)
-    model, reach = shared.model, shared.reach
+    model = shared.model
     if image is None:
         image = open_image(settings.input, scene=settings.scene, axes=settings.axes)
     # One look at the files for the whole run: what they were when it began is what counts.
@@ -141,30 +218,125 @@ def prepare(
     ratios, note = _pixel_ratios(settings, planes.image.pixel_size_um, model.card)
     if note:
         notes.append(note)
-    stride = model.generator.multiple_of
-    core = _core(settings.tile, ratios)
-    plan = plan_tiles(image.shape[3:], core=core, halo=reach.halo, multiple_of=stride)
+    if recorded is not None and "precision" in recorded:
+        precision = str(recorded["precision"])
+    else:
+        precision, said = _precision(settings, shared.check_bfloat16, device)
+        notes += said
+    budget = _budget(settings, device)
+    statistics, run_plan, network = _plan(
+        settings, shared.network, image.shape[3:], ratios, precision, recorded,
+        out_channels=len(model.card.stains), budget=budget,
+    )  # fmt: skip
     return PreparedStain(
         model=model,
         image=image,
         planes=planes,
-        plan=plan,
-        halo=reach.halo,
-        exact=reach.exact,
+        run_plan=run_plan,
+        network=network,
+        statistics=statistics,
+        device=device,
         ratios=ratios,
         notes=tuple(notes),
+        budget=budget,
     )
 
 
+def _precision(
+    settings: InputSettings, check: Callable[[], float], device: str
+) -> tuple[str, list[str]]:
+    """Choose in what the network computes, and say so where it is not what was asked for."""
+    from napari_virtualstain.inference.device import has_bfloat16
+    from napari_virtualstain.inference.network import TOLERANCE
+
+    wanted = settings.precision
+    if wanted == "float32" or (wanted == "auto" and not has_bfloat16(device)):
+        return "float32", []
+    error = check()
+    if error > TOLERANCE:
+        said = (
+            f"computed in float32: bfloat16 is off by {error:.1%} of the range on a test tile "
+            f"(allowed {TOLERANCE:.0%})"
+        )
+        return "float32", [said]
+    slow = "" if has_bfloat16(device) else ", and slower: this device has no bfloat16 arithmetic"
+    return "bfloat16", [
+        f"computed in bfloat16: off by {error:.2%} of the range on a test tile{slow}"
+    ]
+
+
+def _plan(
+    settings: InputSettings,
+    network_of: Callable[..., Network],
+    shape: tuple[int, ...],
+    ratios: tuple[float, float] | None,
+    precision: str,
+    recorded: dict[str, Any] | None,
+    *,
+    out_channels: int,
+    budget: int,
+) -> tuple[str, RunPlan, Network]:
+    """Choose where statistics come from, and the plan that goes with it."""
+    from napari_virtualstain.inference.planner import plan_run, plan_stitch, recorded_plan
+
+    raw = network_of(precision)
+    found = recorded_plan(recorded, shape) if recorded is not None else None
+    if found is not None and recorded is not None:
+        statistics = str(recorded.get("statistics", ""))
+        held = statistics in {"frozen", "exact"}
+        return statistics, found, network_of(precision, held=True) if held else raw
+    if settings.stitch != "none":
+        if ratios is not None or settings.mode != "auto":
+            raise SettingsError(
+                "Stitched tiles are computed as published: without resampling, and in no other "
+                "mode. Leave out --resample and --mode, or --stitch."
+            )
+        how = "patch" if raw.has_image_statistics else ""
+        return how, plan_stitch(
+            raw, shape, method=settings.stitch, tile=settings.tile, chunk=CHUNK,
+            out_channels=out_channels,
+        ), raw  # fmt: skip
+    core = None if settings.tile is None else _core(settings.tile, ratios)
+
+    def planned(network: Network, mode: str) -> RunPlan:
+        return plan_run(
+            network, shape, mode=mode, tile=core, chunk=CHUNK, budget=budget,  # type: ignore[arg-type]
+            out_channels=out_channels, streams=ratios is None,
+            halo=network.reach.halo if ratios is None else None,
+        )  # fmt: skip
+
+    if not raw.has_image_statistics:
+        return "", planned(raw, settings.mode), raw
+    wanted = settings.statistics
+    if wanted == "patch":
+        return wanted, planned(raw, "halo" if settings.mode == "auto" else settings.mode), raw
+    if wanted == "whole" or (wanted == "auto" and settings.mode in {"auto", "whole"}):
+        try:
+            return "whole", planned(raw, "whole"), raw
+        except SettingsError:
+            if wanted == "whole" or settings.mode == "whole":
+                raise
+    fixed = network_of(precision, held=True)
+    return ("exact" if wanted == "exact" else "frozen"), planned(fixed, settings.mode), fixed
+
+
+def _budget(settings: InputSettings, device: str) -> int:
+    from napari_virtualstain.inference.memory import free_memory
+
+    if settings.memory is not None:
+        return round(settings.memory * 1e9)
+    return free_memory(device) // 2
+
+
 def _core(tile: int, ratios: tuple[float, float] | None) -> int:
-    """Return the edge of a tile in pixels of the image, in whole chunks if it has any.
+    """Return the edge of a tile in pixels of the image.
 
     Where the model's pixels are the smaller ones, a tile grows on its way to the network;
     it is cut so much smaller that the network sees no more than it was told to.
     """
-    if ratios is not None:
-        tile = max(_SMALLEST_TILE, round(tile * min(1.0, *ratios)))
-    return -(-tile // CHUNK) * CHUNK if tile >= CHUNK else tile
+    if ratios is None:
+        return tile
+    return max(_SMALLEST_TILE, round(tile * min(1.0, *ratios)))
 
 
 def _pixel_ratios(

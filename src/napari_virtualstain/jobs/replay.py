@@ -18,13 +18,14 @@ from napari_virtualstain.jobs import stain
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_settings, versions
 from napari_virtualstain.jobs.replay_compare import TOLERANCE, Likeness, compare_stores
 from napari_virtualstain.jobs.simulate import CONTENTS, write_field
-from napari_virtualstain.jobs.stain_record import runs_of
+from napari_virtualstain.jobs.stain_record import VERSION, runs_of
 from napari_virtualstain.simulate import FieldSettings, fingerprint, simulate_field
 from napari_virtualstain.zoo import list_models
 
 __all__ = ["ReplayResult", "ReplaySettings", "run"]
 
-_SCHEMA = 1
+_SCHEMAS = {"stain": VERSION}
+"""Newest record of each job that is understood; 1 where nothing is said."""
 
 
 class ReplaySettings(JobSettings):
@@ -132,19 +133,23 @@ def run(
     _refuse_training(original)
     state = read_record(original)
     record = state["record"]
-    for found in (state["schema_version"], record.get("schema_version")):
-        if found != _SCHEMA:
-            raise ReplayError(
-                f"The record of {str(original)!r} is of schema {found}, this version reads "
-                f"{_SCHEMA}. Repeat it with the version that wrote it"
-                f"{_version_of(record)}."
-            )
     repeat = {"stain": _stain, "simulate": _simulate}.get(str(record.get("job")))
     if repeat is None:
         raise ReplayError(
             f"{str(original)!r} was written by {record.get('job')!r}, which is not repeated. "
             "Choose a store that `stain` or `simulate` wrote."
         )
+    readable = range(1, _SCHEMAS.get(str(record.get("job")), 1) + 1)
+    for found, known in (
+        (state["schema_version"], range(1, 2)),
+        (record.get("schema_version"), readable),
+    ):
+        if found not in known:
+            raise ReplayError(
+                f"The record of {str(original)!r} is of schema {found}, this version reads up to "
+                f"{known[-1]}. Repeat it with the version that wrote it"
+                f"{_version_of(record)}."
+            )
     shown = original.name.removesuffix(".zarr").removesuffix(".ome")
     out = Path(settings.out or original.with_name(f"{shown}-replay.ome.zarr"))
     check_unlocked(out)
@@ -239,7 +244,19 @@ def _stain(
                     "overwrite": overwrite and number == 0,
                 }
             )
-            stain.run(again, on_progress=on_progress)
+            # What somebody looked at is not known; what was stained is.
+            only = sorted(_tiles_of(state)) if entry.get("followed") else None
+            stain.run(again, plan=record.get("plan"), only=only, on_progress=on_progress)
+
+
+def _tiles_of(state: dict[str, Any]) -> set[int]:
+    """Return the tiles that any run of a store was asked for, as far as it came."""
+    return {
+        number
+        for run in runs_of(state)
+        for first, last in run["tiles"]
+        for number in range(first, last + 1)
+    }
 
 
 def _model(record: dict[str, Any]) -> str:

@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import uuid4
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.planes import fit_planes
 from napari_virtualstain.datasets.statistics import image_statistics
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.record import read_record
+from napari_virtualstain.io.scale import Scale
 from napari_virtualstain.io.sink import OmeZarrSink, check_output, check_unlocked
 from napari_virtualstain.jobs.base import PathText, Progress, TimePoint
 from napari_virtualstain.jobs.prepare import CHUNK, InputSettings, PreparedStain, prepare
-from napari_virtualstain.jobs.stain_order import choose_order
+from napari_virtualstain.jobs.stain_ledger import Ledger
+from napari_virtualstain.jobs.stain_order import Agenda, Focus, choose_order
 from napari_virtualstain.jobs.stain_record import (
     asked_for,
     check_same_run,
     describe_stain,
     go_on,
+    ranges,
+    recorded_plan_of,
     resumed_notes,
 )
-from napari_virtualstain.tiling.plan import Tile
-
-if TYPE_CHECKING:
-    from napari_virtualstain.inference.engine import Stainer
+from napari_virtualstain.jobs.stain_share import (
+    Share,
+    Spread,
+    opened_here,
+)
 
 __all__ = ["StainResult", "StainSettings", "run"]
+
+_DARKEST, _BRIGHTEST = 10.0, 55.0
+"""What uint16 holds, in standard deviations of the training stains around their mean."""
 
 
 class StainSettings(InputSettings):
@@ -49,7 +57,6 @@ class StainSettings(InputSettings):
     times: tuple[TimePoint, ...] = Field(
         default=(), description="only these time points, from 0; all if not given"
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
     seed: int = Field(default=0, ge=0, description="random seed, for methods that draw")
     resume: bool = Field(
         default=False, description="go on with the output if the same run has begun it"
@@ -78,6 +85,9 @@ class StainResult:
         That the run took.
     notes
         What was guessed or assumed.
+    seams
+        How visible the borders between the tiles of this run are (1 is not at all), by stain, and
+        the worst; `None` if there are none.
     """
 
     out: Path
@@ -88,6 +98,7 @@ class StainResult:
     tiles_total: int
     seconds: float
     notes: tuple[str, ...]
+    seams: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
@@ -100,6 +111,7 @@ class StainResult:
             "tiles_total": self.tiles_total,
             "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
+            "seams": self.seams,
         }
 
 
@@ -107,9 +119,13 @@ def run(
     settings: StainSettings,
     *,
     image: LazyImage | None = None,
+    plan: dict[str, Any] | None = None,
     on_progress: Progress | None = None,
     on_note: Callable[[str], None] | None = None,
     on_store: Callable[[Path], None] | None = None,
+    look: Callable[[], Focus | None] | None = None,
+    only: Sequence[int] | None = None,
+    spread: Spread | None = None,
 ) -> StainResult:
     """Stain an image and write the result.
 
@@ -119,12 +135,21 @@ def run(
         Of the run; kept in the output as its record.
     image
         See `prepare`.
+    plan
+        Of the record of a run that is repeated; see `prepare`.
     on_progress
         Told of blocks measured and tiles done. What it raises ends the run.
     on_note
         Told what was guessed or assumed, before the first tile.
     on_store
         Told where the store is as soon as it is there, before the first tile.
+    look
+        Returns what somebody looks at now, asked before each tile: it comes first. If a region was
+        asked for, it takes the place of that region.
+    only
+        Tiles to stain, instead of those that the settings ask for.
+    spread
+        Workers that share the tiles; they are computed in this process if `None`.
 
     Raises
     ------
@@ -133,39 +158,55 @@ def run(
         left valid and marked partial.
     """
     # Torch is loaded when a run begins: whoever builds a form or a command needs settings only.
-    from napari_virtualstain.inference.device import choose_device, thread_count
+    from napari_virtualstain.inference.device import thread_count
     from napari_virtualstain.inference.engine import stain_tiles
     from napari_virtualstain.inference.memory import keep_freed_memory, release_freed_memory
+    from napari_virtualstain.inference.seams import SeamIndex
+    from napari_virtualstain.jobs.stain_network import stainer_of
 
     began = time.monotonic()
+    follows = look is not None and settings.region is not None
     out = Path(settings.out)
     state = _begun(settings)
-    device = choose_device(settings.device)
-    prepared = prepare(settings, image=image, device=device)
-    model, plan, shape = prepared.model, prepared.plan, prepared.output_shape
-    order = choose_order(plan, shape[0], region=settings.region, times=settings.times)
+    repeated = recorded_plan_of(state) or plan
+    if spread is None:
+        threads = thread_count()
+        prepared = prepare(settings, image=image, recorded=repeated)
+    else:
+        image = opened_here(settings, image)
+        foreseen = spread.foresee(settings, repeated)
+        threads, prepared = spread.threads, foreseen.prepared(settings, image=image)
+    model, tiles, shape = prepared.model, prepared.plan, prepared.output_shape
+    order = choose_order(tiles, shape[0], region=settings.region, times=settings.times)
+    if only is not None:
+        order = replace(order, numbers=tuple(only))
     keep_freed_memory()
-    stainer = _stainer(settings, prepared, order.times, _stage(on_progress, "blocks measured"))
+    inputs = _normalisation(prepared, order.times, _stage(on_progress, "blocks measured"))
     record = describe_stain(
-        settings, prepared, stainer.inputs, order.numbers, device=device, threads=thread_count()
-    )
+        settings, prepared, inputs, order.numbers, threads=threads, follows=follows,
+        spread=None if spread is None else spread.describe(),
+    )  # fmt: skip
     if state is not None:
         check_same_run(out, state, record)
+    share = (
+        None if spread is None else Share.of(settings, prepared, inputs, record, run=uuid4().hex)
+    )
     notes = (*prepared.notes, *resumed_notes(state, record))
     if on_note is not None:
         for note in notes:
             on_note(note)
 
-    def result(done: int) -> StainResult:
+    def result(done: int, ledger: Ledger | None = None) -> StainResult:
         return StainResult(
             out=out,
             stains=model.card.stain_names,
             shape=shape,
             plan=prepared.describe(),
             tiles_done=done,
-            tiles_total=shape[0] * len(plan),
+            tiles_total=shape[0] * len(tiles),
             seconds=time.monotonic() - began,
-            notes=notes,
+            notes=(*notes, *(ledger.notes if ledger else ())),
+            seams=ledger.entry()["seams"] if ledger else None,
         )
 
     if state is not None and state["status"] == "complete":
@@ -179,27 +220,37 @@ def run(
         record |= changed
         sink = OmeZarrSink.resume(out, record_update=changed)
 
-    def write(t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
-        # (C, y, x) -> (1, C, 1, y, x)
-        region = (slice(t, t + 1), slice(0, shape[1]), slice(0, 1), *tile.write)
-        sink.write(region, stains[None, :, None])
-        sink.commit(t * len(plan) + tile.index)
-
+    ledger = Ledger(prepared, sink, SeamIndex(shape[3:]), on_note)
     try:
         with sink:
             if on_store is not None:
                 on_store(out)
             there = sink.committed()
-            numbers = [n for n in order.numbers if n not in there] if there else order.numbers
-            if numbers:
+            agenda = Agenda(
+                tiles, shape[0], order.numbers,
+                done=there, follows=follows, look=look or (lambda: None),
+            )  # fmt: skip
+            if agenda.total and spread is not None and share is not None:
+                on_tile = _stage(on_progress, "tiles stained") or (lambda _done, _total: None)
+                spread.stain(share, list(agenda), ledger.take, on_tile)
+            elif agenda.total:
+                stainer = stainer_of(
+                    prepared, inputs, on_layer=_stage(on_progress, "layers measured")
+                )
                 stain_tiles(
-                    stainer, plan, write,
-                    numbers=numbers, on_tile=_stage(on_progress, "tiles stained"),
+                    stainer, prepared.run_plan, ledger.write,
+                    numbers=agenda, total=lambda: agenda.total,
+                    on_tile=_stage(on_progress, "tiles stained"),
+                    on_step=ledger.step, on_other_way=ledger.note_way,
                 )  # fmt: skip
-            done = _close(sink, record, time.monotonic() - began)
+            entry = {"seconds": time.monotonic() - began, **ledger.entry()}
+            if follows:
+                entry["tiles"] = ranges(sorted({*agenda.given, *(there & set(order.numbers))}))
+            built = _stage(on_progress, "chunks of coarser levels")
+            done = _close(sink, record, entry, built)
     finally:
         release_freed_memory()
-    return result(done)
+    return result(done, ledger)
 
 
 def _begun(settings: StainSettings) -> dict[str, Any] | None:
@@ -217,30 +268,19 @@ def _begun(settings: StainSettings) -> dict[str, Any] | None:
     return read_record(out) if going_on else None
 
 
-def _stainer(
-    settings: StainSettings,
+def _normalisation(
     prepared: PreparedStain,
     times: tuple[int, ...],
     on_block: Callable[[int, int], None] | None,
-) -> Stainer:
-    """Measure the time points that are stained, and return what predicts their tiles."""
-    from napari_virtualstain.inference.engine import Stainer
-
+) -> tuple[tuple[Normalisation, ...], ...]:
+    """Measure the time points that are stained; return the numbers by time point, then plane."""
     planes, card = prepared.planes, prepared.model.card
     statistics = image_statistics(
         planes.image, times=times, quantiles=card.input_rule.quantiles, on_block=on_block
     )
     rows = fit_planes(planes, [row[0] for row in statistics], card.input_rule, times=times)
     by_time = dict(zip(times, rows, strict=True))
-    return Stainer(
-        generator=prepared.model.generator,
-        planes=planes,
-        inputs=tuple(by_time.get(t, ()) for t in range(planes.image.shape[0])),
-        outputs=tuple(stain.normalisation for stain in card.stains),
-        halo=prepared.halo,
-        ratios=prepared.ratios,
-        seed=settings.seed,
-    )
+    return tuple(by_time.get(t, ()) for t in range(planes.image.shape[0]))
 
 
 def _create(
@@ -257,21 +297,42 @@ def _create(
         pixel_size_um=PixelSize(None, *yx),
         origin_um=_origin(image),
         time_interval_s=image.time_interval_s,
-        chunks_yx=min(CHUNK, prepared.plan.core[0]),
+        chunks_yx=min(CHUNK, *prepared.plan.core),
         record=record,
         n_tiles=shape[0] * len(prepared.plan),
+        dtype=settings.dtype,
+        scales=_scales(settings.dtype, [stain.normalisation for stain in card.stains]),
         overwrite=settings.overwrite,
         name=f"virtual stain ({card.name})",
     )
 
 
-def _close(sink: OmeZarrSink, record: dict[str, Any], seconds: float) -> int:
+def _scales(dtype: str, outputs: Sequence[Normalisation]) -> list[Scale] | None:
+    """Return what the numbers of a small type mean, by stain; `None` for plain grey values."""
+    if dtype == "float32":
+        return None
+    if dtype == "float16":
+        # What the network predicts: small numbers, of which a float has more digits.
+        return [Scale(gain=norm.scale, offset=norm.offset) for norm in outputs]
+    return [
+        Scale.for_range(n.offset - _DARKEST * n.scale, n.offset + _BRIGHTEST * n.scale, dtype)
+        for n in outputs
+    ]
+
+
+def _close(
+    sink: OmeZarrSink,
+    record: dict[str, Any],
+    entry: dict[str, Any],
+    on_chunk: Callable[[int, int], None] | None,
+) -> int:
     """Finish a store, or leave it with the part that was asked for; return the tiles done."""
-    runs = [*record["runs"][:-1], {**record["runs"][-1], "seconds": round(seconds, 3)}]
+    entry["seconds"] = round(entry["seconds"], 3)
+    runs = [*record["runs"][:-1], {**record["runs"][-1], **entry}]
     update = {"runs": runs, "seconds": round(sum(run.get("seconds", 0.0) for run in runs), 3)}
     done, asked = len(sink.committed()), asked_for(runs)
     if done == sink.n_tiles:
-        sink.finish(update)
+        sink.finish(update, on_progress=on_chunk)
     elif done == asked:
         sink.leave(f"{asked} of {sink.n_tiles} tiles were asked for", update)
     else:

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.stain import StainSettings
 
 __all__ = [
+    "VERSION",
     "asked_for",
     "check_same_run",
     "describe_stain",
     "go_on",
     "ranges",
+    "recorded_plan_of",
     "resumed_notes",
     "runs_of",
 ]
+
+
+VERSION = 2
+"""Of the record: 1 knew tiles of one edge only."""
 
 
 def describe_stain(
@@ -32,8 +38,9 @@ def describe_stain(
     inputs: Sequence[Sequence[Normalisation]],
     numbers: Sequence[int],
     *,
-    device: str,
     threads: int,
+    follows: bool = False,
+    spread: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything needed to repeat a run and to judge it.
 
@@ -45,13 +52,18 @@ def describe_stain(
         Normalisation by time point, then plane; nothing for what is not stained.
     numbers
         Tiles that are asked for, as `inference.engine.stain_tiles` numbers them.
-    device, threads
-        On which the last bits depend.
+    follows
+        Whether the tiles were those that somebody looked at meanwhile.
+    threads
+        Of an operation on the processor, on which the last bits depend.
+    spread
+        Who shared the run, `None` if it was one process.
     """
+    device = prepared.device
     image, model = prepared.image, prepared.model
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {
-        "schema_version": 1,
+        "schema_version": VERSION,
         "job": "stain",
         "created": created,
         "settings": settings.model_dump(mode="json"),
@@ -81,10 +93,9 @@ def describe_stain(
         },
         "plan": {
             "words": prepared.describe(),
-            "core_yx": list(prepared.plan.core),
-            "halo": prepared.halo,
-            "multiple_of": prepared.plan.multiple_of,
-            "tiles": len(prepared.plan),
+            **prepared.run_plan.to_json(),
+            "precision": prepared.network.precision,
+            "statistics": prepared.statistics,
             "exact": prepared.exact,
             "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
         },
@@ -97,11 +108,13 @@ def describe_stain(
                 "created": created,
                 "region": None if settings.region is None else list(settings.region),
                 "times": list(settings.times),
+                "followed": follows,
                 "tiles": ranges(numbers),
                 "device": device,
                 "threads": threads,
                 "versions": versions(),
             }
+            | ({} if spread is None else {"spread": spread})
         ],
     }
 
@@ -182,6 +195,12 @@ def resumed_notes(state: dict[str, Any] | None, record: dict[str, Any]) -> list[
     return [f"the last digits of old and new tiles may differ: {', '.join(words)}"] * bool(words)
 
 
+def recorded_plan_of(state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the plan of a store that is gone on with, if it was begun by this version."""
+    record = {} if state is None else state["record"]
+    return record.get("plan") if record.get("schema_version") == VERSION else None
+
+
 def check_same_run(out: Path, state: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to go on with a store that was begun otherwise.
 
@@ -220,9 +239,16 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         return "it was begun with another channel or other z planes"
     if now["model"]["fingerprint"] != before["model"]["fingerprint"]:
         return "it was begun with another model"
-    tiles = ("core_yx", "halo", "multiple_of", "resample_ratios_yx")
+    tiles = ("core", "halo", "multiple_of", "mode", "axis", "band", "resample_ratios_yx")
+    wanted, had = now["settings"], before["settings"]
+    for option in ("mode", "tile", "precision", "statistics", "stitch", "dtype"):
+        # What is left to choose is chosen as it was.
+        if wanted[option] != had[option] and wanted[option] not in (None, "auto"):
+            return f"it was begun with another --{option}"
     if [now["plan"][part] for part in tiles] != [before["plan"][part] for part in tiles]:
         return "it was begun with another --tile, --pixel-size or --resample"
+    if now["plan"]["precision"] != before["plan"]["precision"]:
+        return "it was begun with another --precision"
     if now["settings"]["pixel_size"] != before["settings"]["pixel_size"]:
         return "it was begun with another --pixel-size"
     if now["seed"] != before["seed"]:

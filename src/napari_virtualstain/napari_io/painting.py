@@ -26,7 +26,7 @@ from napari_virtualstain.napari_io.layers import STAINED, LayerData, colormap_of
 from napari_virtualstain.napari_io.painted_arrays import PaintedLevel
 from napari_virtualstain.napari_io.painted_pixels import PaintedPixels
 from napari_virtualstain.napari_io.source import LayerSource, tagged
-from napari_virtualstain.tiling.plan import Tile, TilePlan
+from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles
 
 __all__ = ["BUDGET", "Painting"]
 
@@ -97,16 +97,14 @@ class Painting:
         record = read_record(path)["record"]
         try:
             entry = record["plan"]
-            core, halo, stride = entry["core_yx"], entry["halo"], entry["multiple_of"]
+            core, halo, stride = entry["core"], entry["halo"], entry["multiple_of"]
         except (KeyError, TypeError) as error:
             raise ImageFileError(
                 f"{str(path)!r} holds no plan of tiles, so that no stain run wrote it. "
                 "Open it as an image instead."
             ) from error
         image = open_image(path)
-        plan = TilePlan(
-            shape=image.shape[3:], core=tuple(core), halo=int(halo), multiple_of=int(stride)
-        )
+        plan = plan_tiles(image.shape[3:], core=core, halo=halo, multiple_of=stride)
         return cls(path, record, image, plan, budget=budget)
 
     @property
@@ -138,6 +136,21 @@ class Painting:
     def nbytes(self) -> int:
         """Bytes that are kept in memory now."""
         return self._pixels.nbytes
+
+    def missing(self, region: tuple[int, int, int, int], t: int = 0) -> bool:
+        """Return whether part of a region is not painted.
+
+        Parameters
+        ----------
+        region
+            First row, first column, last row + 1, last column + 1, inside the image.
+        t
+            Time point.
+        """
+        top, left, bottom, right = region
+        tiles = self.plan.touching((slice(top, bottom), slice(left, right)))
+        done = self._pixels.done[t].ravel()
+        return not all(bool(done[index]) for index in tiles)
 
     def update(self, *, at_most: int | None = None) -> list[tuple[int, Tile]]:
         """Fold newly written tiles into the painting; cheap when nothing is new.

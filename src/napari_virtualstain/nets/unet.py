@@ -22,8 +22,9 @@ from torch import nn
 
 __all__ = ["UNet", "UNetNorm"]
 
-UNetNorm = Literal["none", "batch", "batch-after"]
-"""``batch``: conv, BatchNorm, ReLU. ``batch-after``: conv, ReLU, BatchNorm (the paper's text)."""
+UNetNorm = Literal["none", "batch", "batch-after", "instance"]
+"""``batch``: conv, BatchNorm, ReLU. ``batch-after``: conv, ReLU, BatchNorm (the paper's text).
+``instance``: conv, InstanceNorm with weights, ReLU."""
 
 
 class _DoubleConv(nn.Module):
@@ -33,10 +34,13 @@ class _DoubleConv(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
-            # A bias in front of BatchNorm would be subtracted again.
-            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=norm != "batch"))
+            # A bias in front of a norm would be subtracted again.
+            biased = norm not in {"batch", "instance"}
+            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=biased))
             if norm == "batch":
                 layers.append(nn.BatchNorm2d(out_channels))
+            elif norm == "instance":
+                layers.append(nn.InstanceNorm2d(out_channels, affine=True))
             layers.append(nn.ReLU(inplace=True))
             if norm == "batch-after":
                 layers.append(nn.BatchNorm2d(out_channels))

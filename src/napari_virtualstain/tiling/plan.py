@@ -15,7 +15,7 @@ image border therefore reads up to that padded border and no further.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -53,8 +53,17 @@ def _length(part: slice) -> int:
     return int(part.stop - part.start)
 
 
+def _each_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    return (value,) * ndim if isinstance(value, int) else tuple(value)
+
+
 def tile_around(
-    core: Region, *, shape: tuple[int, ...], halo: int, multiple_of: int, index: int = 0
+    core: Region,
+    *,
+    shape: tuple[int, ...],
+    halo: int | Sequence[int],
+    multiple_of: int | Sequence[int],
+    index: int = 0,
 ) -> Tile:
     """Return the tile that predicts a region exactly.
 
@@ -65,9 +74,9 @@ def tile_around(
     shape
         Of the image, spatial axes only, in pixels.
     halo
-        Pixels that a prediction depends on beyond itself, on each side.
+        Pixels that a prediction depends on beyond itself, on each side; one number, or one an axis.
     multiple_of
-        The network's stride: reads start and end on its multiples.
+        The network's stride: reads start and end on its multiples. As `halo`.
 
     Examples
     --------
@@ -75,10 +84,13 @@ def tile_around(
     (slice(48, 144, None),)
     """
     read, keep = [], []
-    for part, length in zip(core, shape, strict=True):
-        padded = -(-length // multiple_of) * multiple_of
-        start = max(0, part.start - halo) // multiple_of * multiple_of
-        stop = min(padded, -(-(part.stop + halo) // multiple_of) * multiple_of)
+    n = len(shape)
+    for part, length, far, stride in zip(
+        core, shape, _each_axis(halo, n), _each_axis(multiple_of, n), strict=True
+    ):
+        padded = -(-length // stride) * stride
+        start = max(0, part.start - far) // stride * stride
+        stop = min(padded, -(-(part.stop + far) // stride) * stride)
         read.append(slice(start, stop))
         keep.append(slice(part.start - start, part.stop - start))
     return Tile(index=index, read=tuple(read), keep=tuple(keep), write=tuple(core))
@@ -95,15 +107,15 @@ class TilePlan:
     core
         Edge of a tile's core along each axis, in pixels.
     halo
-        Pixels read beyond the core on each side.
+        Pixels read beyond the core on each side, along each axis.
     multiple_of
-        Reads start and end on its multiples.
+        Reads start and end on its multiples, along each axis.
     """
 
     shape: tuple[int, ...]
     core: tuple[int, ...]
-    halo: int
-    multiple_of: int
+    halo: tuple[int, ...]
+    multiple_of: tuple[int, ...]
 
     def __len__(self) -> int:
         """Return the number of tiles."""
@@ -178,8 +190,10 @@ class TilePlan:
         Tiles form a grid, so that a plan of a million tiles is described by its edges.
         """
         lengths = []
-        for n, c in zip(self.shape, self.core, strict=True):
-            line = TilePlan(shape=(n,), core=(c,), halo=self.halo, multiple_of=self.multiple_of)
+        for n, c, halo, stride in zip(
+            self.shape, self.core, self.halo, self.multiple_of, strict=True
+        ):
+            line = TilePlan(shape=(n,), core=(c,), halo=(halo,), multiple_of=(stride,))
             lengths.append([_length(tile.read[0]) for tile in line])
         return lengths
 
@@ -194,12 +208,22 @@ class TilePlan:
         tiles = "1 tile" if len(self) == 1 else f"{len(self)} tiles"
         size = " x ".join(str(c) for c in self.core)
         return (
-            f"{tiles} of up to {size} px, halo {self.halo} px, "
+            f"{tiles} of up to {size} px, halo {_in_words(self.halo)} px, "
             f"{self.overhead:.2f} x the pixels of the image"
         )
 
 
-def plan_tiles(shape: tuple[int, ...], *, core: int, halo: int, multiple_of: int) -> TilePlan:
+def _in_words(lengths: tuple[int, ...]) -> str:
+    return str(lengths[0]) if len(set(lengths)) == 1 else " x ".join(map(str, lengths))
+
+
+def plan_tiles(
+    shape: tuple[int, ...],
+    *,
+    core: int | Sequence[int],
+    halo: int | Sequence[int],
+    multiple_of: int | Sequence[int],
+) -> TilePlan:
     """Partition an image into tiles.
 
     Parameters
@@ -207,7 +231,7 @@ def plan_tiles(shape: tuple[int, ...], *, core: int, halo: int, multiple_of: int
     shape
         Of the image, spatial axes only, in pixels; any size from 1 on.
     core
-        Edge of the tiles' cores in pixels.
+        Edge of the tiles' cores in pixels; one number, or one an axis.
     halo, multiple_of
         See `tile_around`.
 
@@ -220,11 +244,16 @@ def plan_tiles(shape: tuple[int, ...], *, core: int, halo: int, multiple_of: int
         raise SettingsError(
             f"An image of {' x '.join(map(str, shape))} px has no pixels. Choose another image."
         )
-    if core < 1 or halo < 0 or multiple_of < 1:
-        raise SettingsError(
-            f"Tiles need a positive edge, got {core} px with a halo of {halo} px. "
-            "Choose an edge of at least 64 px with --tile."
-        )
-    return TilePlan(
-        shape=tuple(shape), core=(core,) * len(shape), halo=halo, multiple_of=multiple_of
+    n = len(shape)
+    plan = TilePlan(
+        shape=tuple(shape),
+        core=_each_axis(core, n),
+        halo=_each_axis(halo, n),
+        multiple_of=_each_axis(multiple_of, n),
     )
+    if min(plan.core) < 1 or min(plan.halo) < 0 or min(plan.multiple_of) < 1:
+        raise SettingsError(
+            f"Tiles need a positive edge, got {_in_words(plan.core)} px with a halo of "
+            f"{_in_words(plan.halo)} px. Choose an edge of at least 64 px with --tile."
+        )
+    return plan

@@ -53,6 +53,15 @@ class Jobs(QObject):
         """What is running or waiting."""
         return self.session.runs
 
+    @property
+    def address(self) -> str | None:
+        """Scheduler whose workers compute, `None` for this computer."""
+        return self.session.address
+
+    @address.setter
+    def address(self, address: str | None) -> None:
+        self.session.address = address
+
     def open(self) -> None:
         """Start the compute process, so that the first run need not wait."""
         self.session.open()

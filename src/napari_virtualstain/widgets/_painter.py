@@ -151,7 +151,7 @@ class Painter(QObject):
         self._final: list[tuple[int, Any]] = []
         self._drawn: dict[int, float] = {}
         self._thread: threading.Thread | None = None
-        self._told = False
+        self._told = self._complete = False
         self._timer = QTimer(self)
         self._timer.setInterval(_STEP_MS)
         self._timer.timeout.connect(self._step)
@@ -179,6 +179,13 @@ class Painter(QObject):
         if layer is None or layer.ndim < 4:
             return 1
         return int((layer.data[0] if layer.multiscale else layer.data).shape[1])
+
+    def missing(self, region: tuple[int, int, int, int], t: int) -> bool:
+        """Return whether part of a region is not painted, as far as is known here."""
+        painting = self._painting
+        if painting is None:
+            return not self._complete
+        return painting.missing(region, t)
 
     def stop(self) -> None:
         """Stop at once; the thread ends by itself."""
@@ -344,4 +351,5 @@ class Painter(QObject):
         if layer is not None and layer in self._viewer.layers:
             layer.data = levels if layer.multiscale else levels[0]
         if not self._final:
+            self._complete = True
             self.complete.emit()

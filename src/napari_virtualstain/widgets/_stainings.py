@@ -87,6 +87,11 @@ class Stainings(QObject):
         """Return the stain that a run belongs to."""
         return next((s for s in self.all if run in s.runs), None)
 
+    def going(self, image: Field) -> Run | None:
+        """Return the stain of an image that is being computed now."""
+        mine = (s for s in self.all if s.image.key == image.key)
+        return next((r for s in mine for r in s.runs if r.state == "running"), None)
+
     def newest(self, image: Field | None, wanted: Callable[[Staining], bool]) -> Staining | None:
         """Return the newest stain of an image that fits."""
         if image is None:
@@ -105,6 +110,8 @@ class Stainings(QObject):
         temporary = wanted.out == TEMPORARY
         for staining in reversed(self.all):
             same = {"overwrite": staining.settings.overwrite}
+            if wanted.tile is None:
+                same["tile"] = staining.settings.tile  # type: ignore[assignment]
             if temporary:
                 same["out"] = staining.settings.out  # type: ignore[assignment]
             layers = staining.painter.layers.values()

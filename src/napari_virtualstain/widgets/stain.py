@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
@@ -28,6 +30,7 @@ from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import SettingsForm, words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
+from napari_virtualstain.widgets._live import ViewWatch
 from napari_virtualstain.widgets._model_box import ModelBox
 from napari_virtualstain.widgets._notice import Notice
 from napari_virtualstain.widgets._painter import levels_of
@@ -43,15 +46,26 @@ if TYPE_CHECKING:
 
 __all__ = ["StainPage"]
 
-_ADVANCED = ("channel", "z", "pixel_size", "resample", "tile", "seed", "overwrite")
+_ADVANCED = (
+    "channel", "z", "pixel_size", "resample", "mode", "tile", "memory", "precision", "statistics",
+    "stitch", "seed", "overwrite",
+)  # fmt: skip
 _OPEN = {
     "channel": "as the page Load has it",
     "z": "by their positions",
     "pixel_size": "from the file",
+    "tile": "by memory",
+    "memory": "half of what is free",
 }
+_HERE = "this computer"
+_ADDRESS = re.compile(r"(tcp|tls)://[^\s/:]+:\d+")
 _PLAN_MS = 300
 _MEASURE_MB = 2000
 """Of pixels that are read without having been asked to, to know their grey values."""
+_VIEW_TILE = 512
+"""Edge of the tiles of a view in pixels, if the user does not choose."""
+_AGAIN_MS = 250
+"""After a run, for its last tiles to be painted, before the view is looked at again."""
 _EMPTY = "Open a bright-field image first, on the page Load or by dropping it on the viewer."
 
 
@@ -84,6 +98,7 @@ class StainPage(QWidget):
         self.box = FieldBox(fields, _can_be_stained, "no bright field is open yet")
         self.model = ModelBox()
         self.device = wide(QComboBox())
+        self.compute = wide(QComboBox())
         self.out = QLineEdit()
         self.choose = QPushButton("Choose…")
         self.settings = SettingsForm(StainSettings, _ADVANCED, placeholders=_OPEN)
@@ -92,6 +107,7 @@ class StainPage(QWidget):
         self.notice = Notice(viewer)
         self.view = QPushButton("Stain view")
         self.all = QPushButton("Stain all")
+        self.live = QCheckBox("Live")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.keep = QPushButton("Keep result…")
         self.switch = StainSwitch()
@@ -100,13 +116,21 @@ class StainPage(QWidget):
         self._soon.setSingleShot(True)
         self._soon.setInterval(_PLAN_MS)
         self._soon.timeout.connect(self._ask_for_plan)
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(_AGAIN_MS)
+        self._again.timeout.connect(self._turn)
         self.box.chosen.connect(self._changed)
         self.model.chosen.connect(self._changed)
         self.device.currentIndexChanged.connect(self._changed)
+        self.compute.currentTextChanged.connect(self._compute_where)
         self.out.editingFinished.connect(self._changed)
         self.settings.changed.connect(self._changed)
         self.view.clicked.connect(self.stain_view)
         self.all.clicked.connect(self.stain_all)
+        self.live.toggled.connect(self._turn)
+        self._watch = ViewWatch(viewer, self)
+        self._watch.moved.connect(self._turn)
         self.keep.clicked.connect(self._ask_where_to_keep)
         self.choose.clicked.connect(self._ask_for_output)
         jobs.run_changed.connect(self._follow)
@@ -154,7 +178,28 @@ class StainPage(QWidget):
         )
         settings = make_settings(StainSettings, {**self.values(image), "out": out})
         settings = settings.model_copy(update={"input": settings.absolute().input})
-        return to_command("stain", settings, positional=("input",))
+        line = to_command("stain", settings, positional=("input",))
+        elsewhere = self._jobs.address
+        return line if elsewhere is None else f"{line} --scheduler {elsewhere}"
+
+    def _compute_where(self) -> None:
+        """Take the address of a scheduler once it is one, or this computer."""
+        text = self.compute.currentText().strip()
+        if text in ("", _HERE):
+            address = None
+        elif _ADDRESS.fullmatch(text):
+            address = text
+        else:
+            self.notice.hint(
+                "Give the address of a dask scheduler, such as tcp://host:8786 or tls://host:8786, "
+                f"or choose “{_HERE}”."
+            )
+            return
+        if address != self._jobs.address:
+            self._jobs.address = address
+            self._planned = None
+            self.notice.clear()
+            self._changed()
 
     def _chosen(self) -> Field:
         image = self.box.field
@@ -164,7 +209,7 @@ class StainPage(QWidget):
 
     def _changed(self) -> None:
         image = self.box.field
-        for button in (self.view, self.all, self.copy):
+        for button in (self.view, self.all, self.live, self.copy):
             button.setEnabled(image is not None and self.model.card is not None)
         self.keep.setVisible(self._to_keep() is not None)
         self._offer_stains()
@@ -249,6 +294,24 @@ class StainPage(QWidget):
         time = shown_time(self._viewer, layer)
         self._begin({"region": region} | ({} if time is None else {"times": (time,)}))
 
+    def _turn(self) -> None:
+        """Stain first what is in view now; in live mode, begin with it where nothing goes on."""
+        image = self.box.field
+        layer = None if image is None else image.brightfield
+        if image is None or layer is None or self.model.card is None:
+            return
+        region = shown_region(self._viewer, layer)
+        if region is None:
+            return
+        time = shown_time(self._viewer, layer)
+        going = self.stainings.going(image)
+        if going is not None:
+            going.turn_to(region, () if time is None else (time,))
+        elif self.live.isChecked() and not self._jobs.runs:
+            newest = self.stainings.newest(image, lambda s: s.begun and not s.complete)
+            if newest is None or newest.painter.missing(region, time or 0):
+                self.stain_view()
+
     def _begin(self, part: dict[str, Any]) -> None:
         try:
             image = self._chosen()
@@ -278,6 +341,9 @@ class StainPage(QWidget):
 
     def _submit(self, image: Field, values: dict[str, Any], part: dict[str, Any]) -> None:
         out = self._typed() or TEMPORARY
+        if "region" in part and values.get("mode", "auto") == "auto":
+            # Small ones: the first shall be there at once.
+            values = {"tile": _VIEW_TILE, **values}
         try:
             wanted = make_settings(StainSettings, {**values, "out": out}).absolute()
         except VirtualStainError as error:
@@ -319,6 +385,8 @@ class StainPage(QWidget):
         if run.outcome is None:
             return
         staining.painter.rest()
+        if self.live.isChecked() and run.outcome.state == "done":
+            self._again.start()
         if run.outcome.state == "done":
             self._say_done(staining, run.outcome.result or {})
             return
@@ -436,6 +504,7 @@ class StainPage(QWidget):
         """Cancel what this viewer asked for, and stop painting: the viewer is going."""
         if self._plan is not None:
             self._plan.cancel()
+        self._watch.stop()
         self.stainings.close()
 
     def _offer_devices(self, state: Any = None) -> None:
@@ -461,8 +530,20 @@ class StainPage(QWidget):
         self.out.setPlaceholderText("temporary, until you keep it")
         self.out.setToolTip("OME-Zarr to write; left empty, the result goes when the viewer closes")
         self.device.setToolTip("Where the network runs")
+        self.compute.setEditable(True)
+        self.compute.addItem(_HERE)
+        if self._jobs.address is not None:
+            self.compute.setCurrentText(self._jobs.address)
+        self.compute.setToolTip(
+            "This computer, or the address of a dask scheduler whose workers share the tiles; they "
+            "have to see the input and the output under the same paths"
+        )
         self.view.setToolTip(
             "Stain the tiles in view, the middle first; the numbers are those of Stain all"
+        )
+        self.live.setToolTip(
+            "Keep staining what comes into view, other time points too, in tiles of "
+            f"{_VIEW_TILE} px"
         )
         self.all.setToolTip("Stain the whole image, all time points")
         self.keep.setToolTip("Copy the finished result to a place of your own")
@@ -473,9 +554,11 @@ class StainPage(QWidget):
         rows.addRow("Image", self.box)
         rows.addRow("Model", self.model)
         rows.addRow("Device", self.device)
+        rows.addRow("Compute", self.compute)
         rows.addRow("Output", out)
         buttons = QHBoxLayout()
         buttons.addWidget(self.view)
+        buttons.addWidget(self.live)
         buttons.addWidget(self.all)
         after = QHBoxLayout()
         after.addWidget(self.copy)

@@ -1,0 +1,119 @@
+"""How any region of an image is predicted: read, resample if asked, normalise, predict, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.axes import Region
+from napari_virtualstain.inference.network import Network
+from napari_virtualstain.inference.resample import (
+    resample_region,
+    resampled_length,
+    source_region,
+)
+from napari_virtualstain.inference.source import Source, padded
+from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.tiling.plan import Tile, tile_around
+
+__all__ = ["Stainer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stainer:
+    """Everything needed to predict any region of an image.
+
+    Parameters
+    ----------
+    network
+        By time point: what predicts normalised stains. The same for all of a network that is
+        exact; its own for one that has the statistics of its image.
+    source
+        What it is given.
+    outputs
+        Normalisation of each stain, inverted after prediction.
+    ratios
+        Pixel size of the model over that of the image (y, x), `None` to take
+        pixels as they are.
+    """
+
+    network: Callable[[int], Network]
+    source: Source
+    outputs: tuple[Normalisation, ...]
+    ratios: tuple[float, ...] | None = None
+
+    def read(self, t: int, tile: Tile) -> NDArray[np.float32]:
+        """Read what a tile is predicted from, normalised: (C, *S)."""
+        if self.ratios is None:
+            return padded(self.source, t, tile.read)
+        inner, _ = self._on_model_grid(t, tile)
+        inside = _clip(inner.read, self._model_shape(self.ratios))
+        read = source_region(inside, self.ratios, self.source.shape)
+        pixels = resample_region(self.source.read(t, read), read, inside, self.ratios)
+        missing = [(0, a.stop - b.stop) for a, b in zip(inner.read, inside, strict=True)]
+        return np.pad(pixels, [(0, 0), *missing])
+
+    def predict(
+        self, pieces: Sequence[tuple[int, Tile, NDArray[np.float32]]]
+    ) -> list[NDArray[np.float32]]:
+        """Predict the normalised stains (stains, *S) of cores, on the model's grid.
+
+        Parameters
+        ----------
+        pieces
+            Time point, tile and what `read` gave for it; all of one time point and size.
+        """
+        network = self.network(pieces[0][0])
+        # (C, *S) of each -> (B, C, *S) -> (B, stains, *S)
+        stains = network.forward(np.stack([pixels for *_, pixels in pieces]))
+        return [
+            one[(slice(None), *self._own(t, tile).keep)]
+            for one, (t, tile, _) in zip(stains, pieces, strict=True)
+        ]
+
+    def on_processor(self) -> Stainer:
+        """Return the same, computed on the processor."""
+        network = self.network
+
+        @cache
+        def moved(t: int) -> Network:
+            return network(t).on_processor()
+
+        return replace(self, network=moved)
+
+    def _own(self, t: int, tile: Tile) -> Tile:
+        return tile if self.ratios is None else self._on_model_grid(t, tile)[0]
+
+    def finish(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the grey values of a tile's core on the grid of the image: (stains, *S).
+
+        They take the place of ``stains`` where they can.
+        """
+        grey = stains if stains.flags.writeable else np.empty(stains.shape, np.float32)
+        for index, norm in enumerate(self.outputs):
+            grey[index] = norm.invert(stains[index])
+        if self.ratios is None:
+            return grey
+        _, needed = self._on_model_grid(t, tile)
+        return resample_region(grey, needed, tile.write, tuple(1 / r for r in self.ratios))
+
+    def _model_shape(self, ratios: tuple[float, ...]) -> tuple[int, ...]:
+        return tuple(resampled_length(n, r) for n, r in zip(self.source.shape, ratios, strict=True))
+
+    def _on_model_grid(self, t: int, tile: Tile) -> tuple[Tile, Region]:
+        """Return the tile that the network is given, and what of it the core is made from."""
+        ratios = self.ratios or (1.0,) * len(self.source.shape)
+        shape, reach = self._model_shape(ratios), self.network(t).reach
+        needed = source_region(tile.write, tuple(1 / ratio for ratio in ratios), shape)
+        inner = tile_around(needed, shape=shape, halo=reach.halo, multiple_of=reach.multiple_of)
+        return inner, needed
+
+
+def _clip(region: Region, shape: Sequence[int]) -> Region:
+    return tuple(
+        slice(part.start, min(part.stop, n)) for part, n in zip(region, shape, strict=True)
+    )

@@ -1,0 +1,105 @@
+"""What a run notes of its tiles while they are written, beside the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.io.sink import OmeZarrSink
+from napari_virtualstain.jobs.prepare import PreparedStain
+from napari_virtualstain.jobs.stain_record import ranges
+from napari_virtualstain.jobs.stain_share import Report, gather_seams
+from napari_virtualstain.tiling.plan import Tile
+
+if TYPE_CHECKING:
+    from napari_virtualstain.inference.seams import SeamIndex
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Writes tiles, and keeps what the record shall say of them.
+
+    Parameters
+    ----------
+    prepared
+        The run.
+    sink
+        The store.
+    seams
+        Over Y and X of the image, empty.
+    on_note
+        Told what is done differently while the run goes on.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedStain,
+        sink: OmeZarrSink,
+        seams: SeamIndex,
+        on_note: Callable[[str], None] | None,
+    ) -> None:
+        self._prepared, self._sink, self._seams = prepared, sink, seams
+        self._on_note = on_note
+        self._others: dict[str, list[int]] = {}
+        self.notes: list[str] = []
+
+    def write(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
+        """Write and commit a tile that was computed here: (stains, y, x) grey values."""
+        gather_seams(self._seams, self._prepared.run_plan, t, tile, stains)
+        # (C, y, x) -> (1, C, 1, y, x)
+        region = (slice(t, t + 1), slice(0, stains.shape[0]), slice(0, 1), *tile.write)
+        self._sink.write(region, stains[None, :, None])
+        self._sink.commit(self._number(t, tile))
+
+    def take(self, report: Report) -> None:
+        """Note what a helper has written."""
+        self._sink.take(report.lines)
+        self._seams.merge(report.seams)
+        for words in report.steps:
+            self.step(words)
+        for way, numbers in report.other_ways.items():
+            self._others.setdefault(way, []).extend(numbers)
+
+    def step(self, words: str) -> None:
+        """Note what is done differently from now on."""
+        self.notes.append(words)
+        if self._on_note is not None:
+            self._on_note(words)
+
+    def note_way(self, t: int, tile: Tile, way: str) -> None:
+        """Note that a tile was computed in another way than planned."""
+        self._others.setdefault(way, []).append(self._number(t, tile))
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the record of the run says of its tiles."""
+        found: dict[str, Any] = {"seams": self._seam_index()}
+        if self._others:
+            # Between ways of computing the last digits differ.
+            found["other_ways"] = {way: ranges(mine) for way, mine in self._others.items()}
+        return found
+
+    def _number(self, t: int, tile: Tile) -> int:
+        return t * len(self._prepared.plan) + tile.index
+
+    def _seam_index(self) -> dict[str, Any] | None:
+        """Return how visible the borders between the tiles are, `None` without any."""
+        worst, stains = self._seams.worst, self._prepared.model.card.stain_names
+        if worst is None:
+            return None
+        return {
+            "by_stain": {
+                name: None if np.isnan(value) else round(float(value), 4)
+                for name, value in zip(stains, self._seams.seam, strict=True)
+            },
+            "worst": {
+                "seam": round(worst.seam, 4),
+                "stain": stains[worst.channel],
+                "axis": "yx"[worst.axis],
+                "at_px": worst.position,
+            },
+            "borders": self._seams.borders,
+        }

@@ -1,0 +1,144 @@
+"""What predicts the tiles of a run: one network, or one with the statistics of each time point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from math import floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.axes import Region
+from napari_virtualstain.inference.network import Network, prepare_network
+from napari_virtualstain.inference.norms import (
+    LayerStatistics,
+    exact_statistics,
+    joint_statistics,
+    with_statistics,
+)
+from napari_virtualstain.inference.source import PlanesSource, Source, padded
+from napari_virtualstain.inference.stainer import Stainer
+from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.jobs.prepare import CHUNK, PreparedStain
+from napari_virtualstain.tiling.plan import plan_tiles
+
+__all__ = ["measure_layers", "stainer_of"]
+
+_PATCH = {2: (128, 128), 3: (32, 64, 64)}
+_PATCHES_AN_AXIS = {2: 7, 3: 4}
+"""Patches that statistics are frozen from: 49 of 128 x 128 px were within 7 % of the whole."""
+
+
+def stainer_of(
+    prepared: PreparedStain,
+    inputs: tuple[tuple[Normalisation, ...], ...],
+    *,
+    on_layer: Callable[[int, int], None] | None = None,
+    layers: Callable[[int], dict[str, LayerStatistics]] | None = None,
+) -> Stainer:
+    """Return what predicts the tiles of a run.
+
+    Parameters
+    ----------
+    prepared
+        The run.
+    inputs
+        Normalisation by time point, then plane.
+    on_layer
+        Told of layers whose statistics are measured in passes of their own.
+    layers
+        By time point: statistics that were measured before, where they are needed.
+    """
+    source = PlanesSource(planes=prepared.planes, inputs=inputs)
+    card = prepared.model.card
+    outputs = tuple(stain.normalisation for stain in card.stains)
+
+    def same(t: int) -> Network:
+        del t
+        return prepared.network
+
+    # Two, since the next time point is read while the last tiles of the one before are computed.
+    @lru_cache(maxsize=2)
+    def of_time(t: int) -> Network:
+        known = _measured(prepared, source, t, on_layer) if layers is None else layers(t)
+        module, planned = prepared.model.generator.module(), prepared.network
+        fixed = with_statistics(module, known, planned.ndim)
+        return prepare_network(fixed, device=prepared.device, precision=planned.precision)
+
+    held = prepared.statistics in {"frozen", "exact"}
+    return Stainer(
+        network=of_time if held else same, source=source, outputs=outputs, ratios=prepared.ratios
+    )
+
+
+def measure_layers(
+    prepared: PreparedStain, inputs: tuple[tuple[Normalisation, ...], ...], t: int
+) -> dict[str, LayerStatistics]:
+    """Return the statistics of one time point that `stainer_of` would measure by itself.
+
+    Parameters
+    ----------
+    prepared
+        A run whose statistics are frozen or exact.
+    inputs
+        As of `stainer_of`.
+    t
+        Time point.
+    """
+    return _measured(prepared, PlanesSource(planes=prepared.planes, inputs=inputs), t, None)
+
+
+def _measured(
+    prepared: PreparedStain,
+    source: Source,
+    t: int,
+    on_layer: Callable[[int, int], None] | None,
+) -> dict[str, LayerStatistics]:
+    """Measure what takes the place of the network's own normalisation, from one image."""
+    module, planned = prepared.model.generator.module(), prepared.network
+    if prepared.statistics == "exact":
+        return exact_statistics(
+            module,
+            lambda: _tiles(source, t, planned),
+            device=prepared.device,
+            on_layer=on_layer,
+        )
+    return joint_statistics(
+        module, _patches(source, t, planned, prepared.budget), device=prepared.device
+    )
+
+
+def _tiles(
+    source: Source, t: int, network: Network
+) -> Iterator[tuple[NDArray[np.float32], Sequence[slice]]]:
+    """Yield tiles of the padded image, with what each has of its own."""
+    stride, reach = network.reach.multiple_of, network.reach
+    shape = tuple(-(-n // s) * s for n, s in zip(source.shape, stride, strict=True))
+    core = [-(-CHUNK // s) * s for s in stride]
+    for tile in plan_tiles(shape, core=core, halo=reach.halo, multiple_of=stride):
+        yield padded(source, t, tile.read)[None], tile.keep
+
+
+def _patches(source: Source, t: int, network: Network, budget: int) -> NDArray[np.float32]:
+    """Return patches spread over the image, as many as memory allows: (N, C, *S)."""
+    n, stride = len(source.shape), network.reach.multiple_of
+    edges = [
+        max(s, min(-(-edge // s) * s, -(-length // s) * s))
+        for edge, length, s in zip(_PATCH[n], source.shape, stride, strict=True)
+    ]
+    # All of them are in memory at once, in double precision where they are summed up.
+    room = budget / (3 * network.forward_bytes(edges))
+    most = max(1, min(_PATCHES_AN_AXIS[n], floor(room ** (1 / n))))
+    starts = [
+        np.linspace(0, max(0, length - edge), min(most, max(1, length // edge))).astype(int)
+        // s
+        * s
+        for length, edge, s in zip(source.shape, edges, stride, strict=True)
+    ]
+    regions: Iterator[Region] = (
+        tuple(slice(int(a), int(a) + edge) for a, edge in zip(place, edges, strict=True))
+        for place in product(*starts)
+    )
+    return np.stack([padded(source, t, region) for region in regions])
