@@ -69,7 +69,7 @@ def write_input(path: Path, height: int, width: int, planes: int = 3) -> None:
 OFFSET, SCALE = 10_000.0, 1_100.0
 
 
-def ours(net, given: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+def ours(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """The engine and the sink of this package."""
     import dask.array as da
 
@@ -83,6 +83,7 @@ def ours(net, given: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]
     from napari_virtualstain.io.image import Channel, LazyImage
     from napari_virtualstain.io.sink import OmeZarrSink
 
+    began = time.perf_counter()
     network = prepare_network(
         net, device=options["device"], precision=options.get("precision", "float32")
     )
@@ -100,7 +101,8 @@ def ours(net, given: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]
         source=source,
         outputs=(Normalisation(offset=1000.0, scale=300.0),) * len(STAINS),
     )
-    with OmeZarrSink.create(
+    planned = time.perf_counter() - began
+    with clock, OmeZarrSink.create(
         out, shape=shape, channels=[Channel(s) for s in STAINS], n_tiles=len(plan.tiles),
         dtype=options.get("dtype", "float32"), levels=options.get("levels"),
     ) as sink:  # fmt: skip
@@ -112,54 +114,62 @@ def ours(net, given: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]
             sink.commit(tile.index)
 
         stain_tiles(stainer, plan, put)
-    return {"words": plan.describe(), "planned_mb": plan.bytes / 1e6}
+    return {"words": plan.describe(), "planned_mb": plan.bytes / 1e6, "planned_s": planned}
 
 
-def monai(net, given: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+def monai(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """MONAI's sliding window, as its users call it."""
     import torch
     import zarr
     from monai.inferers import SlidingWindowInferer
 
-    pixels = zarr.open_array(store=given, mode="r")[:].astype(np.float32)
-    tensor = torch.from_numpy((pixels - OFFSET) / SCALE)[None].to(options["device"])
-    inferer = SlidingWindowInferer(
-        roi_size=(TILE, TILE), sw_batch_size=1, overlap=0.25, mode="gaussian"
-    )
-    with torch.inference_mode():
-        result = inferer(tensor, net.to(options["device"]))[0].float().cpu().numpy()
-    array = zarr.create_array(
-        store=out, shape=result.shape, chunks=(1, TILE, TILE), dtype="float32"
-    )
-    array[:] = result * 300 + 1000
+    net = net.to(options["device"])
+    with clock:
+        pixels = zarr.open_array(store=given, mode="r")[:].astype(np.float32)
+        tensor = torch.from_numpy((pixels - OFFSET) / SCALE)[None].to(options["device"])
+        inferer = SlidingWindowInferer(
+            roi_size=(TILE, TILE), sw_batch_size=1, overlap=0.25, mode="gaussian"
+        )
+        with torch.inference_mode():
+            result = inferer(tensor, net.to(options["device"]))[0].float().cpu().numpy()
+        array = zarr.create_array(
+            store=out, shape=result.shape, chunks=(1, TILE, TILE), dtype="float32"
+        )
+        array[:] = result * 300 + 1000
     return {}
 
 
-def median(net, given: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+def median(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
     """Stitching as Cross-Zamirski et al. 2022 do it, by this package's own code."""
     import torch
     import zarr
 
     from napari_virtualstain.inference.stitch import stitch_tiles
 
-    pixels = zarr.open_array(store=given, mode="r")[:].astype(np.float32)
-    pixels = (pixels - OFFSET) / SCALE
-    array = zarr.create_array(
-        store=out, shape=(len(STAINS), *pixels.shape[1:]), chunks=(1, TILE, TILE), dtype="float32"
-    )
-    whole = np.empty(array.shape, np.float32)
+    net = net.to(options["device"])
+    with clock:
+        pixels = zarr.open_array(store=given, mode="r")[:].astype(np.float32)
+        pixels = (pixels - OFFSET) / SCALE
+        array = zarr.create_array(
+            store=out,
+            shape=(len(STAINS), *pixels.shape[1:]),
+            chunks=(1, TILE, TILE),
+            dtype="float32",
+        )
+        whole = np.empty(array.shape, np.float32)
 
-    def predict(region):
-        part = pixels[(slice(None), *region)]
-        missing = [(0, s.stop - s.start - n) for s, n in zip(region, part.shape[1:], strict=True)]
-        tensor = torch.from_numpy(np.pad(part, [(0, 0), *missing]))[None]
-        with torch.inference_mode():
-            return net(tensor.to(options["device"]))[0].float().cpu().numpy()
+        def predict(region):
+            part = pixels[(slice(None), *region)]
+            missing = [
+                (0, s.stop - s.start - n) for s, n in zip(region, part.shape[1:], strict=True)
+            ]
+            tensor = torch.from_numpy(np.pad(part, [(0, 0), *missing]))[None]
+            with torch.inference_mode():
+                return net(tensor.to(options["device"]))[0].float().cpu().numpy()
 
-    net.to(options["device"])
-    for region, stains in stitch_tiles(predict, pixels.shape[1:], method="median", tile=256):
-        whole[(slice(None), *region)] = stains
-    array[:] = whole * 300 + 1000
+        for region, stains in stitch_tiles(predict, pixels.shape[1:], method="median", tile=256):
+            whole[(slice(None), *region)] = stains
+        array[:] = whole * 300 + 1000
     return {}
 
 
@@ -186,15 +196,18 @@ def limit(net, height: int, width: int, device: str) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
-class Peak:
-    """Most memory of this process above what it had."""
+class Clock:
+    """Wall and CPU seconds of a block, and the most memory above what the process had."""
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Clock:
         self.base = psutil.Process().memory_info().rss
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        self._began = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *args: object) -> None:
+        self.wall = time.perf_counter() - self._began[0]
+        self.cpu = time.process_time() - self._began[1]
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         high = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
         self.mb = (high - self.base) / 1e6
@@ -223,12 +236,9 @@ def one(job: dict[str, Any]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch) / "out.ome.zarr"
             release_freed_memory()
-            with Peak() as peak:
-                began, cpu = time.perf_counter(), time.process_time()
-                found |= METHODS[job["method"]](net, Path(job["input"]), out, job)
-                found["wall"] = time.perf_counter() - began
-                found["cpu"] = time.process_time() - cpu
-            found["peak_mb"] = peak.mb
+            clock = Clock()
+            found |= METHODS[job["method"]](net, Path(job["input"]), out, job, clock)
+            found |= {"wall": clock.wall, "cpu": clock.cpu, "peak_mb": clock.mb}
             found["written_mb"] = sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / 1e6
         after = measured_limit()
         found["limit_wall"], found["limit_cpu"] = (
@@ -573,11 +583,10 @@ def stack_through_volume_network(job: dict[str, Any]) -> dict[str, Any]:
     patches = np.random.default_rng(0).normal(size=(8, 1, 32, 64, 64)).astype(np.float32)
     net = with_statistics(net, joint_statistics(net, patches), 3)
     release_freed_memory()
-    with tempfile.TemporaryDirectory() as scratch, Peak() as peak:
-        began, cpu = time.perf_counter(), time.process_time()
-        found = ours(net, Path(job["input"]), Path(scratch) / "out.ome.zarr", job)
-        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return {**found, "wall": wall, "cpu": cpu, "peak_mb": peak.mb}
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = ours(net, Path(job["input"]), Path(scratch) / "out.ome.zarr", job, clock)
+    return {**found, "wall": clock.wall, "cpu": clock.cpu, "peak_mb": clock.mb}
 
 
 def part_volume(scratch: Path, options: argparse.Namespace) -> str:
@@ -638,8 +647,6 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as scratch:
-        texts = [PARTS[part](Path(scratch), options) for part in options.parts.split(",")]
     head = (
         "# Is a plane stained at the speed of its network?\n\n"
         f"Made by `benchmarks/engine.py --parts {options.parts} --repeats {options.repeats} --threads "
@@ -649,7 +656,12 @@ def main() -> None:
         "counts. Methods read uint16 from Zarr and write stains to Zarr.\n"
     )
     name = "engine.md" if options.device == "cpu" else f"engine-{options.device}.md"
-    write(name, head + "\n" + "\n".join(texts))
+    texts: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for part in options.parts.split(","):
+            texts.append(PARTS[part](Path(scratch), options))
+            # After each part: the whole takes long.
+            write(name, head + "\n" + "\n".join(texts))
     print(REPORTS / name)
 
 

@@ -243,7 +243,8 @@ def test_memory_does_not_grow_with_the_height(method):
             tracemalloc.stop()
 
     peak(128)  # what is imported at the first use
-    assert peak(2048) < 1.1 * peak(256)
+    # Eight times the height; what other threads of the process take meanwhile counts too.
+    assert peak(2048) < 2 * peak(256)
 
 
 def test_strips_come_as_soon_as_they_are_final():

@@ -437,3 +437,22 @@ def test_bfloat16_is_checked_and_said(settings, whole):
     assert plan["precision"] == ("float32" if "computed in float32" in said else "bfloat16")
     got, expected = (open_image(s).data.compute() for s in (result.out, whole))
     assert np.abs(got - expected).max() < 0.05 * np.ptp(expected)
+
+
+def test_an_input_that_changes_during_the_run_is_said(settings, film, tmp_path):
+    changing = tmp_path / "changing.ome.tif"
+    changing.write_bytes(film.read_bytes())
+
+    def touch(done, total, what):
+        if (done, what) == (3, "tiles stained"):
+            os.utime(changing, (1, 1))
+
+    result = stain.run(settings(input=str(changing)), on_progress=touch)
+    assert "was changed while it was stained" in result.notes[-1]
+    assert read_record(result.out)["record"]["runs"][-1]["input_changed"]
+
+
+def test_tiles_that_are_small_beside_their_halo_are_said(settings):
+    result = stain.run(settings(tile=16))
+    (said,) = [note for note in result.notes if "a larger --tile is faster" in note]
+    assert said.startswith("tiles of 16 px are small beside their halo of 9 px: ")

@@ -354,8 +354,8 @@ def test_the_run_goes_on_and_its_stains_stay_on_their_image(busy, what):
     for stain, layer in layers.items():
         assert layer.name == names[stain]
         np.testing.assert_allclose(layer.translate, [30.0, 12.0])
-        finest = np.asarray(layer.data[0][:32, :32])
-        assert np.isfinite(finest).all()
+        # Which tiles come first depends on what is in view.
+        assert np.isfinite(np.asarray(layer.data[0][:1024, :1024])).sum() >= 50 * 32 * 32
     assert desk.stain.notice.text == ("Cancelled. What was done is kept: stain again to go on.")
 
 

@@ -58,9 +58,11 @@ class Writing:
             self._take()
         self._report(self._done)
 
-    def _take(self) -> None:
+    def _take(self, *, report: bool = True) -> None:
         self._waiting.popleft().result()
         self._done += 1
+        if report:
+            self._report(self._done)
 
     def _finish(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
         self._write(t, tile, self._stainer.finish(t, tile, stains))
@@ -71,9 +73,7 @@ class Writing:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             while self._waiting:
-                self._take()
-                if error is None:
-                    self._report(self._done)
+                self._take(report=error is None)
         except Exception:
             if error is None:
                 raise

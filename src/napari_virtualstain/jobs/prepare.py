@@ -30,6 +30,8 @@ _TOLERANCE = 0.20
 CHUNK = 512
 """Edge of a chunk of the output in pixels; larger tiles are whole numbers of chunks."""
 _SMALLEST_TILE = 16
+_MANY_TIMES = 4.0
+"""The pixels of the image that are computed, from which on it is said."""
 _LARGEST_RATIO = 16.0
 """Of pixel sizes that are resampled: beyond it one of them is wrong, or in another unit."""
 
@@ -118,6 +120,8 @@ class PreparedStain:
         The limits on the model's card, and what was guessed or assumed; one sentence each.
     budget
         Bytes that the run may take.
+    identify
+        Looks at the files of the input again, `None` for an array.
     """
 
     model: Model
@@ -130,6 +134,7 @@ class PreparedStain:
     ratios: tuple[float, float] | None
     notes: tuple[str, ...]
     budget: int
+    identify: Callable[[], str] | None = None
 
     @property
     def plan(self) -> TilePlan:
@@ -142,6 +147,11 @@ class PreparedStain:
         if self.run_plan.mode in {"whole", "stitch"}:
             return self.run_plan.mode == "whole"
         return self.network.reach.kind == "exact" and self.statistics in {"", "exact"}
+
+    def input_has_changed(self) -> bool:
+        """Return whether the files of the input are others than when the run began."""
+        known = self.image.source.identify
+        return self.identify is not None and known is not None and self.identify() != known()
 
     @property
     def output_shape(self) -> tuple[int, int, int, int, int]:
@@ -201,7 +211,7 @@ def prepare(
     if image is None:
         image = open_image(settings.input, scene=settings.scene, axes=settings.axes)
     # One look at the files for the whole run: what they were when it began is what counts.
-    source = image.source
+    source, before = image.source, image.source.identify
     identify = source.identify and cache(source.identify)
     image = replace(image, source=replace(source, identify=identify))
     # What the model says it is not for comes first: the stain will look sharp all the same.
@@ -228,6 +238,12 @@ def prepare(
         settings, shared.network, image.shape[3:], ratios, precision, recorded,
         out_channels=len(model.card.stains), budget=budget,
     )  # fmt: skip
+    if run_plan.mode == "halo" and run_plan.overhead > _MANY_TIMES:
+        notes.append(
+            f"tiles of {run_plan.tiles.core[-1]} px are small beside their halo of "
+            f"{run_plan.tiles.halo[-1]} px: {run_plan.overhead:.0f} times the pixels are computed; "
+            "a larger --tile is faster"
+        )
     return PreparedStain(
         model=model,
         image=image,
@@ -239,6 +255,7 @@ def prepare(
         ratios=ratios,
         notes=tuple(notes),
         budget=budget,
+        identify=before,
     )
 
 

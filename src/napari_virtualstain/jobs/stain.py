@@ -244,6 +244,12 @@ def run(
                     on_step=ledger.step, on_other_way=ledger.note_way,
                 )  # fmt: skip
             entry = {"seconds": time.monotonic() - began, **ledger.entry()}
+            if prepared.input_has_changed():
+                entry["input_changed"] = True
+                ledger.step(
+                    f"{settings.input!r} was changed while it was stained: tiles may show two "
+                    "states of it. Stain it again with --overwrite"
+                )
             if follows:
                 entry["tiles"] = ranges(sorted({*agenda.given, *(there & set(order.numbers))}))
             built = _stage(on_progress, "chunks of coarser levels")
