@@ -122,8 +122,7 @@ def part_stain(field: Path, out: Path) -> dict[str, float]:
         up.setdefault(state.name, time.perf_counter() - began)
 
     widget.jobs.state_changed.connect(note)
-    if "--rows" not in sys.argv:
-        widget.stain.settings["tile"].value = str(TILE)
+    widget.stain.settings["tile"].value = str(TILE)  # as Stain view does; the default is by rows
     if "--cold" not in sys.argv:
         pump_until(lambda: widget.jobs.state.name == "ready", 60)
         widget.show_page("stain")
@@ -267,7 +266,6 @@ def main() -> None:
     parser.add_argument("--field")
     parser.add_argument("--out")
     parser.add_argument("--cold", action="store_true")
-    parser.add_argument("--rows", action="store_true")
     options = parser.parse_args()
     if options.part:
         found = globals()[f"part_{options.part}"](Path(options.field), Path(options.out))
@@ -286,12 +284,10 @@ def report(scratch: Path, size: int, repeats: int) -> None:
     write_input(field, size)
     cold = measure("stain", field, scratch / "cold.ome.zarr", "--cold")
     runs: dict[str, list[dict[str, float]]] = {part: [] for part in PARTS}
-    rows_of: list[dict[str, float]] = []
     for n in range(repeats):
         out = scratch / f"out{n}.ome.zarr"
         # One after the other, so that a busy machine is busy for all of them.
         runs["stain"].append(measure("stain", field, out))
-        rows_of.append(measure("stain", field, scratch / f"rows{n}.ome.zarr", "--rows"))
         runs["idle"].append(measure("idle", field, out))
         runs["thread"].append(measure("thread", field, out))
     middle = {
@@ -314,7 +310,6 @@ def report(scratch: Path, size: int, repeats: int) -> None:
         )
         for part in PARTS
     ]  # fmt: skip
-    by_rows = {key: float(np.median([r[key] for r in rows_of])) for key in ("first", "took", "max")}
     above99, above = ours["p99"] - idle["p99"], ours["max"] - idle["max"]
     times = [
         ("dock shown after", f"{ours['shown']:.2f} s", "1 s"),
@@ -326,11 +321,6 @@ def report(scratch: Path, size: int, repeats: int) -> None:
             "0.5 s",
         ),
         ("first pixels after the click, cold, nothing known", f"{cold['first']:.2f} s", "-"),
-        (
-            "*Stain all* by rows instead of tiles: first pixels, all of it, longest gap above idle",
-            f"{by_rows['first']:.2f} s, {by_rows['took']:.1f} s, {by_rows['max'] - idle['max']:.0f} ms",
-            "-",
-        ),
         ("gaps above idle, 99th percentile", f"{above99:.0f} ms", "25 ms"),
         ("gaps above idle, longest", f"{above:.0f} ms", "50 ms"),
     ]
@@ -339,7 +329,7 @@ def report(scratch: Path, size: int, repeats: int) -> None:
 Made by `benchmarks/viewer.py --size {size} --repeats {repeats}`; medians of {repeats} runs. {machine()}. Display: Xvfb, drawn by
 the processor (llvmpipe), 1280 x 800.
 
-A field of {size} x {size} px, three planes, is stained with the bundled model into five stains, tiles of {TILE} px (as *Stain view* does). A gap is a
+A field of {size} x {size} px, three planes, is stained with the bundled model into five stains, tiles of {TILE} px. A gap is a
 time in which the viewer's event loop did not answer. *Idle* shows the same layers, finished, and redraws them four times a
 second. *A thread* runs the same network on the same tiles in a thread of the viewer's process, as napari plugins commonly
 do, and redraws one layer after each tile.
