@@ -11,12 +11,11 @@ from torch import nn
 from napari_virtualstain.inference.network import prepare_network
 from napari_virtualstain.inference.norms import (
     exact_statistics,
-    has_norms,
     joint_statistics,
-    norm_names,
     unit_statistics,
     with_statistics,
 )
+from napari_virtualstain.inference.operations import norm_names
 from napari_virtualstain.tiling.plan import plan_tiles
 
 KINDS = {
@@ -103,8 +102,8 @@ def test_frozen_statistics_are_nearer_to_the_whole_than_those_of_each_tile():
 def test_a_network_to_plan_with_has_the_same_shape_and_no_statistics_of_its_own():
     net = trained(lambda: Net(lambda c: nn.GroupNorm(4, c)))
     planned = with_statistics(net, unit_statistics(net), 2)
-    assert has_norms(net)
-    assert not has_norms(planned)
+    assert norm_names(net)
+    assert not norm_names(planned)
     assert prepare_network(planned).streams
 
 

@@ -19,7 +19,12 @@ from torch import fx, nn
 
 from napari_virtualstain.inference.fold import fold_norms
 from napari_virtualstain.inference.kernels import use_good_kernels
-from napari_virtualstain.inference.operations import Traced, UnknownOperationError, trace
+from napari_virtualstain.inference.operations import (
+    Traced,
+    UnknownOperationError,
+    in_channels_of,
+    trace,
+)
 from napari_virtualstain.inference.scan import Reach, has_image_statistics, scan_reach
 from napari_virtualstain.inference.stream import RowStream, can_stream, stream_bytes
 
@@ -231,7 +236,7 @@ def prepare_network(
         reach=reach,
         device=torch.device(device),
         precision=precision,
-        in_channels=_in_channels(private),
+        in_channels=in_channels_of(private),
     )
     ready.to(memory_format=network.layout)  # type: ignore[call-overload]
     use_good_kernels(ready)
@@ -251,10 +256,3 @@ def check_precision(reduced: Network, full: Network, planes: NDArray[np.float32]
     wanted, got = full.forward(planes), reduced.forward(planes)
     span = float(np.ptp(wanted)) or 1.0
     return float(np.abs(wanted - got).max() / span)
-
-
-def _in_channels(module: nn.Module) -> int:
-    for part in module.modules():
-        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            return int(part.in_channels)
-    return 1

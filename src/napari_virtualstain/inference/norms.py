@@ -25,14 +25,17 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from napari_virtualstain.inference.operations import NORMS, UnknownOperationError, inputs_of, trace
+from napari_virtualstain.inference.operations import (
+    UnknownOperationError,
+    inputs_of,
+    norm_names,
+    trace,
+)
 
 __all__ = [
     "LayerStatistics",
     "exact_statistics",
-    "has_norms",
     "joint_statistics",
-    "norm_names",
     "unit_statistics",
     "with_statistics",
 ]
@@ -54,47 +57,22 @@ class LayerStatistics:
     variance: NDArray[np.float64]
 
 
-def norm_names(module: nn.Module) -> list[str]:
-    """Return the layers of a network that normalise by what they are given, in its own order."""
-    return [
-        name
-        for name, part in module.named_modules()
-        if isinstance(part, NORMS)
-        and not (getattr(part, "track_running_stats", False) and part.running_mean is not None)
-    ]
-
-
-def has_norms(module: nn.Module) -> bool:
-    """Return whether there is such a layer."""
-    return bool(norm_names(module))
-
-
 class _JointNorm(nn.Module):
     """Normalises by the statistics of the batch, and remembers them."""
 
-    def __init__(self, norm: nn.Module, channels: int) -> None:
+    def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        self.norm, self.channels = norm, channels
+        self.norm = norm
         self.seen: LayerStatistics | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         space = [0, *range(2, x.ndim)]
         mean = x.double().mean(dim=space)
         square = x.double().square().mean(dim=space)
-        self.seen = _grouped(self.norm, mean.cpu().numpy(), square.cpu().numpy())
+        first, second = mean.cpu().numpy(), square.cpu().numpy()
+        self.seen = _grouped_about(self.norm, np.zeros_like(first), first, second)
         layer = _affine(self.norm, self.seen, x.ndim - 2).to(x.device, x.dtype)
         return cast(torch.Tensor, layer(x))
-
-
-def _grouped(
-    norm: nn.Module, mean: NDArray[np.float64], square: NDArray[np.float64]
-) -> LayerStatistics:
-    """Return mean and variance by channel from the first two moments by channel."""
-    if isinstance(norm, nn.GroupNorm):
-        size = mean.size // norm.num_groups
-        mean = np.repeat(mean.reshape(-1, size).mean(axis=1), size)
-        square = np.repeat(square.reshape(-1, size).mean(axis=1), size)
-    return LayerStatistics(mean, np.maximum(square - mean**2, 0.0))
 
 
 def _affine(norm: nn.Module, statistics: LayerStatistics, ndim: int) -> nn.Module:
@@ -165,7 +143,7 @@ def joint_statistics(
     joint = copy.deepcopy(module).eval().to(device)
     places = {}
     for name in norm_names(joint):
-        place = _JointNorm(joint.get_submodule(name), 0)
+        place = _JointNorm(joint.get_submodule(name))
         _replace(joint, name, place)
         places[name] = place
     with torch.inference_mode():

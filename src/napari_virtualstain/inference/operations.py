@@ -16,7 +16,17 @@ from typing import Any, Literal
 import torch
 from torch import fx, nn
 
-__all__ = ["NORMS", "Operation", "Rule", "Traced", "UnknownOperationError", "ndim_of", "trace"]
+__all__ = [
+    "NORMS",
+    "Operation",
+    "Rule",
+    "Traced",
+    "UnknownOperationError",
+    "in_channels_of",
+    "ndim_of",
+    "norm_names",
+    "trace",
+]
 
 _Interval = tuple[int, int]
 Kind = Literal["window", "transposed", "nearest", "linear", "pointwise", "join"]
@@ -176,6 +186,24 @@ def ndim_of(module: nn.Module) -> int:
         if isinstance(part, _CONVOLUTIONS + _TRANSPOSED):
             return len(part.kernel_size)
     return 2
+
+
+def in_channels_of(module: nn.Module) -> int:
+    """Return the channels that a network is given, 1 if it has no convolution."""
+    for part in module.modules():
+        if isinstance(part, _CONVOLUTIONS):
+            return int(part.in_channels)
+    return 1
+
+
+def norm_names(module: nn.Module) -> list[str]:
+    """Return the layers of a network that normalise by what they are given, in its own order."""
+    return [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, NORMS)
+        and not (getattr(part, "track_running_stats", False) and part.running_mean is not None)
+    ]
 
 
 def trace(module: nn.Module) -> Traced:

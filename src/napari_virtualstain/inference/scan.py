@@ -33,11 +33,12 @@ import torch
 from torch import fx, nn
 
 from napari_virtualstain.inference.operations import (
-    NORMS,
     Traced,
     UnknownOperationError,
+    in_channels_of,
     inputs_of,
     ndim_of,
+    norm_names,
     trace,
 )
 
@@ -80,11 +81,7 @@ class Reach:
 
 def has_image_statistics(module: nn.Module) -> bool:
     """Return whether a network normalises by statistics of the image that it is given."""
-    return any(
-        isinstance(part, NORMS)
-        and not (getattr(part, "track_running_stats", False) and part.running_mean is not None)
-        for part in module.modules()
-    )
+    return bool(norm_names(module))
 
 
 def scan_reach(module: nn.Module) -> Reach:
@@ -157,7 +154,7 @@ def measure_reach(
     strides = (stride,) * ndim if isinstance(stride, int) else tuple(stride)
     parameter = next(module.parameters())
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, _input_channels(module), *(size,) * ndim, generator=generator)
+    image = torch.randn(1, in_channels_of(module), *(size,) * ndim, generator=generator)
     image = image.to(parameter)
     was_training = module.training
     module.eval()
@@ -188,10 +185,3 @@ def _changed_by(module: nn.Module, image: Any, before: Any, dim: int, stride: in
         if rows.numel():
             reach = max(reach, row - int(rows.min()), int(rows.max()) - row)
     return reach
-
-
-def _input_channels(module: nn.Module) -> int:
-    for part in module.modules():
-        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            return int(part.in_channels)
-    return 1
