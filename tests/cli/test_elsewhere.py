@@ -100,7 +100,7 @@ def test_ctrl_c_of_a_shared_stain_keeps_its_tiles_and_leaves_no_process(tiny_mod
     import tifffile
 
     path, out = tmp_path / "large.ome.tif", tmp_path / "o.ome.zarr"
-    pixels = np.random.default_rng(0).integers(0, 999, (3, 2000, 2000)).astype(np.uint16)
+    pixels = np.random.default_rng(0).integers(0, 999, (3, 1000, 1000)).astype(np.uint16)
     tifffile.imwrite(path, pixels, metadata={"axes": "ZYX"})
     line = words(
         "stain", path, "--model", tiny_model, "--out", out, "--tile", 32, "--pixel-size", 0.6,

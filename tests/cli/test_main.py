@@ -13,6 +13,7 @@ import time
 from importlib.util import find_spec
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
@@ -471,7 +472,7 @@ def test_ctrl_c_in_the_first_seconds_is_one_sentence(stack, out, seconds):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path, out):
     path = tmp_path / "large.ome.tif"
-    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 1500, 1500)).astype(np.uint16))
+    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 700, 700)).astype(np.uint16))
     line = ("stain", path, "--model", tiny_model, "--out", out, "--tile", 32)
     commits = out / "0" / "commits"
     code, errors = interrupted(line, lambda: commits.exists() and commits.stat().st_size)
@@ -491,14 +492,15 @@ def test_ctrl_c_leaves_a_valid_store_that_is_marked_partial(tiny_model, tmp_path
 
 def test_a_killed_run_is_gone_on_with_to_the_same_bytes(tiny_model, tmp_path, out):
     path = tmp_path / "large.ome.tif"
-    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 700, 700)).astype(np.uint16))
+    write_stack(path, np.random.default_rng(0).integers(0, 999, (3, 400, 400)).astype(np.uint16))
     line = words("stain", path, "--model", tiny_model, "--tile", 32, "--quiet", "--out")
     process = subprocess.Popen([sys.executable, "-m", "napari_virtualstain", *line, str(out)])
     try:
         commits = out / "0" / "commits"
         until = time.monotonic() + 60
         while time.monotonic() < until and not (commits.exists() and commits.stat().st_size > 50):
-            time.sleep(0.02)
+            time.sleep(0.005)
+        psutil.Process(process.pid).suspend()  # or it would be done before it is looked at
         assert main([*line, str(out), "--resume"]) == 1  # it is alive
     finally:
         process.kill()

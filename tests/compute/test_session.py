@@ -192,9 +192,9 @@ def test_evaluate_runs_there_too(compute_session, stain, field_folder):
 # --- with a server of their own: it is killed, or has to be new ------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_session():
-    """A session for one test, which may break it."""
+    """A session that a test may break, since it recovers."""
     session = Session()
     yield session
     session.close()
@@ -261,7 +261,8 @@ def test_an_idle_process_ends_keeps_its_stores_and_comes_back(stain):
         assert session.submit("stain", stain(out=str(out))).wait(60).state == "done"
         wait_until(lambda: session.state.name == "asleep", 30)
         assert read_record(out)["status"] == "complete"
-        assert session.submit("stain", stain("again")).wait(60).state == "done"
+        back = {k: v for k, v in stain().model_dump().items() if k in PlanSettings.model_fields}
+        assert session.submit("plan", PlanSettings(**back)).wait(60).state == "done"
     finally:
         session.close()
 
@@ -420,12 +421,9 @@ def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, field_fold
     assert (tmp_path / "count").read_text() == "once\n"
 
 
-def test_no_scheduler_at_an_address_is_one_sentence(stain):
-    session = Session("tcp://127.0.0.1:9")
-    try:
-        outcome = session.submit("stain", stain()).wait(60)
-    finally:
-        session.close()
+def test_no_scheduler_at_an_address_is_one_sentence(compute_session, stain, monkeypatch):
+    monkeypatch.setattr(compute_session, "address", "tcp://127.0.0.1:9")
+    outcome = compute_session.submit("stain", stain()).wait(60)
     assert outcome.state == "failed"
     assert outcome.sentence.startswith("No scheduler answers at tcp://127.0.0.1:9 (")
     assert outcome.sentence.endswith("or compute on this machine.")

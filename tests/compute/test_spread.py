@@ -29,7 +29,6 @@ from napari_virtualstain.compute.cluster import (
 )
 from napari_virtualstain.compute.dispatch import Dispatcher, Unit, Work
 from napari_virtualstain.compute.helping import greet, measure_there, stain_there
-from napari_virtualstain.compute.session import Session
 from napari_virtualstain.compute.spread import ClusterSpread
 from napari_virtualstain.errors import ComputeError, DiskError, RunCancelled, SettingsError
 from napari_virtualstain.io.open import open_image
@@ -470,26 +469,24 @@ def test_workers_of_this_machine_share_its_cores_and_cards(monkeypatch):
 # --- asked of a session -------------------------------------------------------------------------
 
 
-def test_a_session_with_an_address_shares_its_stains(dask_cluster, client, stain):
+def test_a_session_with_an_address_shares_its_stains(
+    compute_session, dask_cluster, client, stain, monkeypatch
+):
     client.run(slowly, 0.02)
-    session = Session(dask_cluster.address)
-    seen = []
-    try:
-        run = session.submit("stain", stain("cut"), on_change=lambda r: seen.append(r.progress))
-        until = time.monotonic() + 60
-        while time.monotonic() < until and not (run.progress or (0, 0, ""))[2].startswith("tiles"):
-            time.sleep(0.01)
-        assert run.store == Path(stain("cut").out)
-        assert any("simulated" in note or note for note in run.notes) or run.notes == []
-        run.cancel()
-        assert run.wait(20).state == "cancelled"
-        state = read_record(run.settings.out)
-        assert state["status"] == "partial"
-        client.run(slowly, 0.0)
-        done = session.submit("stain", stain("cut", resume=True)).wait(60)
-        assert done.state == "done", done
-    finally:
-        session.close()
+    session = compute_session
+    monkeypatch.setattr(session, "address", dask_cluster.address)
+    run = session.submit("stain", stain("cut"))
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (run.progress or (0, 0, ""))[2].startswith("tiles"):
+        time.sleep(0.01)
+    assert run.store == Path(stain("cut").out)
+    run.cancel()
+    assert run.wait(20).state == "cancelled"
+    state = read_record(run.settings.out)
+    assert state["status"] == "partial"
+    client.run(slowly, 0.0)
+    done = session.submit("stain", stain("cut", resume=True)).wait(60)
+    assert done.state == "done", done
     assert read_record(run.settings.out)["record"]["runs"][-1]["spread"]["workers"] == 2
     assert files(run.settings.out) == files(job.run(stain("whole")).out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -37,14 +38,21 @@ def pytest_ignore_collect(collection_path):
 
 @pytest.fixture(scope="session")
 def jobs(qapp, compute_session):
-    """The one compute process of the test run, in the terms of Qt."""
+    """The one compute process of the test run, in the terms of Qt.
+
+    napari collects garbage whenever layers go, which looks at every object of the test run:
+    half a second for each viewer. What is there before the first one is left out.
+    """
     from napari_virtualstain.widgets._jobs import Jobs
 
     jobs = Jobs(compute_session)
     until = time.monotonic() + 60
     while jobs.state.name != "ready" and time.monotonic() < until:
         time.sleep(0.02)
+    gc.collect()
+    gc.freeze()
     yield jobs
+    gc.unfreeze()
     compute_session.on_state = lambda state: None
 
 

@@ -68,6 +68,7 @@ def test_a_shot_shows_window_canvas_and_dock_in_the_theme(script):
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_shot_may_show_one_widget_alone(script):
     line = [sys.executable, script, "--take", "words", "dark"]
     config = script.parent / "settings.yaml"

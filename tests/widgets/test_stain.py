@@ -191,7 +191,8 @@ def test_a_run_over_all_turns_to_what_comes_into_view(busy):
     look_at(desk.viewer, (30.0 + 0.6 * 990, 12.0 + 0.6 * 990), zoom=20.0)
 
     def last_corner():
-        return np.isfinite(pixels(desk.run.settings.out)[0, 0, 0, 992:, 992:]).all()
+        stain = open_image(desk.run.settings.out).data[0, 0, 0, 992:, 992:]
+        return np.isfinite(stain.compute()).all()
 
     desk.wait(last_corner)
     assert not desk.run.ended
@@ -335,7 +336,7 @@ MEANWHILE = {
 }
 
 
-@pytest.mark.parametrize("what", some_slow(MEANWHILE, quick=2))
+@pytest.mark.parametrize("what", some_slow(MEANWHILE, quick=1))
 def test_the_run_goes_on_and_its_stains_stay_on_their_image(busy, what):
     desk = busy
     do, expected = MEANWHILE[what]
@@ -429,7 +430,7 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("case", some_slow(BAD_FILES, quick=2))
+@pytest.mark.parametrize("case", some_slow(BAD_FILES, quick=1))
 def test_a_file_that_cannot_be_stained_is_one_sentence(desk, bystander, tiny_model, tmp_path, case):
     make, expected = BAD_FILES[case]
     desk.open(make(tmp_path), page="stain")
@@ -486,7 +487,7 @@ BAD_LAYERS = {
 }
 
 
-@pytest.mark.parametrize("case", some_slow(BAD_LAYERS, quick=3))
+@pytest.mark.parametrize("case", some_slow(BAD_LAYERS, quick=2))
 def test_a_layer_that_cannot_be_stained_is_one_sentence(desk, bystander, tiny_model, case):
     make, expected = BAD_LAYERS[case]
     make(desk.viewer)
@@ -601,7 +602,7 @@ BAD_FORMS = {
 }
 
 
-@pytest.mark.parametrize("case", some_slow(BAD_FORMS, quick=5))
+@pytest.mark.parametrize("case", some_slow(BAD_FORMS, quick=2))
 def test_a_form_that_cannot_be_done_is_one_sentence(
     desk, bystander, field_folder, tiny_model, tmp_path, case
 ):
@@ -905,6 +906,7 @@ def test_a_stain_that_is_there_is_not_done_twice(ready):
     assert len(ready.predicted()) == 5
 
 
+@pytest.mark.slow
 def test_a_scheduler_elsewhere_is_taken_once_its_address_is_one(ready):
     ready.planned()
     compute = ready.stain.compute

@@ -45,7 +45,10 @@ def show(make_napari_viewer, monkeypatch, stores, tmp_path):
     # napari's own fixture, since a second application of napari in one process is refused.
     monkeypatch.setattr(napari, "Viewer", make_napari_viewer)
 
+    from napari_virtualstain.widgets import window
     from napari_virtualstain.widgets.window import show_comparison
+
+    monkeypatch.setattr(window, "_SETTLE_S", 0.3)
 
     def show(prediction):
         path = tmp_path / "deep" / "shot.png"
