@@ -104,6 +104,10 @@ def half_a_chunk_beside(path):
     file.write_bytes(b"\x28")
 
 
+def half_of_the_metadata_beside(path):
+    (path / "zarr.0123.partial").write_bytes(b"{")
+
+
 def pixels_of_another_device(path):
     """A tile that was written, but not listed, with other last bits."""
     region = writer["REGIONS"][6]
@@ -112,7 +116,13 @@ def pixels_of_another_device(path):
 
 @pytest.mark.parametrize(
     "harm",
-    [half_a_line, truncated_chunk, half_a_chunk_beside, pixels_of_another_device],
+    [
+        half_a_line,
+        truncated_chunk,
+        half_a_chunk_beside,
+        half_of_the_metadata_beside,
+        pixels_of_another_device,
+    ],
     ids=lambda harm: harm.__name__.replace("_", " "),
 )
 def test_what_a_crash_leaves_behind_does_no_harm(tmp_path, undisturbed, harm):

@@ -116,6 +116,15 @@ def test_a_pixel_size_in_another_unit_is_not_resampled(size, tiny_model):
         prepare(settings, image=given)
 
 
+@pytest.mark.parametrize("size", [(600, 40), (1100, 96), (40, 600)], ids="{0[0]} x {0[1]}".format)
+def test_a_narrow_image_is_streamed_like_any_other(size, run):
+    given = image((1, 1, 3, *size))
+    streamed, tiled = (
+        run(given, **how)[1].data.compute() for how in ({"mode": "stream"}, {"tile": 48})
+    )
+    np.testing.assert_allclose(streamed, tiled, rtol=1e-4, atol=0.05)
+
+
 def test_the_stated_pixel_size_wins_and_is_written(run):
     wrong = replace(image(), pixel_size_um=PixelSize(None, 6.45, 6.45))
     assert run(wrong, pixel_size=0.6)[1].pixel_size_um == PixelSize(None, 0.6, 0.6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,17 @@ def test_a_complete_store_has_nothing_left_to_do(settings, whole):
     assert notes[-1] == "the output is complete already: nothing was left to do"
     assert places == [result.out]
     assert arrays(settings().out) == before
+
+
+def test_what_a_run_left_that_was_killed_after_its_last_word_is_removed(settings):
+    stain.run(settings())
+    before, out = arrays(settings().out), Path(settings().out)
+    for name in ("0/commits", "0/notes", "zarr.0123.partial", "1/c/0/0/0/0/0.0123.partial"):
+        (out / name).write_bytes(b"\n1\n")
+    # Of a process that is no more.
+    (out / "0/lock").write_text(f'{{"pid": {2**30}, "host": "{platform.node()}", "at": 0}}')
+    stain.run(settings(resume=True))
+    assert arrays(out) == before
 
 
 def test_a_region_may_take_the_place_of_a_result(settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ __all__ = [
     "choose_device",
     "describe_torch",
     "has_bfloat16",
+    "processors",
     "thread_count",
     "threads_set_to",
     "wake_device",
@@ -67,6 +69,12 @@ def has_bfloat16(device: str) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
+def processors() -> int:
+    """Return on how many processors this process may run."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
 def thread_count() -> int:
     """Return the threads of a CPU operation; the last bits of a result depend on it."""
     return torch.get_num_threads()
@@ -92,7 +100,8 @@ def threads_set_to(count: int | None) -> Iterator[None]:
 def wake_device() -> dict[str, Any]:
     """Compute something small on the device that ``auto`` means, and say what there is.
 
-    The first operation on a device takes up to seconds (its context, its libraries).
+    The first operation on a device takes up to seconds (its context, its libraries). That
+    is so of torch's meta device too, on which the sizes of a plan are worked out.
 
     Returns
     -------
@@ -104,6 +113,7 @@ def wake_device() -> dict[str, Any]:
     layer = torch.nn.Conv2d(1, 1, 3).to(device)
     with torch.inference_mode():
         layer(torch.zeros(1, 1, 16, 16, device=device)).sum().item()
+        torch.relu(torch.empty(1, device="meta"))
     names = {"cpu": f"processor, {thread_count()} threads"}
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

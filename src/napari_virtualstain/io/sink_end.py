@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.errors import ImageFileError
@@ -11,11 +12,13 @@ from napari_virtualstain.io.coarser import Coarser
 from napari_virtualstain.io.ngff_write import PARTIAL, first_windows
 from napari_virtualstain.io.pixels import one_line
 from napari_virtualstain.io.pyramid import chunk_slices
+from napari_virtualstain.io.record import COMMITS
+from napari_virtualstain.io.sink_lock import LOCK
 from napari_virtualstain.io.sink_open import OpenStore
-from napari_virtualstain.io.tile_log import Notes, TileLog, read_notes
+from napari_virtualstain.io.tile_log import NOTES, Notes, TileLog, read_notes
 from napari_virtualstain.io.windows import Extent, extrema, windows_of
 
-__all__ = ["CLIPPED", "complete", "mark_partial"]
+__all__ = ["CLIPPED", "complete", "mark_partial", "tidy"]
 
 CLIPPED = "clipped_pixels"
 """Entry of a record: how many pixels of each channel did not fit the type of the store."""
@@ -57,8 +60,7 @@ def complete(
     }
     log.sync()  # all pixels are on the disk before it says that they are
     store.rewrite(state, len(store.arrays), windows_of(store.arrays[-1], extent), "")
-    log.remove()
-    _remove_scraps(store)
+    tidy(store.path)
 
 
 def _fill(store: OpenStore, log: TileLog, coarser: Coarser, on_progress: Progress | None) -> Extent:
@@ -149,7 +151,19 @@ def _clipped(store: OpenStore, notes: Notes, tiles: Collection[int]) -> dict[str
     return {} if store.scales is None else {CLIPPED: notes.clipped(tiles, store.shape[1])}
 
 
-def _remove_scraps(store: OpenStore) -> None:
-    """Delete halves of chunks that a killed writer left beside the whole ones."""
-    for scrap in store.path.glob("*/c/**/*.partial"):
-        scrap.unlink(missing_ok=True)
+def tidy(path: Path) -> None:
+    """Delete from a complete store what only a run that writes it needs.
+
+    That is the lists of tiles, the lock, and halves of files that a killed writer left beside the
+    whole ones.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    """
+    for name in (COMMITS, NOTES, LOCK):
+        (path / name).unlink(missing_ok=True)
+    for pattern in ("*.partial", "*/c/**/*.partial"):
+        for scrap in path.glob(pattern):
+            scrap.unlink(missing_ok=True)

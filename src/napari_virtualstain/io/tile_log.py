@@ -212,11 +212,6 @@ class TileLog:
         scratch.write_text("".join(f"\n{tile}\n" for tile in left), encoding="ascii")
         scratch.replace(self._store / COMMITS)
 
-    def remove(self) -> None:
-        """Delete both files: the store is complete."""
-        for name in (COMMITS, NOTES):
-            (self._store / name).unlink(missing_ok=True)
-
 
 @cache
 def _started() -> str:

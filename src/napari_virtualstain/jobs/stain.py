@@ -16,10 +16,12 @@ from napari_virtualstain.datasets.planes import fit_planes
 from napari_virtualstain.datasets.statistics import image_statistics
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.scale import Scale
 from napari_virtualstain.io.sink import OmeZarrSink, check_output, check_unlocked
+from napari_virtualstain.io.sink_end import tidy
 from napari_virtualstain.jobs.base import PathText, Progress, TimePoint
 from napari_virtualstain.jobs.prepare import CHUNK, InputSettings, PreparedStain, prepare
 from napari_virtualstain.jobs.stain_ledger import Ledger
@@ -38,6 +40,7 @@ from napari_virtualstain.jobs.stain_share import (
     Spread,
     opened_here,
 )
+from napari_virtualstain.tiling.plan import TilePlan
 
 __all__ = ["StainResult", "StainSettings", "run"]
 
@@ -210,6 +213,8 @@ def run(
         )
 
     if state is not None and state["status"] == "complete":
+        with disk_errors(out):
+            tidy(out)  # its run may have been killed right after its last word
         if on_store is not None:
             on_store(out)
         return result(state["tiles_total"])
@@ -303,7 +308,7 @@ def _create(
         pixel_size_um=PixelSize(None, *yx),
         origin_um=_origin(image),
         time_interval_s=image.time_interval_s,
-        chunks_yx=min(CHUNK, *prepared.plan.core),
+        chunks_yx=_chunk(prepared.plan),
         record=record,
         n_tiles=shape[0] * len(prepared.plan),
         dtype=settings.dtype,
@@ -311,6 +316,13 @@ def _create(
         overwrite=settings.overwrite,
         name=f"virtual stain ({card.name})",
     )
+
+
+def _chunk(plan: TilePlan) -> int:
+    """Return the edge of a chunk in pixels, such that no two tiles share one."""
+    # Along an axis that one tile spans, as a stream spans the width of a narrow image, none can.
+    edges = (core for core, n in zip(plan.core, plan.shape, strict=True) if core < n)
+    return min([CHUNK, *edges])
 
 
 def _scales(dtype: str, outputs: Sequence[Normalisation]) -> list[Scale] | None:
