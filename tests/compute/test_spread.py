@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -99,9 +100,9 @@ def slowly(seconds):
     plain = getattr(TileWriter, "plain", None) or TileWriter.write
     TileWriter.plain = plain
 
-    def write(self, region, pixels):
+    def write(self, region, pixels, **more):
         time.sleep(seconds)
-        plain(self, region, pixels)
+        plain(self, region, pixels, **more)
 
     TileWriter.write = write
 
@@ -445,6 +446,26 @@ def test_no_scheduler_is_one_sentence(monkeypatch):
         shared_over(scheduler="tcp://127.0.0.1:9", tell=print),
     ):
         pass
+
+
+def test_what_answers_and_is_no_scheduler_is_one_sentence():
+    """A mistyped port may be that of a web server, which speaks first or after a while."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    other, _ = server.accept()
+                    with contextlib.suppress(OSError), other:
+                        other.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with (
+            pytest.raises(ComputeError, match=f"^No scheduler answers at {address} .*machine.$"),
+            shared_over(scheduler=address, tell=print),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("wanted", ["0", "-1", "two", ""])

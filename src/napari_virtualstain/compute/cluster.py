@@ -109,14 +109,15 @@ def connected(address: str) -> Iterator[Client]:
     ComputeError
         If nothing answers there.
     """
-    from distributed import Client
-
     try:
-        # As the default client it would take over every .compute() of this process.
-        client = Client(address, set_as_default=False, timeout=_CONNECT_S)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:  # the last: no credentials
+        client = _client(address)
+    except (OSError, TimeoutError, ValueError, TypeError, MemoryError) as error:
+        # TypeError: there are no credentials. MemoryError: the first bytes that a web server
+        # sends were taken for a length.
+        strange = isinstance(error, MemoryError)
+        why = "what answers is none" if strange else first_line(error)
         raise ComputeError(
-            f"No scheduler answers at {address} ({first_line(error)}). Check the address, "
+            f"No scheduler answers at {address} ({why}). Check the address, "
             "that it runs, and that its credentials are in dask's configuration; or compute on "
             "this machine."
         ) from error
@@ -124,6 +125,22 @@ def connected(address: str) -> Iterator[Client]:
         yield client
     finally:
         client.close(timeout=2)
+
+
+def _client(address: str, **more: Any) -> Client:
+    """Connect; what it began is ended where it does not come about."""
+    from distributed import Client
+
+    client = Client.__new__(Client)
+    try:
+        # As the default client it would take over every .compute() of this process.
+        client.__init__(address, set_as_default=False, timeout=_CONNECT_S, **more)
+    except BaseException:
+        with suppress(Exception):
+            client.close(timeout=0.1)
+        client.status = "closed"  # or it would be tried again for ten seconds at some later time
+        raise
+    return client
 
 
 def ask(client: Client, verb: str, values: dict[str, Any], tell: Listener) -> dict[str, Any]:
@@ -190,19 +207,12 @@ def workers_here(crowd: Crowd) -> Iterator[Client]:
     ComputeError
         If they do not start.
     """
-    from distributed import Client
-
     folder = Path(tempfile.mkdtemp(prefix=f"virtualstain-{os.getpid()}-"))
     server = None
     try:
         server = Server(folder, lambda _server: None, crowd=crowd.to_json())
         try:
-            client = Client(
-                server.address,
-                security=server.credentials.security(),
-                set_as_default=False,
-                timeout=_CONNECT_S,
-            )
+            client = _client(server.address, security=server.credentials.security())
         except (OSError, TimeoutError, ValueError) as error:
             raise ComputeError(
                 f"The workers were started, but do not answer ({first_line(error)}). "
