@@ -1,13 +1,15 @@
 """Is a plane stained at the speed of its network, in bounded memory, and exactly?
 
-    python benchmarks/engine.py [--parts speed,large,height,exact,norms,volume] [--repeats 5]
+    python benchmarks/engine.py [--parts speed,large,height,exact,norms,volume,card] [--repeats 5]
                                 [--device cuda] [--threads 2]
 
 Every measurement is a process of its own: the limit, the method, the limit again. The *limit* is
 the network's forward pass over the same pixels, cut into tiles of 512 x 512 without overlap that lie
 in memory, in float32, by the network as it is; default and tuned malloc, the faster counts.
 A method reads uint16 from a Zarr store and writes stains to another. Repetitions are
-interleaved. MONAI takes part where it is installed. Writes ``docs/benchmarks/engine.md``.
+interleaved. MONAI takes part where it is installed. The part *card* wants a CUDA device and has a
+limit of its own: the forward pass in bfloat16, of the network that is ready to run, of tiles that
+lie in the card's memory. Writes ``docs/benchmarks/engine.md``.
 """
 
 from __future__ import annotations
@@ -69,21 +71,18 @@ def write_input(path: Path, height: int, width: int, planes: int = 3) -> None:
 OFFSET, SCALE = 10_000.0, 1_100.0
 
 
-def ours(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    """The engine and the sink of this package."""
+def ready(net, given: Path, options: dict[str, Any]):
+    """Return what predicts the picture in a store, and the plan of it."""
     import dask.array as da
 
     from napari_virtualstain.datasets.planes import InputPlanes
-    from napari_virtualstain.inference.engine import stain_tiles
     from napari_virtualstain.inference.network import prepare_network
     from napari_virtualstain.inference.planner import plan_run
     from napari_virtualstain.inference.source import PlanesSource
     from napari_virtualstain.inference.stainer import Stainer
     from napari_virtualstain.intensity import Normalisation
     from napari_virtualstain.io.image import Channel, LazyImage
-    from napari_virtualstain.io.sink import OmeZarrSink
 
-    began = time.perf_counter()
     network = prepare_network(
         net, device=options["device"], precision=options.get("precision", "float32")
     )
@@ -95,26 +94,119 @@ def ours(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> 
         network, source.shape, mode=options.get("mode", "auto"), tile=options.get("tile"),
         budget=round(options.get("budget", 6) * 1e9), out_channels=len(STAINS),
     )  # fmt: skip
-    shape = (1, len(STAINS), *((1, *source.shape) if not volume else source.shape))
     stainer = Stainer(
         network=lambda t: network,
         source=source,
         outputs=(Normalisation(offset=1000.0, scale=300.0),) * len(STAINS),
     )
+    return stainer, plan
+
+
+def sink_for(out: Path, stainer, plan, options: dict[str, Any]):
+    """Return the sink of a run, and what writes a tile to it."""
+    from napari_virtualstain.io.image import Channel
+    from napari_virtualstain.io.sink import OmeZarrSink
+
+    shape, n = stainer.source.shape, len(STAINS)
+    volume = len(shape) == 3
+    sink = OmeZarrSink.create(
+        out, shape=(1, n, *(shape if volume else (1, *shape))), n_tiles=len(plan.tiles),
+        channels=[Channel(s) for s in STAINS], dtype=options.get("dtype", "float32"),
+        levels=options.get("levels"),
+    )  # fmt: skip
+
+    def put(t, tile, stains):
+        place = tile.write if volume else (slice(0, 1), *tile.write)
+        pixels = stains[None] if volume else stains[None, :, None]
+        sink.write((slice(0, 1), slice(0, n), *place), pixels, tile=tile.index)
+
+    return sink, put
+
+
+def ours(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """The engine and the sink of this package."""
+    from napari_virtualstain.inference.engine import stain_tiles
+
+    began = time.perf_counter()
+    stainer, plan = ready(net, given, options)
     planned = time.perf_counter() - began
-    with clock, OmeZarrSink.create(
-        out, shape=shape, channels=[Channel(s) for s in STAINS], n_tiles=len(plan.tiles),
-        dtype=options.get("dtype", "float32"), levels=options.get("levels"),
-    ) as sink:  # fmt: skip
-
-        def put(t, tile, stains):
-            place = tile.write if volume else (slice(0, 1), *tile.write)
-            pixels = stains[None] if volume else stains[None, :, None]
-            sink.write((slice(0, 1), slice(0, len(STAINS)), *place), pixels)
-            sink.commit(tile.index)
-
-        stain_tiles(stainer, plan, put)
+    with clock:
+        sink, put = sink_for(out, stainer, plan, options)
+        with sink:
+            stain_tiles(stainer, plan, put)
     return {"words": plan.describe(), "planned_mb": plan.bytes / 1e6, "planned_s": planned}
+
+
+def stages(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    """What each part of a run takes alone, for the whole picture."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    from napari_virtualstain.inference.pipeline import threads_beside
+    from napari_virtualstain.inference.source import clipped
+    from napari_virtualstain.inference.transfer import (
+        Returning,
+        arrived,
+        normalised,
+        to_host_tensor,
+    )
+
+    stainer, plan = ready(net, given, options)
+    network, source = stainer.typical, stainer.source
+    tiles, threads = list(plan.tiles), threads_beside(stainer, plan)
+    largest = max(tiles, key=lambda tile: np.prod([s.stop - s.start for s in tile.read]))
+    found: dict[str, float] = {}
+
+    def wait() -> None:
+        if network.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def timed(name: str, work: Callable[[Any], Any], at_once: int = 1) -> None:
+        if at_once == 1:
+            work(largest)  # what is done once is not what is asked for
+        with ThreadPoolExecutor(at_once) as pool:
+            wait()
+            began = time.perf_counter()
+            list(pool.map(work, tiles))
+            wait()
+            found[name] = time.perf_counter() - began
+
+    def read(tile):
+        return source.raw(0, clipped(tile.read, source.shape))
+
+    with clock, torch.inference_mode():
+        timed("read, threads: 1", read)
+        timed(f"read, threads: {threads}", read, threads)
+        # What follows is of the largest tile, as often as there are tiles.
+        pixels, norms = read(largest)
+        timed("normalise, processor, threads: 1", lambda tile: norms[0].apply(pixels))
+        timed("to pinned memory, threads: 1", lambda tile: to_host_tensor(pixels))
+        host = to_host_tensor(pixels)
+        timed("to the card", lambda tile: host.to(network.device, non_blocking=True))
+        there = host.to(network.device)
+        timed("normalise, card", lambda tile: [normalised(p, norms[0]) for p in there])
+        tensor = network.tensor([stainer.read(0, largest)] if stainer.on_card else pixels[None])
+        timed("forward", lambda tile: network.module(tensor))
+        stains = network.module(tensor)[0][(slice(None), *largest.keep)]
+        timed("back from the card", lambda tile: arrived(Returning.of(stains)))
+        back = arrived(Returning.of(stains))
+        timed("invert, threads: 1", lambda tile: stainer.finish(0, tile, back.copy()))
+        timed(
+            f"invert, {threads} threads", lambda tile: stainer.finish(0, tile, back.copy()), threads
+        )
+        noise = np.random.default_rng(0).normal(1000, 300, back.shape).astype(np.float32)
+        for at_once in sorted({1, threads}):
+            sink, put = sink_for(out.with_name(f"{at_once}.ome.zarr"), stainer, plan, options)
+
+            def write(tile, put=put):
+                put(0, tile, noise[(slice(None), *(slice(s.stop - s.start) for s in tile.write))])
+
+            with sink, ThreadPoolExecutor(at_once) as pool:
+                began = time.perf_counter()
+                list(pool.map(write, tiles))
+                found[f"write, threads: {at_once}"] = time.perf_counter() - began
+    return {"stages": found, "words": plan.describe()}
 
 
 def monai(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -> dict[str, Any]:
@@ -132,6 +224,31 @@ def monai(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) ->
         )
         with torch.inference_mode():
             result = inferer(tensor, net.to(options["device"]))[0].float().cpu().numpy()
+        array = zarr.create_array(
+            store=out, shape=result.shape, chunks=(1, TILE, TILE), dtype="float32"
+        )
+        array[:] = result * 300 + 1000
+    return {}
+
+
+def monai_buffered(
+    net, given: Path, out: Path, options: dict[str, Any], clock: Clock
+) -> dict[str, Any]:
+    """MONAI's sliding window that adds up rows of tiles on the card, in bfloat16."""
+    import torch
+    import zarr
+    from monai.inferers import SlidingWindowInferer
+
+    net = net.to(options["device"])
+    with clock:
+        pixels = zarr.open_array(store=given, mode="r")[:].astype(np.float32)
+        tensor = torch.from_numpy((pixels - OFFSET) / SCALE)[None]
+        inferer = SlidingWindowInferer(
+            roi_size=(TILE, TILE), sw_batch_size=16, overlap=0.25, mode="gaussian",
+            sw_device=options["device"], device="cpu", buffer_steps=4, buffer_dim=0,
+        )  # fmt: skip
+        with torch.inference_mode(), torch.autocast(options["device"], torch.bfloat16):
+            result = inferer(tensor, net)[0].float().numpy()
         array = zarr.create_array(
             store=out, shape=result.shape, chunks=(1, TILE, TILE), dtype="float32"
         )
@@ -173,7 +290,10 @@ def median(net, given: Path, out: Path, options: dict[str, Any], clock: Clock) -
     return {}
 
 
-METHODS: dict[str, Callable[..., dict[str, Any]]] = {"ours": ours, "monai": monai, "median": median}
+METHODS: dict[str, Callable[..., dict[str, Any]]] = {
+    "ours": ours, "monai": monai, "monai_buffered": monai_buffered, "median": median,
+    "stages": stages,
+}  # fmt: skip
 
 
 # --- one measurement, in a process of its own ------------------------------------------------------
@@ -194,6 +314,34 @@ def limit(net, height: int, width: int, device: str) -> tuple[float, float]:
         if device != "cpu":
             torch.cuda.synchronize()
     return time.perf_counter() - began, time.process_time() - cpu
+
+
+def resident_limit(net, height: int, width: int, device: str) -> tuple[float, float]:
+    """Return seconds of the best forward pass of pixels that lie in the memory of a card."""
+    import torch
+
+    from napari_virtualstain.inference.network import prepare_network
+
+    network = prepare_network(net, device=device, precision="bfloat16")
+    count = -(-height // TILE) * -(-width // TILE)
+    found = []
+    for together in (1, 4, 16):
+        batch = network.tensor(
+            np.random.default_rng(0).normal(size=(together, 3, TILE, TILE)).astype(np.float32)
+        )
+
+        def forward(batch=batch, together=together) -> None:
+            for _ in range(-(-count // together)):
+                network.module(batch)
+            if device != "cpu":
+                torch.cuda.synchronize()
+
+        with torch.inference_mode():
+            forward()
+            began, cpu = time.perf_counter(), time.process_time()
+            forward()
+        found.append((time.perf_counter() - began, time.process_time() - cpu))
+    return min(found)
 
 
 class Clock:
@@ -228,7 +376,7 @@ def one(job: dict[str, Any]) -> dict[str, Any]:
     scale = height / short
 
     def measured_limit() -> tuple[float, float]:
-        wall, cpu = limit(net, short, width, device)
+        wall, cpu = (resident_limit if job.get("resident") else limit)(net, short, width, device)
         return wall * scale, cpu * scale
 
     before = measured_limit()
@@ -256,7 +404,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    print(job, {k: v if isinstance(v, str) else round(v, 3) for k, v in found.items()}, flush=True)
+    print(
+        job, {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}, flush=True
+    )
     return found
 
 
@@ -616,10 +766,48 @@ def part_volume(scratch: Path, options: argparse.Namespace) -> str:
     )
 
 
+def part_card(scratch: Path, options: argparse.Namespace) -> str:
+    import torch
+
+    title = "A plane of 8192 x 8192 px on a graphics card, U-Net of width 32"
+    if not torch.cuda.is_available():
+        return f"## {title}\n\nNot measured: this machine has no CUDA device.\n"
+    given, edge = scratch / "card.zarr", 8192
+    write_input(given, edge, edge)
+    base = {
+        "net": 32, "height": edge, "width": edge, "input": str(given), "threads": options.threads,
+        "device": "cuda", "resident": True, "precision": "bfloat16", "budget": 20,
+    }  # fmt: skip
+    jobs: dict[str, dict[str, Any]] = {
+        "ours, bfloat16, float16 out": {"method": "ours", "dtype": "float16"},
+        "ours, bfloat16, float16 out, tiles of 1024": {
+            "method": "ours",
+            "dtype": "float16",
+            "tile": 1024,
+        },
+        "ours, bfloat16, float32 out": {"method": "ours"},
+    }
+    if has_monai():
+        jobs["MONAI, gaussian 25 %, buffered, bfloat16"] = {"method": "monai_buffered"}
+    raced = race(title, jobs, base, options.repeats, {"ours, bfloat16, float16 out": "3"})
+    alone = run({**base, "method": "stages", "dtype": "float16"})
+    rows = [
+        (name, f"{seconds:.3f}", f"{seconds / alone['limit_wall']:.2f}")
+        for name, seconds in alone["stages"].items()
+    ]
+    name = torch.cuda.get_device_name()
+    return (
+        f"{raced}\nOn {name}. The limit is here the forward pass in bfloat16, folded, channels last, of "
+        "tiles of 512 x 512 px that lie in the card's memory, in the best of several batches.\n\n"
+        "### What bounds the rest\n\nEach part alone, for the whole picture; on the way they go on beside "
+        f"each other, so that the longest one bounds the run.\n\n{table(('part', 's', 'x limit'), rows)}\n"
+    )
+
+
 PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
     "speed": part_speed, "large": part_large, "height": part_height, "exact": part_exact,
     "norms": part_norms,
-    "volume": part_volume,
+    "volume": part_volume, "card": part_card,
 }  # fmt: skip
 
 

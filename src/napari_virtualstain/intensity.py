@@ -93,7 +93,10 @@ class Normalisation(_Frozen):
 
     def invert(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Return float32 grey values; what was clipped comes back at the limit."""
-        return (np.asarray(values, np.float64) * self.scale + self.offset).astype(np.float32)
+        grey = np.multiply(values, self.scale, dtype=np.float64)
+        grey += self.offset
+        small: NDArray[np.float32] = grey.astype(np.float32)
+        return small
 
 
 class Rule(_Frozen):

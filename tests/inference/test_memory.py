@@ -5,6 +5,9 @@ from __future__ import annotations
 import platform
 
 import pytest
+import torch
+
+from napari_virtualstain.inference.memory import free_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is tuned")
@@ -24,3 +27,11 @@ release_freed_memory()
 assert held() < before + 100e6
 """
     )
+
+
+def test_on_a_card_free_is_what_the_system_or_torch_could_give(monkeypatch):
+    facts = {"mem_get_info": (7_000, 9_000), "memory_reserved": 600, "memory_allocated": 100}
+    for name, value in facts.items():
+        monkeypatch.setattr(torch.cuda, name, lambda card, value=value: value)
+    assert free_memory("cuda:0") == 7_500
+    assert free_memory("cpu") > 10**8

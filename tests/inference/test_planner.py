@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_nets import NETS, trained, volume
@@ -12,7 +14,7 @@ from torch import nn
 
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.inference.network import prepare_network
-from napari_virtualstain.inference.planner import plan_run, recorded_plan
+from napari_virtualstain.inference.planner import host_bytes, plan_run, recorded_plan
 from napari_virtualstain.nets.unet import UNet
 
 UNET = prepare_network(trained(NETS["unet"]))
@@ -135,3 +137,22 @@ def test_the_least_that_would_do_does():
 def test_a_network_without_rules_for_rows_says_so():
     with pytest.raises(SettingsError, match="look further than rows"):
         planned(LINEAR, mode="stream")
+
+
+def test_on_a_card_the_budget_is_of_the_cards_memory_and_the_hosts_is_counted_apart():
+    here, card = (replace(WIDE, device=torch.device(name)) for name in ("cpu", "cuda"))
+    plans = [
+        plan_run(network, (8192, 8192), mode="halo", tile=2048, budget=10**11, out_channels=5)
+        for network in (here, card)
+    ]
+    assert [plan.batch for plan in plans] == [1, 1]
+    activations = card.forward_bytes(plans[1].tiles.largest_read)
+    assert activations < plans[1].bytes < 2 * activations + 10**9
+    # Two threads hold what they read and write, in float32 at most, whatever the card holds.
+    host = host_bytes(plans[1], 5, 3)
+    assert host >= 4 * (3 * 2240**2 + 5 * 2048**2)
+    assert plans[0].bytes > plans[1].bytes
+    # The largest tile for which there is room, without asking.
+    small = plan_run(card, (8192, 8192), budget=4 * 10**9, out_channels=5)
+    assert (small.mode, small.tiles.core) == ("halo", (1024, 1024))
+    assert small.bytes <= 4 * 10**9

@@ -82,13 +82,13 @@ def cancel_at(stage, count):
 def forwards(monkeypatch):
     """How many tiles went through the network."""
     seen = []
-    real = Network.forward
+    real = Network.predict
 
-    def watched(self, planes):
+    def watched(self, planes, keeps):
         seen.append(planes.shape)
-        return real(self, planes)
+        return real(self, planes, keeps)
 
-    monkeypatch.setattr(Network, "forward", watched)
+    monkeypatch.setattr(Network, "predict", watched)
     return seen
 
 

@@ -1,8 +1,9 @@
 """Run a network over an image piece by piece, so that the pieces leave no trace.
 
-Three threads in a row, each a few pieces ahead of the next: one reads and
-normalises, the caller's computes, one returns to grey values and hands on.
-Memory depends on the piece and not on the image.
+Threads in a row, each a few pieces ahead of the next: one reads and normalises,
+the caller's computes, one returns to grey values and hands on. Beside a graphics
+card, which normalises too, several read and several hand on. Memory depends on the
+piece and not on the image.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.axes import Region
 from napari_virtualstain.inference.ladder import Ladder, Piece, out_of_memory
-from napari_virtualstain.inference.pipeline import AHEAD, Ahead, Cutter, Write, Writing
+from napari_virtualstain.inference.pipeline import (
+    AHEAD,
+    Ahead,
+    Cutter,
+    Write,
+    Writing,
+    threads_beside,
+)
 from napari_virtualstain.inference.planner import RunPlan
 from napari_virtualstain.inference.source import padded
 from napari_virtualstain.inference.stainer import Stainer
@@ -48,7 +56,7 @@ def stain_tiles(
         Over the image's spatial axes.
     write
         Takes time point, tile, and (stains, *S) grey values; called in a thread of its own, one
-        tile after the other.
+        tile after the other. Beside a graphics card in several threads, each with another tile.
     numbers
         Which tiles, in the order in which they are predicted: the time point
         times the number of tiles of the plan, plus the tile's position in it. Asked one by one
@@ -74,17 +82,24 @@ def stain_tiles(
 
     report(0)
     ladder = Ladder(stainer, batch=plan.batch, on_step=on_step, on_tile=on_other_way)
-    with Writing(stainer, write, report, most=1 if plan.mode == "stream" else AHEAD) as writing:
+    threads = threads_beside(stainer, plan)
+    most = 1 if plan.mode == "stream" else max(AHEAD, threads)
+    with Writing(stainer, write, report, most=most, threads=threads) as writing:
         if plan.mode == "stream":
             _stream(stainer, plan, numbers, writing, ladder)
         elif plan.mode == "stitch":
             _stitch(stainer, plan, numbers, writing)
         else:
-            _tile_by_tile(stainer, plan, numbers, writing, ladder)
+            _tile_by_tile(stainer, plan, numbers, writing, ladder, threads)
 
 
 def _tile_by_tile(
-    stainer: Stainer, plan: RunPlan, numbers: Iterable[int], writing: Writing, ladder: Ladder
+    stainer: Stainer,
+    plan: RunPlan,
+    numbers: Iterable[int],
+    writing: Writing,
+    ladder: Ladder,
+    threads: int = 1,
 ) -> None:
     def read(t: int, tile: Tile) -> Piece:
         return t, tile, stainer.read(t, tile)
@@ -94,7 +109,7 @@ def _tile_by_tile(
             t, index = divmod(number, len(plan.tiles))
             yield partial(read, t, plan.tiles.tile(index))
 
-    with Ahead(jobs(), plan.batch + 1) as pieces:
+    with Ahead(jobs(), plan.batch + threads, threads=threads) as pieces:
         for together in _batches(pieces, plan.batch):
             stains = ladder.predict(together)
             for (t, tile, _), one in zip(together, stains, strict=True):

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from napari_virtualstain.axes import Region
 from napari_virtualstain.errors import ComputeError
 from napari_virtualstain.inference.memory import release_freed_memory
-from napari_virtualstain.inference.stainer import Stainer
+from napari_virtualstain.inference.stainer import Pixels, Stainer
+from napari_virtualstain.inference.transfer import Stains, arrived
 from napari_virtualstain.tiling.plan import Tile, tile_around
 
 __all__ = ["Ladder", "Piece", "out_of_memory"]
 
-Piece = tuple[int, Tile, NDArray[np.float32]]
+Piece = tuple[int, Tile, Pixels]
 """Time point, tile, and what it is predicted from."""
 _SMALLEST = 64
 """Edge of the smallest pieces in pixels."""
@@ -66,7 +67,7 @@ class Ladder:
         self._say = on_step or (lambda _words: None)
         self._mark = on_tile or (lambda _t, _tile, _words: None)
 
-    def predict(self, pieces: Sequence[Piece]) -> list[NDArray[np.float32]]:
+    def predict(self, pieces: Sequence[Piece]) -> list[Stains]:
         """Return the normalised stains of each piece's core.
 
         Raises
@@ -74,7 +75,7 @@ class Ladder:
         ComputeError
             If the smallest piece does not fit either.
         """
-        done: list[NDArray[np.float32]] = []
+        done: list[Stains] = []
         while len(done) < len(pieces):
             some = pieces[len(done) : len(done) + self.batch]
             try:
@@ -85,10 +86,10 @@ class Ladder:
                 self.step_down(some[0][1])
         return done
 
-    def _together(self, pieces: Sequence[Piece]) -> list[NDArray[np.float32]]:
+    def _together(self, pieces: Sequence[Piece]) -> list[Stains]:
         if self._edge is None and not self._on_processor:
             return self._stainer.predict(pieces)
-        found = []
+        found: list[Stains] = []
         for t, tile, pixels in pieces:
             found.append(self._in_cells(t, tile) if self._edge else self._plain(t, tile, pixels))
             self._mark(t, tile, self.way)
@@ -101,7 +102,7 @@ class Ladder:
         where = "on the processor" if self._on_processor else ""
         return " ".join(part for part in (size, where) if part)
 
-    def _plain(self, t: int, tile: Tile, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _plain(self, t: int, tile: Tile, pixels: Pixels) -> Stains:
         return self._stainer.predict([(t, tile, pixels)])[0]
 
     def _in_cells(self, t: int, tile: Tile) -> NDArray[np.float32]:
@@ -113,7 +114,7 @@ class Ladder:
             cell = tile_around(
                 core, shape=stainer.source.shape, halo=reach.halo, multiple_of=reach.multiple_of
             )
-            part = self._plain(t, cell, stainer.read(t, cell))
+            part = arrived(self._plain(t, cell, stainer.read(t, cell)))
             if whole is None:
                 lengths = (side.stop - side.start for side in tile.write)
                 whole = np.empty((part.shape[0], *lengths), np.float32)
@@ -148,7 +149,7 @@ class Ladder:
             )
             self._say(f"memory ran out: tiles are computed {self.way} from now on")
             return
-        if self._stainer.network(0).device.type != "cpu" and not self._on_processor:
+        if self._stainer.typical.device.type != "cpu" and not self._on_processor:
             self._on_processor, self._edge = True, None
             self._stainer = self._stainer.on_processor()
             self._say("memory ran out: tiles are computed on the processor from now on")

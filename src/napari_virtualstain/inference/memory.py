@@ -21,7 +21,10 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 def free_memory(device: str) -> int:
     """Return the bytes that are free where a network computes."""
     if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+        card = torch.device(device)
+        # What torch holds and does not use is free for whoever asks torch.
+        held = torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card)
+        return int(torch.cuda.mem_get_info(card)[0]) + held
     return int(psutil.virtual_memory().available)
 
 
@@ -44,6 +47,8 @@ def release_freed_memory() -> None:
     """Give freed memory back to the system and to the graphics card, at the end of a job."""
     if torch.cuda.is_available() and torch.cuda.memory_reserved():
         torch.cuda.empty_cache()
+        if hasattr(torch.accelerator, "empty_host_cache"):  # not in every torch
+            torch.accelerator.empty_host_cache()
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

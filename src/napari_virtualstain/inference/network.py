@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
+from napari_virtualstain.axes import Region
 from napari_virtualstain.inference.fold import fold_norms
 from napari_virtualstain.inference.kernels import use_good_kernels
 from napari_virtualstain.inference.operations import (
@@ -27,6 +28,7 @@ from napari_virtualstain.inference.operations import (
 )
 from napari_virtualstain.inference.scan import Reach, has_image_statistics, scan_reach
 from napari_virtualstain.inference.stream import RowStream, can_stream, stream_bytes
+from napari_virtualstain.inference.transfer import Grey, Returning, Stains, stacked
 
 __all__ = ["PRECISIONS", "TOLERANCE", "Network", "Precision", "check_precision", "prepare_network"]
 
@@ -86,8 +88,10 @@ class Network:
             return torch.channels_last
         return torch.channels_last_3d if self.ndim == 3 else torch.contiguous_format
 
-    def tensor(self, planes: NDArray[np.float32]) -> torch.Tensor:
+    def tensor(self, planes: NDArray[np.float32] | Sequence[Grey]) -> torch.Tensor:
         """Bring (B, C, *S) to the device, in the network's precision and layout."""
+        if not isinstance(planes, np.ndarray):
+            return stacked(planes, device=self.device, dtype=self.dtype, layout=self.layout)
         given = torch.from_numpy(np.ascontiguousarray(planes))
         if self.device.type == "cuda":
             given = given.pin_memory()
@@ -99,6 +103,25 @@ class Network:
         """Predict (B, C, *S) -> (B, C', *S), every edge of S divisible by the stride."""
         with torch.inference_mode(), self._exactly():
             return _to_numpy(self.module(self.tensor(planes)))
+
+    def predict(
+        self, planes: NDArray[np.float32] | Sequence[Grey], keeps: Sequence[Region]
+    ) -> list[Stains]:
+        """Predict parts of tiles, without waiting for a graphics card.
+
+        Parameters
+        ----------
+        planes
+            As of `forward`; or tiles of one size, normalised on the device.
+        keeps
+            What is wanted of each tile, in its pixels.
+        """
+        with torch.inference_mode(), self._exactly():
+            stains = self.module(self.tensor(planes))
+            return [
+                Returning.of(one[(slice(None), *keep)])
+                for one, keep in zip(stains, keeps, strict=True)
+            ]
 
     def _exactly(self) -> AbstractContextManager[Any]:
         """Compute in what was asked for: by default CUDA rounds float32 convolutions to TF32."""

@@ -1,4 +1,8 @@
-"""The threads beside the network: one reads what is wanted next, one hands on what is done."""
+"""The threads beside the network: they read what is wanted next, and hand on what is done.
+
+One of each for a processor, which more of them would only take time from. Beside a
+graphics card there are several, since decoding and encoding take longer than it.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,45 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_virtualstain.inference.device import processors
+from napari_virtualstain.inference.memory import free_memory
+from napari_virtualstain.inference.planner import RunPlan, host_bytes
 from napari_virtualstain.inference.stainer import Stainer
+from napari_virtualstain.inference.transfer import Stains
 from napari_virtualstain.tiling.plan import Tile
 
-__all__ = ["AHEAD", "Ahead", "Cutter", "Write", "Writing"]
+__all__ = ["AHEAD", "Ahead", "Cutter", "Write", "Writing", "threads_beside"]
 
 AHEAD = 2
 """Pieces that are read before they are wanted, and as many that wait to be written."""
+_MOST_THREADS = 8
+"""That read, and as many that write: more of them wait for each other."""
 Write = Callable[[int, Tile, NDArray[np.float32]], None]
 
 
+def threads_beside(stainer: Stainer, plan: RunPlan) -> int:
+    """Return how many threads read, and how many write: as many as processors and memory allow.
+
+    Parameters
+    ----------
+    stainer
+        What predicts.
+    plan
+        What is read and written.
+    """
+    if not stainer.on_card or plan.mode in {"stream", "stitch"}:
+        return 1
+    room = free_memory("cpu") // 2
+    one = host_bytes(plan, len(stainer.outputs), stainer.typical.in_channels)
+    tiles = stainer.source.times * len(plan.tiles)
+    return max(1, min(_MOST_THREADS, processors() // 2, tiles, room // one))
+
+
 class Writing:
-    """The thread that returns to grey values and hands on, and how far it is.
+    """The threads that return to grey values and hand on, and how far they are.
 
     As a context manager it waits for what it was given, also when the block ends by an error,
-    and raises what went wrong in the thread.
+    and raises what went wrong in a thread.
 
     Parameters
     ----------
@@ -34,18 +62,26 @@ class Writing:
         Told how many tiles are handed on.
     most
         Tiles that may be on their way; the next one waits.
+    threads
+        Tiles that are handed on at once.
     """
 
     def __init__(
-        self, stainer: Stainer, write: Write, report: Callable[[int], None], *, most: int = AHEAD
+        self,
+        stainer: Stainer,
+        write: Write,
+        report: Callable[[int], None],
+        *,
+        most: int = AHEAD,
+        threads: int = 1,
     ) -> None:
         self._stainer, self._write, self._report = stainer, write, report
         self._most = most
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="virtualstain-write")
+        self._thread = ThreadPoolExecutor(threads, thread_name_prefix="virtualstain-write")
         self._waiting: deque[Future[None]] = deque()
         self._done = 0
 
-    def put(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
+    def put(self, t: int, tile: Tile, stains: Stains) -> None:
         """Hand on a tile; waits while too many wait."""
         self._waiting.append(self._thread.submit(self._finish, t, tile, stains))
         while len(self._waiting) > self._most:
@@ -64,7 +100,7 @@ class Writing:
         if report:
             self._report(self._done)
 
-    def _finish(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
+    def _finish(self, t: int, tile: Tile, stains: Stains) -> None:
         self._write(t, tile, self._stainer.finish(t, tile, stains))
 
     def __enter__(self) -> Self:
@@ -83,7 +119,7 @@ class Writing:
 
 
 class Ahead:
-    """Reads in a thread what will be wanted next.
+    """Reads in threads what will be wanted next, and gives it in the order of the jobs.
 
     Parameters
     ----------
@@ -91,11 +127,15 @@ class Ahead:
         What to read, asked for one by one.
     count
         How many are read before they are wanted.
+    threads
+        How many are read at once.
     """
 
-    def __init__(self, jobs: Iterator[Callable[[], Any]], count: int = AHEAD) -> None:
+    def __init__(
+        self, jobs: Iterator[Callable[[], Any]], count: int = AHEAD, *, threads: int = 1
+    ) -> None:
         self._jobs, self._count = jobs, count
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="virtualstain-read")
+        self._thread = ThreadPoolExecutor(threads, thread_name_prefix="virtualstain-read")
         self._coming: deque[Future[Any]] = deque()
 
     def __iter__(self) -> Iterator[Any]:

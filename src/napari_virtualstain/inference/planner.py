@@ -24,7 +24,16 @@ from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles
 if TYPE_CHECKING:
     from napari_virtualstain.inference.network import Network
 
-__all__ = ["MODES", "Mode", "RunPlan", "cells_of", "plan_run", "plan_stitch", "recorded_plan"]
+__all__ = [
+    "MODES",
+    "Mode",
+    "RunPlan",
+    "cells_of",
+    "host_bytes",
+    "plan_run",
+    "plan_stitch",
+    "recorded_plan",
+]
 
 Mode = Literal["auto", "whole", "stream", "halo"]
 MODES: tuple[Mode, ...] = ("auto", "whole", "stream", "halo")
@@ -32,7 +41,6 @@ _BANDS = ((128, 64, 32), (16, 8))
 """Rows pushed at a time, the best for speed first; stripes are better than the thin ones."""
 _HALO_EDGES = {"cpu": (1024, 512, 256, 128, 64), "cuda": (2048, 1024, 512, 256, 128, 64)}
 _PUBLISHED_EDGE = 256
-_MOST_TOGETHER = 8
 _QUEUED = 3
 """Tiles that are read ahead, and as many that wait to be written."""
 _FIXED = 150_000_000
@@ -284,6 +292,22 @@ def cells_of(plan: RunPlan, tile: Tile) -> list[Region]:
     return list(product(*lines))
 
 
+def host_bytes(plan: RunPlan, out_channels: int, in_channels: int) -> int:
+    """Return the memory beside a graphics card of a thread that reads and one that writes.
+
+    Parameters
+    ----------
+    plan
+        What is read and written.
+    out_channels, in_channels
+        Of the result and the image.
+    """
+    # As decoded, as put together, and where the card reads it, which is rounded up.
+    read = 3 * 4 * in_channels * prod(plan.tiles.largest_read)
+    core = prod(min(c, n) for c, n in zip(plan.tiles.core, plan.tiles.shape, strict=True))
+    return read + 4 * out_channels * core * (1 + _CONVERTED)
+
+
 class _Planner:
     def __init__(
         self,
@@ -337,8 +361,9 @@ class _Planner:
             tiles = self._tiles(tuple(min(edge, _up(n, self._chunk)) for n in self._shape))
             needed = self._tile_bytes(tiles)
             if needed <= self._budget and self._elements(tiles) <= _MOST_ELEMENTS:
-                batch = self._batch(tiles, needed)
-                return RunPlan(mode="halo", tiles=tiles, batch=batch, bytes=batch * needed)
+                # One at a time: kernels are chosen by the size of a batch, and a tile would have
+                # other last digits in other company, as when a run is resumed.
+                return RunPlan(mode="halo", tiles=tiles, bytes=needed)
         if tile is not None:
             raise SettingsError(
                 f"Tiles of {edges[0]} px and their halo take about {needed / 1e9:.1f} GB, the "
@@ -346,14 +371,6 @@ class _Planner:
                 "or give more with --memory."
             )
         raise self.refused(needed)
-
-    def _batch(self, tiles: TilePlan, needed: int) -> int:
-        """Return how many tiles go together: on a graphics card as many as keep it busy."""
-        if self._network.device.type == "cpu":
-            return 1
-        room = self._budget // max(needed, 1)
-        most = _MOST_ELEMENTS // max(self._elements(tiles), 1)
-        return max(1, min(_MOST_TOGETHER, len(tiles), room, most))
 
     def _whole_chunks(self, tile: int) -> int:
         return _up(tile, self._chunk) if tile >= self._chunk else tile
@@ -414,6 +431,11 @@ class _Planner:
     def _tile_bytes(self, tiles: TilePlan) -> int:
         read = tiles.largest_read
         activations = self._network.forward_bytes(read)
+        if self._network.device.type == "cuda":
+            # Of the card alone (`host_bytes` counts the rest): pixels as the file has them, a plane
+            # in double precision and its copy, stains as float32 and what is kept of them.
+            beside = prod(read) * (8 * self._network.in_channels + 16 + 8 * self._out)
+            return _FIXED + round(_SCRATCH * activations) + beside
         inputs = min(_QUEUED, len(tiles)) * 3 * 4 * self._network.in_channels * prod(read)
         return _FIXED + round(_SCRATCH * activations) + inputs + self._output_bytes(tiles, _QUEUED)
 

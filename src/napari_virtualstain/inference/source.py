@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.planes import InputPlanes
 from napari_virtualstain.intensity import Normalisation
 
-__all__ = ["PlanesSource", "Source", "padded"]
+__all__ = ["PlanesSource", "Source", "clipped", "padded"]
 
 
 class Source(Protocol):
@@ -71,15 +71,17 @@ class PlanesSource:
 
     def read(self, t: int, region: Region) -> NDArray[np.float32]:
         """Return normalised pixels of a region."""
-        *z, y, x = region
-        pixels = self.planes.read(t, (y, x))
-        norms: Sequence[Normalisation] = self.inputs[t]
-        if z:
-            pixels, norms = pixels[z[0]], norms[z[0]]
+        pixels, norms = self.raw(t, region)
         normal = np.empty(pixels.shape, np.float32)
         for plane, norm in enumerate(norms):
             normal[plane] = norm.apply(pixels[plane])
         return normal[None] if self.volume else normal
+
+    def raw(self, t: int, region: Region) -> tuple[NDArray[Any], tuple[Normalisation, ...]]:
+        """Return pixels of a region as the file has them: (P, *S), and what normalises each."""
+        *z, y, x = region
+        pixels, norms = self.planes.read(t, (y, x)), self.inputs[t]
+        return (pixels[z[0]], norms[z[0]]) if z else (pixels, norms)
 
 
 def padded(source: Source, t: int, region: Region) -> NDArray[np.float32]:
@@ -92,11 +94,16 @@ def padded(source: Source, t: int, region: Region) -> NDArray[np.float32]:
     region
         Starts inside the image.
     """
-    inside = tuple(
-        slice(part.start, min(part.stop, n)) for part, n in zip(region, source.shape, strict=True)
-    )
+    inside = clipped(region, source.shape)
     pixels = source.read(t, inside)
     missing = [(0, part.stop - own.stop) for part, own in zip(region, inside, strict=True)]
     if not any(after for _, after in missing):
         return pixels
     return np.pad(pixels, [(0, 0), *missing])
+
+
+def clipped(region: Region, shape: Sequence[int]) -> Region:
+    """Return the part of a region that lies in an image of a shape."""
+    return tuple(
+        slice(part.start, min(part.stop, n)) for part, n in zip(region, shape, strict=True)
+    )

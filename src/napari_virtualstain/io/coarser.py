@@ -7,10 +7,14 @@ above it, and filled from disk when the store is finished.
 
 Chunks of an odd edge begin inside a block of 2 x 2 pixels; levels above those
 are all filled from disk.
+
+Several threads may fold at once, each a region of its own: what is kept is
+changed under a lock; means are computed, and chunks written, beside each other.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
@@ -72,6 +76,8 @@ class Coarser:
         self._given_up: set[Place] = set()
         self._built = set(built)
         self._news: list[Place] = []
+        self._writing: set[Place] = set()
+        self._lock = threading.RLock()
         self._highest = self._highest_folded()
         self.nbytes = 0
 
@@ -85,30 +91,53 @@ class Coarser:
     @property
     def built(self) -> frozenset[Place]:
         """The chunks of the coarser levels that are complete on disk."""
-        return frozenset(self._built)
+        with self._lock:
+            return frozenset(self._built)
 
-    def news(self) -> list[Place]:
-        """Return the chunks that were completed since the last call."""
-        news, self._news = self._news, []
+    def news(self, unfinished: Sequence[Region] = ()) -> list[Place]:
+        """Return the chunks that were completed since the last call.
+
+        Parameters
+        ----------
+        unfinished
+            Regions that are being written: chunks over them are kept for a later call.
+        """
+        with self._lock:
+            later = {place for region in unfinished for place in self._above(region)}
+            news = [place for place in self._news if place not in later]
+            self._news = [place for place in self._news if place in later]
         return news
+
+    def touched(self, region: Region) -> bool:
+        """Return whether something of a region is in a coarser level already."""
+        with self._lock:
+            if any(p in self._built or p in self._writing for p in self._above(region)):
+                return True
+            if self._highest < 1:
+                return False
+            waiting = ((c, self._waiting.get(self._parent(c))) for c in self._chunks(region))
+            return any(chunk is not None and c[-2:] in chunk.there for c, chunk in waiting)
 
     def forget(self, region: Region) -> list[Place]:
         """Before a region is written: return the complete chunks that it makes invalid.
 
         They count as missing from now on, until all chunks below have been folded again.
         """
-        gone = [place for place in self._above(region) if place in self._built]
-        for place in gone:
-            self._built.discard(place)
-            if place in self._news:
-                self._news.remove(place)
-            above = self._waiting.get(self._parent(place)) if place[0] < self._highest else None
-            if above is not None:
-                above.there.discard(place[-2:])
+        with self._lock:
+            gone = [place for place in self._above(region) if place in self._built]
+            for place in gone:
+                self._built.discard(place)
+                if place in self._news:
+                    self._news.remove(place)
+                above = self._waiting.get(self._parent(place)) if place[0] < self._highest else None
+                if above is not None:
+                    above.there.discard(place[-2:])
         return gone
 
     def fold(self, region: Region, pixels: NDArray[Any]) -> None:
         """Take a written region into the levels above it.
+
+        Threads may do so at once with regions that were not `touched` before, and share no chunk.
 
         Parameters
         ----------
@@ -124,25 +153,41 @@ class Coarser:
         """
         if self._highest < 1:
             return
-        (t0, c0, z0), (y, x) = (part.start for part in region[:3]), region[3:]
+        outer, (y, x) = [part.start for part in region[:3]], region[3:]
         edge_y, edge_x = self._edges[0]
-        for t, c, z in product(*(range(n) for n in pixels.shape[:3])):
-            for top, left in product(
-                range(y.start, y.stop, edge_y), range(x.start, x.stop, edge_x)
-            ):
-                rows = slice(top - y.start, min(top + edge_y, y.stop) - y.start)
-                columns = slice(left - x.start, min(left + edge_x, x.stop) - x.start)
-                place = (0, t0 + t, c0 + c, z0 + z, top // edge_y, left // edge_x)
-                self._take(place, pixels[t, c, z, rows, columns])
+        for place in self._chunks(region):
+            top, left = place[-2] * edge_y, place[-1] * edge_x
+            rows = slice(top - y.start, min(top + edge_y, y.stop) - y.start)
+            columns = slice(left - x.start, min(left + edge_x, x.stop) - x.start)
+            plane = tuple(k - start for k, start in zip(place[1:4], outer, strict=True))
+            self._take(place, pixels[(*plane, rows, columns)])
 
     def _take(self, child: Place, pixels: NDArray[Any]) -> None:
         place = self._parent(child)
         if place in self._given_up:
             return
+        half = mean_2x2(pixels, self._missing)
+        with self._lock:
+            whole = self._put(child, place, half)
+        if whole is None:
+            return
+        (y, x), array = self._span(place), self._arrays[place[0]]
+        array[(*place[1:4], y, x)] = whole
+        with self._lock:
+            # Not where the disk refused it: what lies below stays touched.
+            self._writing.discard(place)
+            self._built.add(place)
+            self._news.append(place)
+        if place[0] < self._highest:
+            self._take(place, whole)
+
+    def _put(self, child: Place, place: Place, half: NDArray[Any]) -> NDArray[Any] | None:
+        """Lay the mean of a chunk into the one above it; return that if it is complete now."""
+        if place in self._given_up:
+            return None
         chunk = self._waiting.pop(place, None)
         if chunk is None:
             chunk = self._begin(place)
-        half = mean_2x2(pixels, self._missing)
         top, left = (
             k * fine // 2 - own * coarse
             for k, fine, own, coarse in zip(
@@ -154,14 +199,10 @@ class Coarser:
         if len(chunk.there) < chunk.children:
             self._waiting[place] = chunk  # at the end: touched last
             self._keep_to_budget()
-            return
+            return None
         self.nbytes -= chunk.pixels.nbytes
-        (y, x), array = self._span(place), self._arrays[place[0]]
-        array[(*place[1:4], y, x)] = chunk.pixels
-        self._built.add(place)
-        self._news.append(place)
-        if place[0] < self._highest:
-            self._take(place, chunk.pixels)
+        self._writing.add(place)
+        return chunk.pixels
 
     def _begin(self, place: Place) -> _Waiting:
         level, span = place[0], self._span(place)
@@ -207,6 +248,15 @@ class Coarser:
             )
         )
         return y, x
+
+    def _chunks(self, region: Region) -> Iterator[Place]:
+        """Yield the chunks of the finest level that a region takes."""
+        grid = (
+            range(part.start // edge, -(-part.stop // edge))
+            for part, edge in zip(region[3:], self._edges[0], strict=True)
+        )
+        outer = (range(part.start, part.stop) for part in region[:3])
+        yield from ((0, *place) for place in product(*outer, *grid))
 
     def _above(self, region: Region) -> Iterator[Place]:
         """Yield the chunks of all coarser levels that hold pixels of a region."""

@@ -47,8 +47,8 @@ class OmeZarrSink(TileWriter):
     """A result being written; made by `create` or, for one that was cut off, by `resume`.
 
     As a context manager it finishes the store, or marks it as partial when the
-    block is left by an exception or by Ctrl-C. Any thread may call it, and other processes
-    may help: see `TileWriter`.
+    block is left by an exception or by Ctrl-C. Any thread may call it, several may write at
+    once, and other processes may help: see `TileWriter`.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class OmeZarrSink(TileWriter):
         SettingsError
             If tiles are missing.
         """
-        with self._one:
+        with self._alone():
             missing = self.n_tiles - len(self.committed())
             if missing:
                 raise SettingsError(
@@ -258,7 +258,7 @@ class OmeZarrSink(TileWriter):
         record_update
             As of `finish`. As there, a store that was moved aside is deleted.
         """
-        with self._one:
+        with self._alone():
             update = jsonable(record_update or {})
             with disk_errors(self.path):
                 mark_partial(self._store, self._log, why, update)
@@ -270,7 +270,7 @@ class OmeZarrSink(TileWriter):
 
         A store that was moved aside to make room is put back instead.
         """
-        with self._one:
+        with self._alone():
             if not self._open:
                 return
             self._close()

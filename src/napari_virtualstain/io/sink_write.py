@@ -1,13 +1,16 @@
 """How tiles come into a store that is being written, by the run that began it or by its helpers.
 
 Writes are aligned to chunks, so that processes that write at the same time never
-share a chunk: nothing is lost, and no chunk needs a lock.
+share a chunk: nothing is lost, and no chunk needs a lock. Threads of one process may
+write at the same time too: encoding, means and files go on beside each other, what is
+kept about them is changed under a lock.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +35,8 @@ __all__ = ["TileWriter"]
 class TileWriter:
     """Writes tiles into a store; made by `join` for one that another process began.
 
-    Any thread may call it, not only the one that made it. Calls of several threads
-    at once wait for each other. Leaving the context of a helper ends its help, and
-    nothing else.
+    Any thread may call it, and several may at once; those whose regions overlap wait for
+    each other. Leaving the context of a helper ends its help, and nothing else.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class TileWriter:
             store.arrays, built=read_notes(store.path).built, missing=store.missing, budget=budget
         )
         self._open = True
-        self._one = threading.RLock()
+        self._one = threading.Condition(threading.RLock())
+        self._busy: list[Region] = []
         self._begin_tile()
 
     def _begin_tile(self) -> None:
@@ -92,7 +95,7 @@ class TileWriter:
         """
         return TileWriter(reopen(Path(path), own=False), budget=budget, send=send)
 
-    def write(self, region: Region, pixels: ArrayLike) -> None:
+    def write(self, region: Region, pixels: ArrayLike, *, tile: int | None = None) -> None:
         """Write the pixels of a region, in the calling thread's time.
 
         Parameters
@@ -103,14 +106,19 @@ class TileWriter:
         pixels
             Array of the shape of the region: grey values, NaN where missing. Where the
             store has scales, what does not fit is clipped and counted.
+        tile
+            Number of the tile that is all written by this; `commit` says so later if `None`.
+            Threads that write at once give it: what is noted with a tile is then its own.
 
         Raises
         ------
         SettingsError
-            If the region is not aligned or the shape or type differs.
+            If the region is not aligned, the shape or type differs, or there is no such tile.
         DiskError
             If the disk is full or cannot be written.
         """
+        if tile is not None:
+            self._check(tile)
         array = np.asarray(pixels)
         check_region(region, array.shape, shape=self.shape, chunks=self.chunks)
         takes = self.dtype if self.scales is None else np.dtype(np.float64)
@@ -120,24 +128,61 @@ class TileWriter:
                 "Convert them first, or create the store with their type."
             )
         region = tuple(slice(int(part.start), int(part.stop)) for part in region)
-        with self._one, disk_errors(self.path):
-            start = region[1].start
-            stored = self._stored(array, start)
-            if gone := self._coarser.forget(region):
-                self._log.note(gone=gone)
+        start = region[1].start
+        stored, clipped = self._stored(array, start)
+        seen = Extent(self.shape[1], self._store.missing)
+        for index in range(stored.shape[1]):
+            seen(start + index, stored[:, index])
+        with disk_errors(self.path), self._undisturbed(region):
             self._store.arrays[0][region] = stored
-            self._log.written(self._files(region))
-            for index in range(stored.shape[1]):
-                self._seen(start + index, stored[:, index])
             self._coarser.fold(region, stored)
+            with self._one:
+                self._log.written(self._files(region))
+                if tile is not None:
+                    self._commit(tile, seen, clipped, besides=region)
+                else:
+                    self._seen.merge(seen)
+                    self._clipped = [a + b for a, b in zip(self._clipped, clipped, strict=True)]
 
-    def _stored(self, array: NDArray[Any], start: int) -> NDArray[Any]:
+    @contextmanager
+    def _undisturbed(self, region: Region) -> Iterator[None]:
+        """Wait until no other thread writes where this one will."""
+        with self._one:
+            self._one.wait_for(lambda: self._free_for(region))
+            if self._coarser.touched(region):
+                # Written before: what was made of it is in chunks above, so all others wait.
+                if gone := self._coarser.forget(region):
+                    self._log.note(gone=gone)
+                yield
+                return
+            self._busy.append(region)
+        try:
+            yield
+        finally:
+            with self._one:
+                self._busy.remove(region)
+                self._one.notify_all()
+
+    def _free_for(self, region: Region) -> bool:
+        if self._coarser.touched(region):
+            return not self._busy
+        return not any(_overlap(region, other) for other in self._busy)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no thread writes, and let none begin."""
+        with self._one:
+            self._one.wait_for(lambda: not self._busy)
+            yield
+
+    def _stored(self, array: NDArray[Any], start: int) -> tuple[NDArray[Any], list[int]]:
+        """Return pixels as they are stored, and how many of each channel were clipped."""
+        clipped = [0] * self.shape[1]
         if self.scales is None:
-            return array.astype(self.dtype, copy=False)
-        stored, clipped = to_stored(array, self.scales[start : start + array.shape[1]], self.dtype)
-        for channel, count in enumerate(clipped, start):
-            self._clipped[channel] += count
-        return stored
+            return array.astype(self.dtype, copy=False), clipped
+        stop = start + array.shape[1]
+        stored, clipped[start:stop] = to_stored(array, self.scales[start:stop], self.dtype)
+        return stored, clipped
 
     def _files(self, region: Region) -> Iterator[Path]:
         grid = (
@@ -156,13 +201,23 @@ class TileWriter:
         DiskError
             If the disk is full or cannot be written.
         """
+        self._check(tile)
+        with self._one, disk_errors(self.path):
+            self._commit(tile, self._seen, self._clipped)
+            self._begin_tile()
+
+    def _check(self, tile: int) -> None:
         if not 0 <= tile < self.n_tiles:
             raise SettingsError(f"Tile {tile} is none of the {self.n_tiles} (0 to n - 1).")
-        with self._one, disk_errors(self.path):
-            built = self._coarser.news()
-            self._log.written(self._store.file(place) for place in built)
-            self._log.commit(tile, self._seen, self._clipped, built)
-            self._begin_tile()
+
+    def _commit(
+        self, tile: int, seen: Extent, clipped: list[int], *, besides: Region | None = None
+    ) -> None:
+        # A chunk is noted as complete when every tile below it is listed: one that is not, since
+        # the process is killed now, will be written again.
+        built = self._coarser.news([region for region in self._busy if region is not besides])
+        self._log.written(self._store.file(place) for place in built)
+        self._log.commit(tile, seen, clipped, built)
 
     def committed(self) -> set[int]:
         """Return the tiles whose pixels are written, by whichever process."""
@@ -177,7 +232,7 @@ class TileWriter:
 
     def close(self) -> None:
         """End the help: what was written is handed to the disk, and memory given back."""
-        with self._one, disk_errors(self.path):
+        with self._alone(), disk_errors(self.path):
             if self._open:
                 self._close()
                 self._log.sync()
@@ -196,3 +251,7 @@ class TileWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _overlap(one: Region, other: Region) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))

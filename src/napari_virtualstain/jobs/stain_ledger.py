@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +45,20 @@ class Ledger:
     ) -> None:
         self._prepared, self._sink, self._seams = prepared, sink, seams
         self._on_note = on_note
+        self._one = threading.Lock()
         self._others: dict[str, list[int]] = {}
         self.notes: list[str] = []
 
     def write(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
-        """Write and commit a tile that was computed here: (stains, y, x) grey values."""
-        gather_seams(self._seams, self._prepared.run_plan, t, tile, stains)
+        """Write and commit a tile that was computed here: (stains, y, x) grey values.
+
+        Several threads may do so at once.
+        """
+        with self._one:
+            gather_seams(self._seams, self._prepared.run_plan, t, tile, stains)
         # (C, y, x) -> (1, C, 1, y, x)
         region = (slice(t, t + 1), slice(0, stains.shape[0]), slice(0, 1), *tile.write)
-        self._sink.write(region, stains[None, :, None])
-        self._sink.commit(self._number(t, tile))
+        self._sink.write(region, stains[None, :, None], tile=self._number(t, tile))
 
     def take(self, report: Report) -> None:
         """Note what a helper has written."""

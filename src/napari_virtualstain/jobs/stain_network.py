@@ -69,8 +69,9 @@ def stainer_of(
 
     held = prepared.statistics in {"frozen", "exact"}
     return Stainer(
-        network=of_time if held else same, source=source, outputs=outputs, ratios=prepared.ratios
-    )
+        network=of_time if held else same, source=source, outputs=outputs, ratios=prepared.ratios,
+        planned=prepared.network,
+    )  # fmt: skip
 
 
 def measure_layers(

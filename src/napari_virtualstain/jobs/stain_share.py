@@ -9,6 +9,7 @@ noted of them goes back, since the files of notes are appended by one process.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -346,12 +347,14 @@ class Helper:
             )
         writer, plan, report = self._writer, prepared.plan, self.report
 
+        one = threading.Lock()
+
         def write(t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
-            gather_seams(report.seams, prepared.run_plan, t, tile, stains)
+            with one:
+                gather_seams(report.seams, prepared.run_plan, t, tile, stains)
             # (C, y, x) -> (1, C, 1, y, x)
             region = (slice(t, t + 1), slice(0, writer.shape[1]), slice(0, 1), *tile.write)
-            writer.write(region, stains[None, :, None])
-            writer.commit(t * len(plan) + tile.index)
+            writer.write(region, stains[None, :, None], tile=t * len(plan) + tile.index)
 
         try:
             stain_tiles(
