@@ -83,6 +83,7 @@ class LoadPage(QWidget):
         self._scene_names: list[str] = []
         self._shown_um: dict[str, float] = {}
         self._refused: str | Path = ""
+        self._behind = True
         self.axes = QLineEdit()
         self.axes.setPlaceholderText("for example zyx, then Enter")
         self.axes.setToolTip("What the axes of this file are, one letter of t, c, z, y, x each")
@@ -180,7 +181,19 @@ class LoadPage(QWidget):
     # --- showing ----------------------------------------------------------------------------------
 
     def show_field(self) -> None:
-        """Show what is known of the chosen image."""
+        """Show what is known of the chosen image, once the page is looked at."""
+        # The layers of a run come one by one; the table of a page behind would be made for each.
+        self._behind = not self.isVisible()
+        if not self._behind:
+            self._show()
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Show what has changed meanwhile."""
+        super().showEvent(event)
+        if self._behind:
+            self.show_field()
+
+    def _show(self) -> None:
         field = self.box.field
         for widget in (self.table, self.found, self.copy, self.go, self.y_um, self.z_um):
             widget.setEnabled(field is not None)
