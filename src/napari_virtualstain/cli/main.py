@@ -64,6 +64,7 @@ VERBS: dict[str, Verb] = {
         Verb("stain", "predict fluorescence from bright field", ("input",)),
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
+        Verb("export", "write an image as OME-TIFF, OME-Zarr or PNG", ("input", "out")),
         Verb("train", "train a model on matched images"),
         Verb("simulate", "write simulated fields with known truth"),
         Verb("doctor", "look at this machine: what is there, and whether a stain works"),

@@ -7,11 +7,9 @@ stands under its own name only when it is whole.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +19,20 @@ from numpy.typing import NDArray
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import (
     AxesError,
-    OutputExistsError,
     PixelDataError,
     SettingsError,
     VirtualStainError,
 )
-from napari_virtualstain.io.disk import check_free_space, check_output, disk_errors
+from napari_virtualstain.io.disk import check_output
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.save import write_ome_zarr
+from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
 from napari_virtualstain.io.scene import unique_channels
-from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.napari_io.layer_axes import colour_of_layer, placed
 from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.source import source_of
 
 __all__ = ["LayersAsImage", "as_image", "save_ome_tiff", "save_ome_zarr"]
-
-_CHUNK = 512
-_BLOCK = 2048
-"""Edge in pixels of what is read and written at once: 16 MB of float32."""
-_TIFF_TYPES = ("bool", "uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -196,33 +189,8 @@ def save_ome_zarr(path: str, layers: Sequence[LayerData]) -> list[str]:
     with _errors_shown():
         image = as_image(layers)
         check_output(path, image.paths)
-        n_t, n_c, n_z, height, width = image.shape
-        blocks = list(_blocks(height, width))
-        sink = OmeZarrSink.create(
-            path,
-            shape=image.shape,
-            channels=image.channels,
-            n_tiles=n_t * n_c * n_z * len(blocks),
-            pixel_size_um=image.pixel_size_um,
-            origin_um=image.origin_um,
-            time_interval_s=image.time_interval_s,
-            dtype=str(np.dtype("uint8") if image.dtype == np.bool_ else image.dtype),
-            chunks_yx=_CHUNK,
-            overwrite=True,
-        )
-        with sink:
-            places = product(range(n_t), range(n_c), range(n_z), blocks)
-            for tile, (t, c, z, (y, x)) in enumerate(places):
-                pixels = image.read(t, c, z, y, x)
-                region = (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1), y, x)
-                sink.write(region, pixels.astype(sink.dtype, copy=False)[None, None, None])
-                sink.commit(tile)
+        write_ome_zarr(path, image, overwrite=True)
     return [path]
-
-
-def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    for y, x in product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
-        yield slice(y, min(y + _BLOCK, height)), slice(x, min(x + _BLOCK, width))
 
 
 def save_ome_tiff(path: str, layers: Sequence[LayerData]) -> list[str]:
@@ -234,86 +202,15 @@ def save_ome_tiff(path: str, layers: Sequence[LayerData]) -> list[str]:
     """
     with _errors_shown():
         image = as_image(layers)
-        _check_tiff_output(Path(path), image)
-        _write_tiff(Path(path), image)
+        check_tiff_output(Path(path), image.dtype)
+        _refuse_source(Path(path), image)
+        write_ome_tiff(Path(path), image)
     return [path]
 
 
-def _check_tiff_output(path: Path, image: LayersAsImage) -> None:
-    if image.dtype.name not in _TIFF_TYPES:
-        raise PixelDataError(
-            f"Pixels of type {image.dtype} have no place in OME-TIFF. Convert the layers to int32 "
-            "or float32, or save them as OME-Zarr."
-        )
-    if path.is_dir():
-        raise OutputExistsError(f"{str(path)!r} is a folder. Choose another name.")
+def _refuse_source(path: Path, image: LayersAsImage) -> None:
     for source in image.paths:
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise SettingsError(
                 f"{str(path)!r} is the file that the layers are read from. Choose another name."
             )
-
-
-def _write_tiff(path: Path, image: LayersAsImage) -> None:
-    import tifffile
-
-    shape = image.shape
-    needed = float(np.prod(shape, dtype=np.float64)) * image.dtype.itemsize
-    # Ends like a TIFF of nobody: what a crash leaves is not taken for the picture.
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with disk_errors(path, needed):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            check_free_space(path, needed)
-            tifffile.imwrite(
-                scratch,
-                _tiles(image),
-                shape=shape,
-                dtype="uint8" if image.dtype == np.bool_ else image.dtype,
-                tile=(_CHUNK, _CHUNK),
-                compression="zlib",
-                photometric="minisblack",
-                metadata=_ome(image),
-                ome=True,
-                bigtiff=needed > 2**31,
-            )
-            scratch.replace(path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-
-
-def _tiles(image: LayersAsImage) -> Iterator[NDArray[Any]]:
-    """Yield all tiles of all planes, those at the far ends filled up with zeros."""
-    n_t, n_c, n_z, height, width = image.shape
-    for t, c, z in product(range(n_t), range(n_c), range(n_z)):
-        for top in range(0, height, _CHUNK):
-            # A band at a time, so that a lazy layer is not computed once a tile.
-            rows = slice(top, min(top + _CHUNK, height))
-            band = image.read(t, c, z, rows, slice(0, width))
-            for left in range(0, width, _CHUNK):
-                part = band[:, left : left + _CHUNK]
-                tile = np.zeros((_CHUNK, _CHUNK), band.dtype)
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile.astype(np.uint8) if tile.dtype == np.bool_ else tile
-
-
-def _ome(image: LayersAsImage) -> dict[str, Any]:
-    """Return the metadata as tifffile turns them into OME-XML."""
-    size = image.pixel_size_um
-    colours = [(int(c.colour or "FFFFFF", 16) << 8) | 0xFF for c in image.channels]
-    entries: dict[str, Any] = {
-        "axes": "TCZYX",
-        "Channel": {
-            "Name": [channel.name for channel in image.channels],
-            # RGBA as a signed integer of 32 bit
-            "Color": [c - 2**32 if c >= 2**31 else c for c in colours],
-        },
-    }
-    for axis, length in (("Z", size.z), ("Y", size.y), ("X", size.x)):
-        if length is not None:
-            entries[f"PhysicalSize{axis}"] = length
-            entries[f"PhysicalSize{axis}Unit"] = "µm"
-    if image.time_interval_s is not None:
-        entries |= {"TimeIncrement": image.time_interval_s, "TimeIncrementUnit": "s"}
-    return entries

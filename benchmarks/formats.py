@@ -1,0 +1,245 @@
+"""How much is read, and how long it takes, until an image is open and a part of it is there.
+
+    python benchmarks/formats.py --data FOLDER [--peers PYTHON] [--repeats 5]
+
+For each sample: *open* (shape, axes, channel names and pixel size are known) and *slice* (256 x 256 px of
+one plane are in memory). Each method runs in a process of its own that has imported what it needs; one file
+after the other, all methods in turn, the median counts. Bytes are those that the process asked the system
+for (``rchar``: mapped files do not count), files are those that Python opened. The pages of the files are in
+memory: what is measured is work, not the disk.
+
+The peers are readers that people use beside napari: bioio and its plugins, napari-ome-zarr, ngio. ``--peers``
+names a Python that has them; a peer that is not there, or cannot read a file, is said in the table. Writes
+``docs/benchmarks/formats.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SAMPLES = {
+    "ND2, 2044 x 2048, 3 channels": "formats/nd2/nikon_fissionyeast_TL_488_561.nd2",
+    "CZI, 2755 x 3675": "formats/czi/PGC_20X_labelfree.czi",
+    "LIF, 8 images of 5 planes": "formats/lif/Project_3D.lif",
+    "OME-TIFF, 256 x 256, 4 channels": "formats/ome_tiff/*.tif*",
+    "TIFF stack, 20 x 512 x 512": "ecoli_bf/02/brightfield_stack.tif",
+    "OME-Zarr 0.5, 13 x 1024 x 1024": "formats/ome_zarr/isl_phase_ngffzarr_v0.5.ome.zarr",
+    "OME-Zarr 0.4 plate, 6 channels": "formats/ome_zarr/phenix_V5_iohub_HCS.zarr",
+    "Phenix folder, 6 x 1080 x 1080": "phenix/Version5",
+    "folder of 16 PNG, 1024 x 1024": "isl_neurons",
+}
+EDGE = 256
+
+
+# --- methods: each returns (open, slice); both run after the imports -------------------------------
+
+
+def ours() -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
+    from napari_virtualstain.io.open import list_scenes
+
+    def open_it(path: Path) -> Any:
+        image = list_scenes(path, axes="zyx" if path.name.endswith("_stack.tif") else None)[
+            0
+        ].open()
+        assert image.shape
+        assert image.channel_names
+        return image
+
+    def slice_it(image: Any) -> Any:
+        part = slice(0, EDGE)
+        return image.read((slice(0, 1), slice(0, 1), slice(0, 1), part, part))
+
+    return open_it, slice_it
+
+
+def bioio() -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
+    from bioio import BioImage
+
+    def open_it(path: Path) -> Any:
+        image = BioImage(path)
+        assert image.shape
+        assert image.channel_names is not None
+        assert image.physical_pixel_sizes is not None
+        return image
+
+    def slice_it(image: Any) -> Any:
+        plane = image.get_image_dask_data("YX", T=0, C=0, Z=0)
+        return plane[:EDGE, :EDGE].compute()
+
+    return open_it, slice_it
+
+
+def napari_ome_zarr() -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
+    import numpy as np
+    from napari_ome_zarr import napari_get_reader
+
+    def open_it(path: Path) -> Any:
+        reader = napari_get_reader(str(path))
+        if reader is None:
+            raise ValueError("not read")
+        data = reader(str(path))[0][0]
+        return data[0] if isinstance(data, (list, tuple)) else data
+
+    def slice_it(array: Any) -> Any:
+        index = (0,) * (array.ndim - 2)
+        return np.asarray(array[(*index, slice(0, EDGE), slice(0, EDGE))])
+
+    return open_it, slice_it
+
+
+def ngio() -> tuple[Callable[[Path], Any], Callable[[Any], Any]]:
+    from ngio import open_ome_zarr_container, open_ome_zarr_plate
+
+    def open_it(path: Path) -> Any:
+        if (path / "A").is_dir():
+            images = open_ome_zarr_plate(path).get_images()
+            image = next(iter(images.values())).get_image()
+        else:
+            image = open_ome_zarr_container(path).get_image()
+        assert image.shape
+        assert image.pixel_size is not None
+        return image
+
+    def slice_it(image: Any) -> Any:
+        array = image.zarr_array
+        index = (0,) * (array.ndim - 2)
+        return array[(*index, slice(0, EDGE), slice(0, EDGE))]
+
+    return open_it, slice_it
+
+
+METHODS = {"ours": ours, "bioio": bioio, "napari-ome-zarr": napari_ome_zarr, "ngio": ngio}
+ONLY_ZARR = ("napari-ome-zarr", "ngio")
+
+
+# --- one measurement, in a process of its own --------------------------------------------------------
+
+
+class Meter:
+    """What this process has read and opened so far."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and "/proc/" not in str(arguments[0]):
+            self.files += 1
+
+    def read(self) -> tuple[float, int, int]:
+        lines = Path("/proc/self/io").read_text().splitlines()
+        return time.perf_counter(), int(lines[0].split()[1]), self.files
+
+
+def measure(method: str, path: Path) -> dict[str, Any]:
+    """Return seconds, bytes and files of opening and slicing."""
+    import numpy as np
+
+    open_it, slice_it = METHODS[method]()
+    for _ in range(2):  # the first time, plugins are looked for and codecs loaded
+        meter = Meter()
+        begin = meter.read()
+        image = open_it(path)
+        middle = meter.read()
+        pixels = slice_it(image)
+        end = meter.read()
+        assert np.asarray(pixels).shape[-2:] == (EDGE, EDGE)
+        del image
+    return {
+        part: {"s": b[0] - a[0], "bytes": b[1] - a[1], "files": b[2] - a[2]}
+        for part, a, b in (("open", begin, middle), ("slice", middle, end))
+    }
+
+
+# --- all of them ------------------------------------------------------------------------------------
+
+
+def run_one(python: str, method: str, path: Path) -> dict[str, Any] | str:
+    """Measure in a process of its own; a sentence where that fails."""
+    done = subprocess.run(
+        [python, __file__, "--one", method, str(path)], capture_output=True, text=True, timeout=300
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["killed"])[-1]
+        return "not installed" if "ModuleNotFoundError" in last else "cannot read it"
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def median(results: list[dict[str, Any]], part: str, what: str) -> float:
+    return float(statistics.median(r[part][what] for r in results))
+
+
+def row(sample: str, method: str, results: list[Any]) -> list[str]:
+    words = next((r for r in results if isinstance(r, str)), None)
+    if words is not None:
+        return [sample, method, words, "", ""]
+    cells = [sample, method]
+    for part in ("open", "slice"):
+        seconds, kilobytes = median(results, part, "s"), median(results, part, "bytes") / 1000
+        files = median(results, part, "files")
+        cells.append(f"{seconds * 1000:.1f} ms, {kilobytes:,.0f} kB, {files:.0f} files")
+    spread = [r["open"]["s"] + r["slice"]["s"] for r in results]
+    cells.append(f"{min(spread) * 1000:.1f} to {max(spread) * 1000:.1f}")
+    return cells
+
+
+def main() -> None:
+    """Measure everything and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data")
+    parser.add_argument("--peers", default=sys.executable, help="a Python that has the peers")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--one", nargs=2, metavar=("METHOD", "PATH"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one[0], Path(given.one[1]))))
+        return
+    from _report import data_root, machine, table, write
+
+    root = data_root(given.data)
+    rows: list[list[str]] = []
+    for sample, pattern in SAMPLES.items():
+        found = sorted(root.glob(pattern))
+        if not found:
+            rows.append([sample, "", "not in the data folder", "", ""])
+            continue
+        path = found[0]
+        methods = [m for m in METHODS if m not in ONLY_ZARR or path.suffix == ".zarr"]
+        results: dict[str, list[Any]] = {m: [] for m in methods}
+        for _ in range(given.repeats):
+            for method in methods:
+                known = results[method]
+                if known and isinstance(known[-1], str):
+                    continue  # it will not read it the next time either
+                python = sys.executable if method == "ours" else given.peers
+                known.append(run_one(python, method, path))
+        rows += [row(sample, method, results[method]) for method in methods]
+    header = ["sample", "reader", "open", f"slice of {EDGE} x {EDGE} px", "both, ms, from to"]
+    text = [
+        "# Opening files",
+        "",
+        (
+            f"{machine()}. "
+            f"Median of {given.repeats}, each in a process of its own, all readers in turn, "
+            "the second time in each process: imports, plugins and codecs are there. Bytes are what was asked "
+            "of the system; files that are mapped into memory do not count."
+        ),
+        "",
+        table(header, rows),
+        "",
+        "*open*: shape, axes, channel names and pixel size are known. *slice*: the pixels are in memory.",
+    ]
+    write("formats.md", "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Give an image, or a stain, to other programs and to paper: OME-Zarr, OME-TIFF, PNG."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_virtualstain.errors import ChannelError, OutputExistsError, SettingsError
+from napari_virtualstain.io.disk import check_output
+from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.save import ImagePicture, write_ome_zarr
+from napari_virtualstain.io.save_png import Shown, write_png
+from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint
+
+__all__ = ["ExportResult", "ExportSettings", "run"]
+
+KINDS = {".zarr": "ome-zarr", ".tif": "ome-tiff", ".tiff": "ome-tiff", ".png": "png"}
+
+
+class ExportSettings(JobSettings):
+    """Settings of `virtualstain export`."""
+
+    input: PathText = Field(description="image file or folder, for example a stain")
+    out: PathText = Field(
+        description="file to write; its ending says what: .ome.zarr, .ome.tif or .png"
+    )
+    scene: str | None = Field(
+        default=None, description="which image, if the input holds several (see `info`)"
+    )
+    channels: tuple[str, ...] | None = Field(
+        default=None, description="names of the channels, in their order; all if not given"
+    )
+    axes: str | None = Field(default=None, description="axes of the file, if it does not say")
+    pixel_size: float | None = Field(
+        default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
+    )
+    t: TimePoint = Field(default=0, description="time point of a PNG")
+    z: Plane = Field(default=0, description="z plane of a PNG")
+    limits: tuple[str, ...] | None = Field(
+        default=None,
+        description="grey values that are black and full colour in a PNG, by channel, for example "
+        "DNA=100:4000; the 0.2 and 99.8 percentile of the plane if not given",
+    )
+    scale_bar: bool = Field(default=True, description="draw a scale bar into a PNG")
+    overwrite: bool = Field(default=False, description="replace the output if it exists")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What was written.
+
+    Parameters
+    ----------
+    out
+        Where.
+    kind
+        ``"ome-zarr"``, ``"ome-tiff"`` or ``"png"``.
+    seconds
+        That it took.
+    shown
+        Of a PNG: limits, colours and scale bar.
+    notes
+        Sentences about what was guessed, or could not be kept.
+    """
+
+    out: Path
+    kind: str
+    seconds: float
+    shown: Shown | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "out": str(self.out),
+            "kind": self.kind,
+            "seconds": round(self.seconds, 2),
+            "shown": None if self.shown is None else asdict(self.shown),
+            "notes": list(self.notes),
+        }
+
+
+def run(settings: ExportSettings, *, on_progress: Progress | None = None) -> ExportResult:
+    """Write an image in another form.
+
+    Raises
+    ------
+    VirtualStainError
+        If input and output do not fit; the sentence says what to do.
+    """
+    began = time.monotonic()
+    out = Path(settings.out)
+    kind = _kind(out)
+    image = open_image(
+        settings.input,
+        scene=settings.scene,
+        channels=settings.channels,
+        axes=settings.axes,
+        pixel_size_um=settings.pixel_size,
+    )
+    _check(settings, out, kind, image)
+    picture, notes, shown = ImagePicture(image), list(image.guesses), None
+
+    def tell(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(done, total, "parts written")
+
+    if kind == "ome-zarr":
+        write_ome_zarr(str(out), picture, overwrite=settings.overwrite, on_block=tell)
+    elif kind == "ome-tiff":
+        write_ome_tiff(out, picture, on_tile=tell)
+        if any(image.origin_um):
+            notes.append("OME-TIFF has no place for where the image lies; it was not kept.")
+    else:
+        shown = write_png(
+            out, picture, t=settings.t, z=settings.z, limits=_limits(settings, image),
+            bar=settings.scale_bar,
+        )  # fmt: skip
+        if settings.scale_bar and shown.bar_um is None:
+            known = image.pixel_size_um.x is not None
+            notes.append(
+                "There is no scale bar: the picture is too small for one."
+                if known
+                else "There is no scale bar: the pixel size is not known; state it with "
+                "--pixel-size."
+            )
+    return ExportResult(
+        out=out, kind=kind, seconds=time.monotonic() - began, shown=shown, notes=tuple(notes)
+    )
+
+
+def _kind(out: Path) -> str:
+    kind = KINDS.get(out.suffix.lower())
+    if kind is None:
+        raise SettingsError(
+            f"The ending {out.suffix!r} of the output is none of .ome.zarr, .ome.tif and .png. "
+            f"Name it for example '{out.with_suffix('.ome.tif').name}' with --out."
+        )
+    return kind
+
+
+def _check(settings: ExportSettings, out: Path, kind: str, image: LazyImage) -> None:
+    if kind == "ome-zarr":
+        check_output(out, [settings.input], overwrite=settings.overwrite)
+        return
+    source, there = Path(settings.input).resolve(), out.resolve()
+    if there == source or source in there.parents:
+        raise SettingsError(
+            f"The output '{out}' is the input itself, or lies in it. Choose another --out."
+        )
+    if kind == "ome-tiff":
+        check_tiff_output(out, ImagePicture(image).dtype)
+    if out.exists() and not settings.overwrite:
+        raise OutputExistsError(
+            f"'{out}' exists. Choose another --out, or add --overwrite to replace it."
+        )
+    for name, index, length in (("time point", settings.t, 0), ("z plane", settings.z, 2)):
+        if kind == "png" and index >= image.shape[length]:
+            option = "--t" if length == 0 else "--z"
+            raise SettingsError(
+                f"There is no {name} {index}: the image has {image.shape[length]}, from 0. "
+                f"Choose another with {option}."
+            )
+
+
+def _limits(settings: ExportSettings, image: LazyImage) -> dict[str, tuple[float, float]]:
+    """Read ``DNA=100:4000`` and the like."""
+    found = {}
+    for text in settings.limits or ():
+        name, equals, values = text.rpartition("=")
+        low, colon, high = values.partition(":")
+        try:
+            pair = (float(low), float(high))
+        except ValueError:
+            pair = (0.0, 0.0)
+        if not (equals and colon) or not pair[0] < pair[1]:
+            raise SettingsError(
+                f"The limits {text!r} are not understood. Give a channel and two grey values, the "
+                "lower one first, for example --limits DNA=100:4000."
+            )
+        try:
+            found[image.channel_names[image.channel_index(name)]] = pair
+        except ChannelError as error:
+            raise SettingsError(str(error)) from error
+    return found

@@ -1,0 +1,108 @@
+"""Exporting: the ending says what is written, and what cannot be is one sentence."""
+
+import re
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_virtualstain.errors import OutputExistsError, SettingsError, VirtualStainError
+from napari_virtualstain.io.open import open_image
+from napari_virtualstain.jobs.export import ExportSettings, run
+
+
+@pytest.fixture
+def stains(field_folder):
+    return str(field_folder / "stains.ome.zarr")
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tiff", "a.ome.zarr"])
+def test_an_image_is_the_same_in_another_form(stains, tmp_path, name):
+    told = []
+    result = run(
+        ExportSettings(input=stains, out=str(tmp_path / name), channels=("ER", "DNA")),
+        on_progress=lambda *what: told.append(what),
+    )
+    before, after = open_image(stains, channels=["ER", "DNA"]), open_image(result.out)
+    assert after.channel_names == ("ER", "DNA")
+    assert after.pixel_size_um.yx == before.pixel_size_um.yx
+    np.testing.assert_array_equal(after.data.compute(), before.data.compute())
+    assert told[-1][0] == told[-1][1] > 0
+    assert result.to_json()["kind"] == ("ome-zarr" if name.endswith("zarr") else "ome-tiff")
+
+
+def test_a_tiff_of_an_image_that_lies_somewhere_says_what_is_lost(stains, tmp_path):
+    moved = tmp_path / "moved.ome.zarr"
+    from napari_virtualstain.io.save import ImagePicture, write_ome_zarr
+
+    write_ome_zarr(str(moved), ImagePicture(open_image(stains).crop(slice(8, 40), slice(0, 40))))
+    result = run(ExportSettings(input=str(moved), out=str(tmp_path / "a.ome.tif")))
+    assert "OME-TIFF has no place for where the image lies; it was not kept." in result.notes
+    assert tifffile.imread(result.out).shape[-2:] == (32, 40)
+
+
+def test_a_png_has_the_limits_that_were_asked_for(stains, tmp_path):
+    result = run(
+        ExportSettings(
+            input=stains, out=str(tmp_path / "a.png"), channels=("DNA",), limits=("dna=100:900",)
+        )
+    )
+    assert result.shown.limits == {"DNA": (100.0, 900.0)}
+    assert result.shown.bar_um == 20.0  # of 153.6 µm
+    with Image.open(result.out) as image:
+        assert image.size == (256, 256)
+
+
+BAD = {
+    "another ending": (
+        {"out": "a.jpg"},
+        "The ending '.jpg' of the output is none of .ome.zarr, .ome.tif and .png. Name it for example 'a.ome.tif' with --out.",
+    ),
+    "a plane that is not there": (
+        {"out": "a.png", "z": 3},
+        "There is no z plane 3: the image has 1, from 0. Choose another with --z.",
+    ),
+    "a time point that is not there": (
+        {"out": "a.png", "t": 1},
+        "There is no time point 1: the image has 1, from 0. Choose another with --t.",
+    ),
+    "limits without a channel": (
+        {"out": "a.png", "limits": ("100:200",)},
+        "The limits '100:200' are not understood. Give a channel and two grey values, the lower one first, for example --limits DNA=100:4000.",
+    ),
+    "limits the wrong way round": (
+        {"out": "a.png", "limits": ("DNA=200:100",)},
+        "The limits 'DNA=200:100' are not understood. Give a channel and two grey values, the lower one first, for example --limits DNA=100:4000.",
+    ),
+    "limits of a channel that is not there": (
+        {"out": "a.png", "limits": ("DMA=100:200",)},
+        "No channel named 'DMA'. Did you mean 'DNA'? The image has: DNA, ER, RNA, AGP, Mito. Choose one of these.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_is_one_sentence_and_writes_nothing(stains, tmp_path, case):
+    values, sentence = BAD[case]
+    values = {**values, "out": str(tmp_path / values["out"])}
+    with pytest.raises(SettingsError, match=f"^{re.escape(sentence)}$"):
+        run(ExportSettings(input=stains, **values))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.png", "a.ome.zarr"])
+def test_what_is_there_stays_until_it_may_be_replaced(stains, tmp_path, name):
+    settings = {"input": stains, "out": str(tmp_path / name)}
+    run(ExportSettings(**settings))
+    with pytest.raises(OutputExistsError):
+        run(ExportSettings(**settings))
+    run(ExportSettings(**settings, overwrite=True))
+
+
+@pytest.mark.parametrize("name", ["", "inside.png", "inside.ome.tif"])
+def test_the_input_is_never_written_into(stains, name):
+    out = f"{stains}/{name}" if name else stains
+    with pytest.raises(VirtualStainError):
+        run(ExportSettings(input=stains, out=out, overwrite=True))
+    open_image(stains).data.compute()
