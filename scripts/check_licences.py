@@ -62,6 +62,7 @@ SPOKEN = {
 BY_CHOICE = {
     "docutils": "public domain and BSD, with one GPL tool that its wheel leaves out; only in the "
     "extra `docs`, which makes the site and is not shipped",
+    "pylibczirw": "LGPL-3.0, but only in the extra `czi`, and neither changed nor shipped by us",
     "pyqt6": "GPL-3.0, but only in the extra `gui`: a Qt binding is the user's choice",
     "pyqt6-qt6": "LGPL-3.0, comes with PyQt6, so only with the extra `gui`",
 }
@@ -179,12 +180,17 @@ def complaints(core: dict[str, Facts], chosen: dict[str, Facts]) -> list[str]:
     return said
 
 
+def _formats(extras: dict[str, list[str]]) -> list[str]:
+    """List what the extras for files of microscope makers ask for."""
+    return [line for name in ("nd2", "czi", "lif") for line in extras[name]]
+
+
 def main(look: Look = installed) -> int:
     """Check the dependencies of this checkout."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = reach(project["dependencies"], look)
     extras = project["optional-dependencies"]
-    chosen = reach([*extras["gui"], *extras["docs"]], look)
+    chosen = reach([*extras["gui"], *extras["docs"], *_formats(extras)], look)
     said = complaints(core, chosen)
     for sentence in said:
         print(sentence, file=sys.stderr)

@@ -40,12 +40,16 @@ class Channel:
     z_offset_um
         How far its planes lie above those of the first channel, if known:
         plate readers focus each channel on its own.
+    emission_nm, excitation_nm
+        Wavelengths in nanometres, if the file states them; the middle of a band.
     """
 
     name: str
     modality: Modality = "unknown"
     colour: str | None = None
     z_offset_um: float | None = None
+    emission_nm: float | None = None
+    excitation_nm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,8 @@ class LazyImage:
         Where the image came from.
     guesses
         Sentences, one for each thing that was guessed and should be confirmed.
+    missing
+        Planes (t, c, z) without data: they read as NaN, or as 0 where pixels are integers.
     """
 
     data: da.Array
@@ -110,6 +116,7 @@ class LazyImage:
     z_positions_um: tuple[float, ...] | None = None
     source: Source = Source()
     guesses: tuple[str, ...] = ()
+    missing: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Hold readers to the form that everybody else relies on."""
@@ -191,7 +198,10 @@ class LazyImage:
         if channels is not None:
             index = [self.channel_index(name) for name in channels]
             image = replace(
-                image, data=image.data[:, index], channels=tuple(self.channels[i] for i in index)
+                image,
+                data=image.data[:, index],
+                channels=tuple(self.channels[i] for i in index),
+                missing=_still_missing(image.missing, 1, index),
             )
         if z is not None:
             depth = self.shape[2]
@@ -208,6 +218,7 @@ class LazyImage:
                 data=image.data[:, :, list(z)],
                 origin_um=(z0 if z_um is None or not z else z0 + z[0] * z_um, y0, x0),
                 z_positions_um=None if positions is None else tuple(positions[i] for i in z),
+                missing=_still_missing(image.missing, 2, z),
             )
         return image
 
@@ -255,9 +266,34 @@ class LazyImage:
         # Said to `compute`, not by `dask.config.set`, which changes all threads of the process.
         return np.asarray(self.data[region].compute(scheduler="synchronous"))
 
+    def with_gaps(self) -> LazyImage:
+        """Return the same image, of floats in which every missing plane is NaN.
+
+        An image that lacks nothing, or whose pixels are floats already, is returned as it is.
+        """
+        if not self.missing or self.dtype.kind == "f":
+            return self
+        dtype = np.result_type(self.dtype, np.float32)
+        gaps = np.zeros((*self.shape[:3], 1, 1), bool)
+        gaps[tuple(np.array(self.missing).T)] = True
+        return replace(self, data=da.where(gaps, dtype.type(np.nan), self.data.astype(dtype)))
+
     def with_guesses(self, guesses: Iterable[str]) -> LazyImage:
         """Return the same image with more guesses to confirm."""
         return replace(self, guesses=(*self.guesses, *guesses))
+
+
+def _still_missing(
+    missing: Iterable[tuple[int, int, int]], axis: int, kept: Sequence[int]
+) -> tuple[tuple[int, int, int], ...]:
+    """Return the planes without data among those that are kept along C or Z."""
+    places = []
+    for place in missing:
+        for new, old in enumerate(kept):
+            if place[axis] == old:
+                t, c, z = (new if n == axis else value for n, value in enumerate(place))
+                places.append((t, c, z))
+    return tuple(sorted(places))
 
 
 def _words(part: slice) -> str:

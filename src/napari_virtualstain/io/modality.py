@@ -19,7 +19,7 @@ TRANSMITTED = frozenset({
     "bf", "bfield", "brightfield", "bright", "phase", "dic", "dpc", "pc", "ph1", "ph2", "ph3",
     "phl", "tl", "trans", "transmitted", "transmission", "transillumination", "dia",
     "diascopic", "tpmt", "esid", "nomarski", "hoffman", "oblique", "retardance", "qpi",
-    "labelfree", "phasecontrast", "zernike",
+    "labelfree", "phasecontrast", "zernike", "chd", "tld",
 })
 # fmt: on
 """Words that mean light which went through the sample."""
@@ -70,6 +70,8 @@ CONTRASTS: dict[str, Modality] = {
     "phase": "transmitted",
     "phasecontrast": "transmitted",
     "dic": "transmitted",
+    "dicontrast": "transmitted",
+    "transmitdetector": "transmitted",
     "hoffmanmodulation": "transmitted",
     "obliqueillumination": "transmitted",
     "polarizedlight": "transmitted",
@@ -78,7 +80,7 @@ CONTRASTS: dict[str, Modality] = {
     "fluorescence": "fluorescence",
     "epifluorescence": "fluorescence",
 }
-"""``ContrastMethod`` and ``IlluminationType`` of OME, ``ChannelType`` of Harmony."""
+"""``ContrastMethod`` and ``IlluminationType`` of OME, ``ChannelType`` of Harmony, Nikon's flags."""
 
 
 def name_tokens(name: str) -> list[str]:

@@ -8,6 +8,7 @@ place, whatever the format.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ from napari_virtualstain.io.scene import unique_channels
 __all__ = [
     "DAMAGE",
     "GuardedArray",
+    "SeveralPlanesError",
     "arrange",
     "ask_for_axes",
     "lazy",
@@ -38,11 +40,31 @@ __all__ = [
     "refuse_missing_codec",
 ]
 
-DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError)
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What decoders raise at damaged files, `zlib.error` and `struct.error` aside."""
+
+
+class SeveralPlanesError(ImageFileError):
+    """A file is whole, but holds more than the one plane that its folder promises."""
+
 
 RGB = ("FF0000", "00FF00", "0000FF")
 """Colours in which the samples of a colour picture are shown."""
+
+TAKEN_APART = "A colour picture was taken apart into the channels red, green and blue."
+
+MOST_CHUNKS = 10_000_000
+"""Pieces of an image above which dask needs minutes, and a header is rather wrong than true."""
 
 WANTED_CHUNK = 1024
 """Edge in pixels up to which small strips and tiles are read together."""
@@ -142,6 +164,12 @@ def lazy(
     ]
     for axis in grow:
         sizes[axis] = _grown(guarded.shape[axis], sizes[axis])
+    n_chunks = math.prod(-(-n // size) for n, size in zip(guarded.shape, sizes, strict=True))
+    if n_chunks > MOST_CHUNKS:
+        raise ImageFileError(
+            f"{where!r} would be read in {n_chunks} pieces (shape {guarded.shape}), more than "
+            f"{MOST_CHUNKS}. It may be damaged; if it is not, save it with larger chunks."
+        )
     described = f"{where}|{part}|{guarded.shape}|{guarded.dtype}|{sizes}"
     wrapped: da.Array = da.from_array(
         guarded,
@@ -252,9 +280,7 @@ def name_channels(
         colours = ["red", "green", "blue"] if samples == 3 else [""] * samples
         if pictures == 1 and samples == 3:
             known = [Channel(name, "unknown", rgb) for name, rgb in zip(colours, RGB, strict=True)]
-            guesses.append(
-                "A colour picture was taken apart into the channels red, green and blue."
-            )
+            guesses.append(TAKEN_APART)
         elif pictures > 1:
             known = ()
         count = int(data.shape[1])

@@ -13,15 +13,19 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from napari_virtualstain.errors import (
-    ChannelError,
     ImageFileError,
     SettingsError,
     UnknownNameError,
     did_you_mean,
 )
 from napari_virtualstain.io.image import Channel, LazyImage
+from napari_virtualstain.io.plate import Place
 
 __all__ = ["Scene", "choose_scene", "unique_channels"]
+
+
+_OPENED = 64
+"""Scenes that are opened to find the one that is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +40,17 @@ class Scene:
         Name of the opener, for example ``"ome-zarr"``.
     load
         Opens it; called once.
+    place
+        Where in a plate it lies, `None` if nothing says so.
+    announced
+        Its channels, where names or an index tell them before it is opened; `None` if not.
     """
 
     name: str
     kind: str
     load: Callable[[], LazyImage] = field(repr=False, compare=False)
+    place: Place | None = None
+    announced: tuple[Channel, ...] | None = None
 
     def __post_init__(self) -> None:
         """Open once, however often the shape is asked for."""
@@ -49,6 +59,16 @@ class Scene:
     def open(self) -> LazyImage:
         """Return the image."""
         return self.load()
+
+    @property
+    def well(self) -> str:
+        """Name of its well, ``""`` if it lies in none."""
+        return "" if self.place is None else self.place.well
+
+    @property
+    def site(self) -> str:
+        """Name of its field inside the well, ``""`` if there is none."""
+        return "" if self.place is None else self.place.site
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -77,20 +97,23 @@ def listed(names: Sequence[str], limit: int = 8) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _holds(image: LazyImage, channels: Sequence[str]) -> bool:
-    try:
-        for name in channels:
-            image.channel_index(name)
-    except ChannelError:
-        return False
-    return True
+def _holds(there: Sequence[Channel], wanted: Sequence[str]) -> bool:
+    names = [channel.name for channel in there]
+    folded = [name.casefold() for name in names]
+    return all(name in names or folded.count(name.casefold()) == 1 for name in wanted)
 
 
-def _only(scenes: Sequence[Scene], wanted: Callable[[LazyImage], bool]) -> Scene | None:
-    """Return the one scene that fits; looks no further than the second that does."""
+def _only(scenes: Sequence[Scene], wanted: Callable[[tuple[Channel, ...]], bool]) -> Scene | None:
+    """Return the one scene that fits; looks no further than the second that does.
+
+    Of a plate that announces its channels no scene is opened for it; of one that does not, none
+    stands out if it has more fields than can be opened in a moment.
+    """
     found: Scene | None = None
+    if sum(scene.announced is None for scene in scenes) > _OPENED:
+        return None
     for scene in scenes:
-        if wanted(scene.open()):
+        if wanted(scene.channels if scene.announced is None else scene.announced):
             if found is not None:
                 return None
             found = scene
@@ -147,13 +170,11 @@ def choose_scene(
     if len(scenes) == 1:
         return scenes[0].open()
     if channels:
-        chosen = _only(scenes, lambda image: _holds(image, channels))
+        chosen = _only(scenes, lambda there: _holds(there, channels))
         if chosen is not None:
             return chosen.open()
     else:
-        chosen = _only(
-            scenes, lambda image: any(c.modality == "transmitted" for c in image.channels)
-        )
+        chosen = _only(scenes, lambda there: any(c.modality == "transmitted" for c in there))
         if chosen is not None:
             guess = (
                 f"Scene {chosen.name!r} was taken since it alone holds transmitted light; "

@@ -1,4 +1,4 @@
-"""TIFF, BigTIFF, OME-TIFF and ImageJ hyperstacks, read strip by strip.
+"""TIFF, BigTIFF, OME-TIFF, ImageJ hyperstacks and LSM, read strip by strip.
 
 The file stays open as long as its pixels are needed, and is closed when the
 last array over it goes. Uncompressed files are mapped into memory, since a
@@ -19,6 +19,7 @@ import numpy as np
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.fingerprint import fingerprint
 from napari_virtualstain.io.image import LazyImage, Source
+from napari_virtualstain.io.lsm import PLACES, lsm_facts, positions_of
 from napari_virtualstain.io.pixels import (
     DAMAGE,
     WANTED_CHUNK,
@@ -37,7 +38,7 @@ from napari_virtualstain.io.tiff_metadata import (
     resolution_facts,
 )
 
-__all__ = ["scenes"]
+__all__ = ["facts_of", "scenes"]
 
 
 def scenes(path: Path, axes: str | None = None) -> list[Scene]:
@@ -59,8 +60,13 @@ def scenes(path: Path, axes: str | None = None) -> list[Scene]:
         tif = open_tiff(path)
         try:
             check_tiff(path, tif, said)
-            names = [str(series.name or "") for series in tif.series]
-            kind = "ome-tiff" if tif.is_ome else "imagej-tiff" if tif.is_imagej else "tiff"
+            # The second series of an LSM holds the thumbnails.
+            found = list(tif.series)[: 1 if tif.is_lsm else None]
+            names = [str(series.name or "") for series in found]
+            places = (
+                [positions_of(str(s.axes).lower(), s.shape) for s in found] if (tif.is_lsm) else []
+            )
+            kind = _kind(tif)
         except VirtualStainError:
             raise
         except (*DAMAGE, struct.error) as error:
@@ -73,10 +79,20 @@ def scenes(path: Path, axes: str | None = None) -> list[Scene]:
         names = [""]
     elif len(set(names)) != len(names) or not all(names):
         names = [f"series-{i}" if not n else f"{n}-{i}" for i, n in enumerate(names)]
+    if places:
+        return [
+            Scene(name=name, kind=kind, load=partial(_load, path, 0, name, kind, axes, place))
+            for place, name in places[0]
+        ]
     return [
         Scene(name=name, kind=kind, load=partial(_load, path, index, name, kind, axes))
         for index, name in enumerate(names)
     ]
+
+
+def _kind(tif: Any) -> str:
+    kinds = {"lsm": tif.is_lsm, "ome-tiff": tif.is_ome, "imagej-tiff": tif.is_imagej}
+    return next((kind for kind, fits in kinds.items() if fits), "tiff")
 
 
 def _close(store: Any, tif: Any) -> None:
@@ -133,6 +149,18 @@ class _Series:
             return np.asarray(self._array[region])
 
 
+def facts_of(path: Path) -> TiffFacts:
+    """Return what the metadata of the first image of a TIFF say."""
+    with overheard():
+        tif = open_tiff(path)
+        try:
+            return _facts(tif, 0)
+        except (*DAMAGE, struct.error) as error:
+            raise damaged(path, one_line(error)) from error
+        finally:
+            tif.close()
+
+
 def _facts(tif: Any, index: int) -> TiffFacts:
     """Ask the dialects that the file speaks; what the first leaves open the tags may tell."""
     series = tif.series[index]
@@ -148,6 +176,9 @@ def _facts(tif: Any, index: int) -> TiffFacts:
     elif tif.is_imagej:
         n_channels = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
         facts = imagej_facts(tif.imagej_metadata or {}, resolution, n_channels)
+    elif tif.is_lsm:
+        n_channels = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
+        facts = lsm_facts(tif.lsm_metadata or {}, n_channels)
     elif tif.is_metaseries:
         facts = metaseries_facts(tif.metaseries_metadata or {})
     if facts.pixel_size_um.yx is None:
@@ -167,8 +198,10 @@ def _ratio(page: Any, tag: str) -> float:
         return 0.0
 
 
-def _load(path: Path, index: int, name: str, kind: str, axes: str | None) -> LazyImage:
-    """Open one series as an image."""
+def _load(
+    path: Path, index: int, name: str, kind: str, axes: str | None, place: tuple[int, ...] = ()
+) -> LazyImage:
+    """Open one series as an image, or one place of a series that holds several."""
     try:
         series = _Series(path, index)
     except VirtualStainError:
@@ -178,9 +211,17 @@ def _load(path: Path, index: int, name: str, kind: str, axes: str | None) -> Laz
     facts = series.facts
     where = str(path)
     grow = tuple(i for i, letter in enumerate(series.letters) if letter in "yx")
-    data, true_axes, samples = arrange(
+    data, letters = (
         lazy(series, series.chunks, where=where, part=str(index), grow=grow),
-        series.letters,
+        (series.letters),
+    )
+    if place:
+        at = iter(place)
+        data = data[tuple(next(at) if a in PLACES else slice(None) for a in letters)]
+        letters = "".join(a for a in letters if a not in PLACES)
+    data, true_axes, samples = arrange(
+        data,
+        letters,
         where=path.name,
         stated=axes,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from napari_virtualstain.errors import ImageFileError
-from napari_virtualstain.io.pixels import DAMAGE, one_line
+from napari_virtualstain.io.pixels import DAMAGE, SeveralPlanesError, one_line
+from napari_virtualstain.io.safe_xml import XmlError, refuse_document_type
 
 __all__ = [
     "check_tiff",
@@ -27,13 +29,16 @@ __all__ = [
 ALARMS = ("corrupt", "invalid offset", "invalid page offset", "circular", "missing data", "raised")
 """Words in tifffile's log that mean lost pixels, not merely odd metadata."""
 
+LARGE_PIECE = 2**24
+"""Pixels up to which a tile may be much larger than the plane that it belongs to."""
+
 MANY_PAGES = 2000
 """Above this number of pages only every n-th is checked against the file's length."""
 
 
 @contextmanager
-def overheard() -> Iterator[list[str]]:
-    """Collect what tifffile logs in this thread instead of letting it reach the terminal."""
+def overheard(library: str = "tifffile") -> Iterator[list[str]]:
+    """Collect what a library logs in this thread instead of letting it reach the terminal."""
     said: list[str] = []
     here = threading.get_ident()
 
@@ -43,7 +48,7 @@ def overheard() -> Iterator[list[str]]:
         said.append(record.getMessage())
         return False
 
-    logger = logging.getLogger("tifffile")
+    logger = logging.getLogger(library)
     logger.addFilter(keep)
     try:
         yield said
@@ -77,6 +82,15 @@ def open_tiff(path: Path) -> Any:
         ) from error
     except (*DAMAGE, struct.error) as error:
         raise damaged(path, one_line(error)) from error
+    if tif.is_ome:
+        try:
+            refuse_document_type(tif.ome_metadata or "")
+        except XmlError as error:
+            tif.close()
+            raise ImageFileError(
+                f"The OME-XML of {str(path)!r} is refused: {error}. "
+                "Save the image again from the program that it comes from."
+            ) from error
     if tif.is_ome and tif.is_shaped:
         # tifffile would read its own short description and ignore the OME-XML.
         tif.close()
@@ -100,6 +114,14 @@ def check_tiff(path: Path, tif: Any, said: list[str]) -> None:
         pages = series.pages
         if len(pages) == 0:
             continue
+        plane, piece = (
+            math.prod(shape) for shape in (series.keyframe.shape, series.keyframe.chunks)
+        )
+        if piece > max(LARGE_PIECE, 4 * plane):
+            raise damaged(path, f"a tile of it would have {piece} pixels, a plane has {plane}")
+        stated, held = math.prod(series.shape), math.prod(series.keyframe.shape) * len(pages)
+        if tif.is_lsm and stated != held:
+            raise damaged(path, f"it states {stated} pixels and has {held}")
         offset, size = series.dataoffset, tif.filehandle.size
         if offset is not None and not tif.is_ome and offset + series.nbytes > size:
             raise damaged(
@@ -136,7 +158,7 @@ def single_plane_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
             shape = tuple(int(n) for n in series.shape)
             letters = str(series.axes).lower()
             if len(tif.series) > 1 or letters not in ("yx", "yxs"):
-                raise ImageFileError(
+                raise SeveralPlanesError(
                     f"{str(path)!r} holds more than one plane: {len(tif.series)} images, the first "
                     f"of shape {shape}. Open the file itself instead of its folder."
                 )

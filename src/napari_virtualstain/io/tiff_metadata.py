@@ -16,8 +16,16 @@ from xml.etree import ElementTree as ET
 from napari_virtualstain.axes import PixelSize, to_micrometres
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.modality import modality_of
+from napari_virtualstain.io.safe_xml import parse_xml
 
-__all__ = ["TiffFacts", "imagej_facts", "metaseries_facts", "ome_facts", "resolution_facts"]
+__all__ = [
+    "TiffFacts",
+    "imagej_facts",
+    "metaseries_facts",
+    "ome_facts",
+    "positive",
+    "resolution_facts",
+]
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0, "h": 3600.0, "d": 86400.0}
 """Time units met in image files, in seconds."""
@@ -44,7 +52,7 @@ class TiffFacts:
     guesses: tuple[str, ...] = ()
 
 
-def _number(text: Any) -> float | None:
+def positive(text: Any) -> float | None:
     """Return a finite positive number, else `None`."""
     try:
         number = float(text)
@@ -54,7 +62,7 @@ def _number(text: Any) -> float | None:
 
 
 def _micrometres(value: Any, unit: str | None) -> float | None:
-    number = _number(value)
+    number = positive(value)
     return None if number is None else to_micrometres(number, unit)
 
 
@@ -74,14 +82,31 @@ def _ome_colour(text: str | None) -> str | None:
 def _ome_channel(element: ET.Element, index: int) -> Channel:
     name = element.get("Name") or element.get("Fluor") or f"channel {index}"
     contrasts = (element.get("ContrastMethod"), element.get("IlluminationType"))
-    waves = [_number(element.get(f"{which}Wavelength")) for which in ("Excitation", "Emission")]
-    modality = modality_of(name, contrasts=tuple(c for c in contrasts if c), wavelengths=any(waves))
-    return Channel(name, modality, _ome_colour(element.get("Color")))
+    excitation, emission = (
+        _nanometres(element, f"{which}Wavelength") for which in ("Excitation", "Emission")
+    )
+    modality = modality_of(
+        name,
+        contrasts=tuple(c for c in contrasts if c),
+        wavelengths=bool(excitation or emission),
+    )
+    return Channel(
+        name,
+        modality,
+        _ome_colour(element.get("Color")),
+        emission_nm=emission,
+        excitation_nm=excitation,
+    )
+
+
+def _nanometres(element: ET.Element, key: str) -> float | None:
+    length = _micrometres(element.get(key), element.get(f"{key}Unit", "nm"))
+    return None if length is None else round(length * 1000, 3)
 
 
 def ome_facts(xml: str, index: int) -> TiffFacts:
     """Return what OME-XML says about its image number `index`."""
-    root = ET.fromstring(xml)
+    root = parse_xml(xml)
     images = [element for element in root if _local(element.tag) == "Image"]
     if index >= len(images):
         return TiffFacts()
@@ -96,7 +121,7 @@ def ome_facts(xml: str, index: int) -> TiffFacts:
         for axis in "ZYX"
     }
     elements = [e for e in pixels if _local(e.tag) == "Channel"]
-    step = _number(pixels.get("TimeIncrement"))
+    step = positive(pixels.get("TimeIncrement"))
     unit = SECONDS.get(pixels.get("TimeIncrementUnit", "s"))
     return TiffFacts(
         name=image.get("Name", ""),
@@ -137,7 +162,7 @@ def imagej_facts(
             y=_micrometres(y, unit),
             x=_micrometres(x, unit),
         ),
-        time_interval_s=_number(metadata.get("finterval")),
+        time_interval_s=positive(metadata.get("finterval")),
     )
 
 

@@ -1,0 +1,115 @@
+"""Opens files that were damaged on purpose, in a process of its own; see `test_mutated_files.py`.
+
+    python mutate.py SOURCE FOLDER FIRST LAST
+
+writes a line before each seed and a JSON object after it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+SUFFIXES = (".tif", ".nd2", ".czi", ".lif", ".ics", ".png", ".lsm", "")
+
+
+def position(chance: random.Random, length: int) -> int:
+    """Return where to damage a file: mostly where its headers and maps are."""
+    where = chance.random()
+    if where < 0.35:
+        return chance.randrange(min(length, 2048))
+    if where < 0.6:
+        return length - 1 - chance.randrange(min(length, 8192))
+    return chance.randrange(length)
+
+
+def damaged(raw: bytes, chance: random.Random, how: str) -> bytes:
+    """Return the bytes of a file, cut short, with other bytes, or with zeros."""
+    changed = bytearray(raw)
+    if how == "cut" or not raw:
+        return bytes(changed[: int(len(raw) * chance.random() ** chance.choice((1, 3)))])
+    for _ in range(chance.choice((1, 1, 3, 10, 50))):
+        at = position(chance, len(raw))
+        if how == "zero":
+            length = chance.choice((4, 16, 64, 512))
+            changed[at : at + length] = bytes(len(changed[at : at + length]))
+        elif chance.random() < 0.3:
+            changed[at] = chance.choice((0, 0x7F, 0x80, 0xFF))
+        else:
+            changed[at] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def mutate(source: Path, folder: Path, seed: int) -> Path:
+    """Return the path of a damaged copy."""
+    chance = random.Random(seed)
+    how = chance.choice(("cut", "flip", "flip", "flip", "zero", "rename"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    copy = folder / source.name
+    if source.is_dir():
+        shutil.copytree(source, copy)
+        files = sorted(file for file in copy.rglob("*") if file.is_file())
+    else:
+        files = [Path(shutil.copy(file, folder)) for file in sorted(source.parent.glob("*"))]
+    victim = chance.choice(files)
+    if how == "rename" and not source.is_dir():
+        return copy.rename(copy.with_suffix(chance.choice(SUFFIXES)))
+    if how == "rename" or (source.is_dir() and chance.random() < 0.1):
+        victim.unlink()
+    else:
+        victim.write_bytes(damaged(victim.read_bytes(), chance, how))
+    return copy
+
+
+def look(path: Path) -> str:
+    """Open what can be opened, read two corners of it, and return what came of it."""
+    from napari_virtualstain.errors import VirtualStainError
+    from napari_virtualstain.io.open import list_scenes, open_image
+
+    try:
+        for scene in list_scenes(path)[:3]:
+            image = open_image(scene.open())
+            for region in (np.s_[:1, :1, :1, :40, :40], np.s_[-1:, -1:, -1:, -40:, -40:]):
+                image.data[region].compute(scheduler="synchronous")
+    except VirtualStainError as error:
+        return f"{type(error).__name__}: {error}"
+    return "opened"
+
+
+def tell(what: object) -> None:
+    """Write a line at once, so that it is there when the process dies."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Look at the files of some seeds."""
+    source, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    look(source)
+    for seed in range(int(sys.argv[3]), int(sys.argv[4])):
+        tell(seed)
+        path = mutate(source, folder, seed)
+        began = time.perf_counter()
+        try:
+            outcome = look(path)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is a defect)
+            outcome = f"DEFECT {type(error).__name__}: {error}"
+        found = {
+            "seed": seed,
+            "outcome": outcome,
+            "seconds": time.perf_counter() - began,
+            "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        tell(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

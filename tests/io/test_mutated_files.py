@@ -1,0 +1,90 @@
+"""Damaged files of every kind: one sentence or the picture, never a crash, a hang or a flood."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import format_cases
+import mutate
+import pytest
+from format_cases import CASES, REAL
+
+pytest.importorskip("resource", reason="memory is measured as on Unix")
+
+MUTATIONS = 10_000
+"""Over all kinds."""
+
+SECONDS, MEGABYTES = 5.0, 1024
+TOLD = 900
+"""A sentence is no longer than that, path included."""
+
+LARGE = {"real-nd2", "real-czi"}
+"""Copying these takes longer than opening them: a tenth of the mutations will do."""
+
+
+def watched(command: list[str]) -> tuple[list[str], int]:
+    """Run a process and return its lines; end it when it says nothing for long."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    lines: list[str] = []
+    timer = threading.Timer(60, process.kill)  # imports take a while
+    timer.start()
+    for line in process.stdout:
+        timer.cancel()
+        lines.append(line.strip())
+        timer = threading.Timer(4 * SECONDS, process.kill)
+        timer.start()
+    timer.cancel()
+    process.stdout.close()
+    process.stderr.close()
+    return lines, process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.realdata] * (n in REAL)) for n in CASES]
+)
+def test_a_damaged_file_is_one_sentence_or_the_picture(name, tmp_path, request, monkeypatch):
+    case = CASES[name]
+    if case.library:
+        pytest.importorskip(case.library)
+    monkeypatch.setattr(format_cases, "EDGES", [24, 32])
+    if case.write is None:
+        source = request.getfixturevalue("realdata") / case.path
+    else:
+        source = tmp_path / "whole" / case.path
+        source.parent.mkdir()
+        case.write(source)
+    last = MUTATIONS // len(CASES) // (10 if name in LARGE else 1)
+    first, baseline, defects, opened = 0, None, [], 0
+    while first < last:
+        lines, status = watched(
+            [sys.executable, "-W", "error", mutate.__file__, str(source), str(tmp_path / "copy"),
+             str(first), str(last)]
+        )  # fmt: skip
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        for one in found:
+            baseline = baseline or one["megabytes"]
+            opened += one["outcome"] == "opened"
+            if (
+                one["outcome"].startswith("DEFECT")
+                or "\n" in one["outcome"]
+                or len(one["outcome"]) > TOLD + len(str(tmp_path))
+                or one["seconds"] > SECONDS
+                or one["megabytes"] - baseline > MEGABYTES
+            ):
+                defects.append(one)
+        assert lines, f"the worker did not start: status {status}"
+        if status == 0:
+            break
+        defects.append({"seed": int(lines[-1].split()[0]) if lines else first, "status": status})
+        first = defects[-1]["seed"] + 1
+    assert not defects, f"{len(defects)} of {last}: {defects[:5]}"
+    assert 0 < opened < last  # otherwise the mutations do nothing, or destroy everything
