@@ -74,7 +74,9 @@ def plugins(manifest):
 CLAIMED = {
     "field.ome.zarr": True, "field.zarr": True, "field.ome.tif": True, "field.OME.TIFF": True,
     "field.tif": True, "my.field.tiff": True, "Index.idx.xml": True, "Index.xml": True,
-    "Index.ref.xml": True, "notes.xml": False, "field.txt": False, "field.nd2": False,
+    "Index.ref.xml": True, "notes.xml": False, "field.txt": False, "field.nd2": True,
+    "field.czi": True, "field.LIF": True, "field.lsm": True, "field.ics": True, "field.ids": True,
+    "field.oib": False,
 }  # fmt: skip
 
 

@@ -136,9 +136,11 @@ def test_a_missing_file_is_named_with_the_one_that_was_perhaps_meant(tmp_path):
 
 
 def test_an_unknown_kind_of_file_gets_told_what_is_read(tmp_path):
-    path = tmp_path / "movie.lif"
-    path.write_bytes(b"LEICA")
-    with pytest.raises(ImageFileError, match="is of a kind that is not read. Readable are: OME-Za"):
+    path = tmp_path / "movie.oib"
+    path.write_bytes(b"OLYMPUS")
+    with pytest.raises(
+        ImageFileError, match=r"is of a kind that is not read \(ome-zarr, .* are\). Save"
+    ):
         open_image(path)
 
 

@@ -1,7 +1,5 @@
 """Single pictures, and folders with one file a plane."""
 
-import re
-
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -147,25 +145,67 @@ def test_what_is_left_of_the_names_tells_images_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    ("lost", "place", "said"),
     [
-        ("img_z2_c1.tif", "A plane is missing, channel 'c1', z 2."),
-        ("img_z4_c2.tif", "A plane is missing, channel 'c2', z 4."),
+        ("img_z2_c1.tif", (0, 0, 2), "channel 'c1', z 2: no file"),
+        ("img_z4_c2.tif", (0, 1, 4), "channel 'c2', z 4: no file"),
     ],
 )
-def test_a_missing_plane_is_named(tmp_path, lost, said):
+def test_a_missing_plane_is_missing_data_and_named(tmp_path, lost, place, said):
     names = [f"img_z{z}_c{c}.tif" for z in range(5) for c in (1, 2)]
-    folder = save(tmp_path / "numbered", names)
+    folder = save(tmp_path / "numbered", names, value=7)
     (folder / lost).unlink()
-    with pytest.raises(ImageFileError) as caught:
-        open_image(folder, scene=0)
-    assert said in str(caught.value)
+    image = open_image(folder, scene=0)
+    assert image.missing == (place,)
+    assert any(said in guess for guess in image.guesses)
+    found = values(image)
+    assert found[place] == 0
+    assert (found == 7).sum() == 9
+    gaps = values(image.with_gaps())
+    assert np.isnan(gaps[place])
+    assert (gaps == 7).sum() == 9
 
 
-def test_a_gap_that_all_channels_share_is_named(tmp_path):
-    folder = save(tmp_path / "gap", [f"img_z{z}.tif" for z in (0, 1, 3, 4)])
-    with pytest.raises(ImageFileError, match="A plane is missing: z 2 lies between z 1 and z 3"):
-        open_image(folder)
+def test_missing_planes_of_floats_read_as_nan(tmp_path):
+    folder = tmp_path / "floats"
+    folder.mkdir()
+    for z in (0, 1, 3):
+        tifffile.imwrite(folder / f"img_z{z}.tif", np.ones(SHAPE, np.float32))
+    image = open_image(folder)
+    np.testing.assert_array_equal(values(image).ravel(), [1, 1, np.nan, 1])
+    assert image.with_gaps() is image
+
+
+def test_a_gap_that_all_channels_share_is_missing_data(tmp_path):
+    folder = save(tmp_path / "gap", [f"img_z{z}.tif" for z in (0, 1, 3, 4)], value=1)
+    image = open_image(folder)
+    assert image.missing == ((0, 0, 2),)
+    np.testing.assert_array_equal(values(image).ravel(), [1, 1, 0, 1, 1])
+
+
+def test_numbers_without_an_even_step_are_not_filled_up(tmp_path):
+    image = open_image(save(tmp_path / "uneven", [f"img_z{z}.tif" for z in (0, 1, 900)]))
+    assert (image.shape[2], image.missing) == (3, ())
+    assert any("not evenly spaced" in guess for guess in image.guesses)
+
+
+def test_what_is_missing_follows_the_channels_and_planes_that_are_kept(tmp_path):
+    names = [f"img_z{z}_c{c}.tif" for z in range(3) for c in (1, 2)]
+    folder = save(tmp_path / "kept", names)
+    (folder / "img_z2_c2.tif").unlink()
+    image = open_image(folder, scene=0)
+    assert image.select(["c2", "c1"]).missing == ((0, 0, 2),)
+    assert image.select(["c1"]).missing == ()
+    assert image.select(["c2"], z=[2, 0, 2]).missing == ((0, 0, 0), (0, 0, 2))
+
+
+def test_planes_of_several_bit_depths_are_widened_and_said(tmp_path):
+    folder = save(tmp_path / "depths", ["img_c2.tif"], value=60_000)
+    tifffile.imwrite(folder / "img_c1.tif", np.full(SHAPE, 200, np.uint8))
+    image = open_image(folder)
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(values(image).ravel(), [200, 60_000])
+    assert any("of several types (uint16, uint8)" in guess for guess in image.guesses)
 
 
 def test_planes_of_different_sizes_are_refused(tmp_path):
@@ -191,10 +231,33 @@ def test_a_stack_where_a_plane_is_expected_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\nbroken", b"text"])
-def test_a_damaged_plane_is_named(tmp_path, content):
-    folder = save(tmp_path / "damaged", [f"img_z{z}.png" for z in range(3)])
+def test_a_damaged_plane_is_missing_data_and_named(tmp_path, content):
+    folder = save(tmp_path / "damaged", [f"img_z{z}.png" for z in range(3)], value=5)
     (folder / "img_z1.png").write_bytes(content)
-    with pytest.raises(ImageFileError, match=re.escape(str(folder / "img_z1.png"))):
+    image = open_image(folder)
+    np.testing.assert_array_equal(values(image).ravel(), [5, 0, 5])
+    assert image.missing == ((0, 0, 1),)
+    assert any("'img_z1.png' is empty or damaged" in guess for guess in image.guesses)
+
+
+def test_a_damaged_plane_that_is_copied_again_is_another_image(tmp_path):
+    folder = save(tmp_path / "again", [f"img_z{z}.png" for z in range(3)])
+    whole = (folder / "img_z1.png").read_bytes()
+    (folder / "img_z1.png").write_bytes(b"")
+    before = open_image(folder)
+    identity = before.source.identity()
+    (folder / "img_z1.png").write_bytes(whole)
+    after = open_image(folder)
+    assert after.missing == ()
+    assert after.source.identity() != identity
+    assert after.data.name != before.data.name
+
+
+def test_a_folder_of_which_no_plane_can_be_read_is_one_sentence(tmp_path):
+    folder = save(tmp_path / "all", [f"img_z{z}.png" for z in range(2)])
+    for z in range(2):
+        (folder / f"img_z{z}.png").write_bytes(b"")
+    with pytest.raises(ImageFileError, match="None of the 2 planes of .* Copy the files again"):
         open_image(folder)
 
 
@@ -221,8 +284,9 @@ def test_names_that_tell_nothing_are_refused_with_examples(tmp_path):
         open_image(folder)
     assert str(caught.value) == (
         f"{str(folder)!r} holds 2 image files whose names do not tell channel, z or time "
-        "('brightfield.tif', 'dapi.tif'). Open one of the files, or number them like "
-        "'name_z00_c1.tif' ('t', 'z' and 'c' with a number, between underscores)."
+        "('brightfield.tif', 'dapi.tif'). Open one of the files, number them like "
+        "'name_z00_c1.tif' ('t', 'z' and 'c' with a number, between underscores), or say how they "
+        "are named with --pattern, for example --pattern '{well}_{site}_{channel}.tif'."
     )
 
 
@@ -312,9 +376,11 @@ def test_fields_are_scenes_and_those_without_files_are_left_out(tmp_path):
 
 def test_a_file_that_the_index_lists_is_missed_by_name(tmp_path):
     lost = "r02c03f01p02-ch2sk1fk1fl1.tiff"
-    folder = harmony(tmp_path / "plate", planes=3, skip=[lost])
-    with pytest.raises(ImageFileError, match=f"channel 'HOECHST 33342', z 2: '{lost}'"):
-        open_image(folder)
+    image = open_image(harmony(tmp_path / "plate", planes=3, skip=[lost]))
+    assert image.missing == ((0, 1, 1),)
+    assert any(
+        f"channel 'HOECHST 33342', z 2: '{lost}' is not there" in guess for guess in image.guesses
+    )
 
 
 def test_an_index_without_its_images_is_refused(tmp_path):

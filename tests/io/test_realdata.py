@@ -110,3 +110,40 @@ def test_a_folder_of_montages(realdata):
     image = open_image(realdata / "jurkat_ifc" / "Experiment_1" / "Anaphase")
     assert (image.shape, image.axes) == ((1, 3, 1, 1200, 1200), "cyx")
     assert image.channel_names == ("Ch3", "Ch4", "Ch6")
+
+
+def test_an_imagexpress_export(realdata):
+    plate = realdata / "formats" / "imagexpress" / "9987_Plate_3420"
+    (scene,) = list_scenes(plate)
+    image = scene.open()
+    assert (scene.name, scene.well, scene.site) == ("B02/s1", "B02", "s1")
+    assert (image.shape[:3], image.dtype) == ((1, 1, 1), np.uint16)
+    assert [(c.name, c.modality) for c in image.channels] == [("DAPI", "fluorescence")]
+    assert image.missing == ()
+    assert scene.place.plate_shape == (8, 12)
+    assert open_image(plate / "TimePoint_1").shape == open_image(plate / "9987.HTD").shape
+
+
+def test_a_cv8000_measurement(realdata):
+    (folder,) = (realdata / "formats" / "cv8000").iterdir()
+    scenes = list_scenes(folder)
+    assert {scene.well for scene in scenes} == {"D08", "E03", "F08"}
+    image = scenes[0].open()
+    assert (image.shape, image.axes) == ((1, 2, 4, 2000, 2000), "czyx")
+    assert (image.pixel_size_um.z, image.pixel_size_um.x) == (3.0, 0.325)
+    assert [(c.name, c.excitation_nm) for c in image.channels] == [
+        ("BP445/45", 405),
+        ("BP525/50", 488),
+    ]
+    assert image.missing == ()
+    assert scenes[0].place.plate_shape == (8, 12)
+
+
+def test_a_phenix_plate_knows_its_wells(realdata):
+    from napari_virtualstain.io.plate import plates_of
+
+    (plate,) = plates_of(list_scenes(realdata / "phenix" / "Version5"))
+    assert (plate.rows, plate.columns) == (16, 24)
+    assert [well.name for well in plate.wells] == ["A01"]
+    (plate,) = plates_of(list_scenes(realdata / "formats/ome_zarr/phenix_V5_iohub_HCS.zarr"))
+    assert plate.wells[0].sites[0].scenes == ("A/1/0",)

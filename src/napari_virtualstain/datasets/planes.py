@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import Region
-from napari_virtualstain.errors import ChannelError, SettingsError
+from napari_virtualstain.errors import ChannelError, PixelDataError, SettingsError
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["InputPlanes", "choose_channel", "choose_planes", "fit_planes"]
+__all__ = ["SAME_PLANE_UM", "InputPlanes", "choose_channel", "choose_planes", "fit_planes"]
 
-_SAME_PLANE_UM = 1.0
+SAME_PLANE_UM = 1.0
 """Planes within this distance of the wanted position are taken without asking."""
 
 
@@ -45,6 +45,31 @@ class InputPlanes:
         """Name each plane for messages and records."""
         channel = self.image.channel_names[0]
         return tuple(f"channel {channel!r}, input plane {p}" for p in range(len(self)))
+
+    def refuse_missing(self, times: Sequence[int]) -> None:
+        """Refuse time points of which a plane is missing: there is nothing to stain.
+
+        Raises
+        ------
+        PixelDataError
+            If there is one.
+        """
+        lost = [(t, z) for t, _, z in self.image.missing if t in times]
+        if not lost:
+            return
+        t, z = lost[0]
+        number = self.z[z] if self.z else z
+        parts = [f"plane z {number}" if len(self) > 1 or number else "the plane"]
+        if self.image.shape[0] > 1:
+            parts.append(f"at time point {t}")
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        scene = self.image.source.scene
+        where = f" of scene {scene!r}" if scene else ""
+        raise PixelDataError(
+            f"Channel {self.image.channel_names[0]!r}{where} cannot be stained: {' '.join(parts)} "
+            f"is missing{more}. Put its file back, or choose other planes with --z, other time "
+            "points with --times or another --scene."
+        )
 
     def read(self, t: int, region: Region) -> NDArray[np.generic]:
         """Read a (Y, X) region of all planes at a time point: (P, y, x)."""
@@ -149,7 +174,7 @@ def choose_planes(
         # (needed, depth): how far each plane lies from each wanted position
         apart = np.abs(np.subtract.outer(np.array(z_offsets_um, float), np.array(positions)))
         nearest = tuple(int(i) for i in apart.argmin(axis=1))
-        if apart.min(axis=1).max() <= _SAME_PLANE_UM and len(set(nearest)) == needed:
+        if apart.min(axis=1).max() <= SAME_PLANE_UM and len(set(nearest)) == needed:
             if nearest != tuple(range(depth)):
                 notes.append(f"z planes {', '.join(map(str, nearest))} taken, by their positions")
             return InputPlanes(chosen.select(z=nearest), nearest, tuple(notes))

@@ -10,28 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise, product
-from pathlib import Path
 
 import numpy as np
-import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from napari_virtualstain.intensity import PixelStatistics, StatisticsAccumulator
+from napari_virtualstain.io.cache import cache_folder, keep_file
 from napari_virtualstain.io.image import LazyImage
 
 __all__ = ["cache_folder", "image_statistics", "times_to_measure"]
 
 _TABLE = TypeAdapter(list[list[PixelStatistics]])
 _VERSION = 2
-
-
-def cache_folder() -> Path:
-    """Return where statistics are remembered; `NVS_CACHE` overrides it."""
-    override = os.environ.get("NVS_CACHE")
-    return Path(override) if override else platformdirs.user_cache_path("napari-virtualstain")
 
 
 def image_statistics(
@@ -58,7 +50,8 @@ def image_statistics(
     Returns
     -------
     list
-        Indexed ``[i][c][z]``, ``i`` counting the time points asked for.
+        Indexed ``[i][c][z]``, ``i`` counting the time points asked for. A plane without data
+        has a count of 0.
     """
     chosen = tuple(range(image.shape[0])) if times is None else tuple(times)
     keys = _keys(image, quantiles, chosen)
@@ -99,6 +92,7 @@ def _gather(
     if on_block is not None:
         on_block(0, total)
     table: dict[tuple[int, int, int], PixelStatistics] = {}
+    missing = set(image.missing)
     # Planes outside, blocks of the plane inside: one accumulator a plane of a chunk.
     for planes in product(*pieces[:3]):
         inside = [
@@ -110,6 +104,8 @@ def _gather(
         for window in product(*pieces[3:]):
             block = image.read((*planes, *window))
             for t, c, z in inside:
+                if (t, c, z) in missing:
+                    continue
                 pixels = block[t - planes[0].start, c - planes[1].start, z - planes[2].start]
                 gather[t, c, z].add(pixels)
             done += 1
@@ -142,11 +138,4 @@ def _remembered(key: str | None) -> list[list[PixelStatistics]] | None:
 def _remember(key: str | None, result: list[list[PixelStatistics]]) -> None:
     if key is None:
         return
-    folder = cache_folder() / "statistics"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = folder / f"{key}.{os.getpid()}"
-        scratch.write_bytes(_TABLE.dump_json(result))
-        scratch.replace(folder / f"{key}.json")
-    except OSError:
-        return  # a cache that cannot be written costs time, nothing else
+    keep_file(cache_folder() / "statistics" / f"{key}.json", _TABLE.dump_json(result))

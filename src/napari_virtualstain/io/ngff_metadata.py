@@ -8,7 +8,7 @@ size of a pixel. All of that ends here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from napari_virtualstain.axes import AXES, PixelSize, to_micrometres
 from napari_virtualstain.errors import ImageFileError
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.modality import modality_of
+from napari_virtualstain.io.plate import FORMATS, Place, parse_well
 
-__all__ = ["Multiscales", "channels_of", "multiscales_of", "ome_block"]
+__all__ = ["Multiscales", "channels_of", "multiscales_of", "ome_block", "places_of"]
 
 SECONDS = {
     "second": 1.0,
@@ -154,6 +155,41 @@ def _one(entry: Mapping[str, Any]) -> Multiscales:
         time_interval_s=interval,
         guesses=tuple(guesses),
     )
+
+
+def places_of(attributes: Mapping[str, Any]) -> Callable[[str], Place | None]:
+    """Return the function that tells where in a plate the image at a path below it lies.
+
+    Rows and columns may have any name; wells are called by them, ``"B03"`` where that is usual.
+    """
+    plate = ome_block(attributes).get("plate")
+    wells: dict[str, str] = {}
+    shape: tuple[int, int] | None = None
+    name = ""
+    if isinstance(plate, Mapping):
+        try:
+            rows, columns = (
+                [str(one["name"]) for one in plate[axis]] for axis in ("rows", "columns")
+            )
+            name = str(plate.get("name") or "")
+            wells = {
+                str(well["path"]): str(well["path"]).replace("/", "") for well in plate["wells"]
+            }
+            # A plate that lists only the rows it uses is as large as its last well.
+            named = [parse_well(f"{rows[-1]}{column}") for column in columns[-1:]]
+            if named and named[0] is not None:
+                shape = (named[0][0] + 1, named[0][1] + 1)
+            shape = None if shape is not None and shape not in FORMATS else shape
+        except (KeyError, TypeError, ValueError, IndexError):
+            wells = wells or {}
+
+    def place(path: str) -> Place | None:
+        well, _, site = path.rpartition("/")
+        if well not in wells:
+            return None
+        return Place(plate=name, well=wells[well], site=site, plate_shape=shape)
+
+    return place
 
 
 def channels_of(attributes: Mapping[str, Any]) -> Sequence[Channel]:

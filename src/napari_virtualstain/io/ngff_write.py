@@ -11,8 +11,10 @@ from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
 
-__all__ = ["PARTIAL", "first_windows", "multiscales", "omero"]
+__all__ = ["PARTIAL", "VERSION", "first_windows", "multiscales", "omero"]
 
+VERSION = "0.5"
+"""Of OME-Zarr."""
 PARTIAL = " (partial)"
 """Ends the name of a store whose run did not finish."""
 

@@ -24,6 +24,7 @@ from napari_virtualstain.io.ngff_metadata import (
     channels_of,
     multiscales_of,
     ome_block,
+    places_of,
 )
 from napari_virtualstain.io.pixels import (
     DAMAGE,
@@ -123,8 +124,14 @@ def scenes(path: Path, axes: str | None = None) -> list[Scene]:
     inner = _places(root, attributes)
     if not inner:
         raise ImageFileError(_undescribed(root))
+    wells = places_of(attributes)
     return [
-        Scene(name=name, kind=KIND, load=partial(_load, root, place, number, name, axes))
+        Scene(
+            name=name,
+            kind=KIND,
+            load=partial(_load, root, place, number, name, axes),
+            place=wells(place),
+        )
         for name, (place, number) in inner.items()
     ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,44 +26,21 @@ from napari_virtualstain.errors import (
     SettingsError,
     did_you_mean,
 )
+from napari_virtualstain.io.claims import (
+    TIFF_SUFFIXES,
+    is_cv8000,
+    is_file_of,
+    is_harmony,
+    is_imagexpress,
+    is_picture,
+    is_table,
+    is_zarr,
+)
 from napari_virtualstain.io.image import LazyImage, Source
 from napari_virtualstain.io.pixels import arrange, ask_for_axes, name_channels
 from napari_virtualstain.io.scene import Scene, choose_scene
 
 __all__ = ["OPENERS", "Opener", "find_opener", "list_scenes", "open_image"]
-
-PHENIX_INDEX = ("Index.idx.xml", "Index.xml", "Index.ref.xml")
-ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".tf2", ".stk")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-
-
-def _is_zarr(path: Path) -> bool:
-    if not path.is_dir():
-        return path.name in ZARR_FILES and path.is_file()
-    return path.suffix == ".zarr" or any((path / name).is_file() for name in ZARR_FILES)
-
-
-def _is_harmony(path: Path) -> bool:
-    if path.is_dir():
-        return any(
-            (path / sub / n).is_file() for sub in ("", "images", "Images") for n in PHENIX_INDEX
-        )
-    return path.name in PHENIX_INDEX
-
-
-def _is_tiff(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return True
-    with path.open("rb") as file:
-        return file.read(4) in TIFF_MAGIC
-
-
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,25 +66,67 @@ OPENERS: dict[str, Opener] = {
             name="ome-zarr",
             description="OME-Zarr 0.4 and 0.5: images, wells, plates; bare zarr arrays with --axes",
             target="napari_virtualstain.io.ome_zarr:scenes",
-            claims=_is_zarr,
+            claims=is_zarr,
         ),
         Opener(
             name="harmony",
             description="Opera Phenix and Operetta: a folder with Index.idx.xml, fields are scenes",
-            target="napari_virtualstain.io.planes:harmony_scenes",
-            claims=_is_harmony,
+            target="napari_virtualstain.io.plate_files:harmony_scenes",
+            claims=is_harmony,
+        ),
+        Opener(
+            name="cv8000",
+            description="Yokogawa CV7000 and CV8000: a folder with MeasurementData.mlf",
+            target="napari_virtualstain.io.plate_files:cv8000_scenes",
+            claims=is_cv8000,
+        ),
+        Opener(
+            name="imagexpress",
+            description="ImageXpress: a folder with an .HTD or TimePoint folders, sites are scenes",
+            target="napari_virtualstain.io.plate_files:imagexpress_scenes",
+            claims=is_imagexpress,
+        ),
+        Opener(
+            name="table",
+            description="a table of images (.csv, .tsv): manifest, LoadData, BBBC021, Allen hiPSC",
+            target="napari_virtualstain.io.plate_files:table_scenes",
+            claims=is_table,
         ),
         Opener(
             name="tiff",
-            description="TIFF, BigTIFF, OME-TIFF, ImageJ hyperstacks",
+            description="TIFF, BigTIFF, OME-TIFF, ImageJ hyperstacks, LSM",
             target="napari_virtualstain.io.tiff:scenes",
-            claims=_is_tiff,
+            claims=partial(is_file_of, "tiff", (*TIFF_SUFFIXES, ".lsm")),
+        ),
+        Opener(
+            name="nd2",
+            description="Nikon ND2, positions are scenes",
+            target="napari_virtualstain.io.vendor.nd2:scenes",
+            claims=partial(is_file_of, "nd2", (".nd2",)),
+        ),
+        Opener(
+            name="czi",
+            description="Zeiss CZI, mosaics put together",
+            target="napari_virtualstain.io.vendor.czi:scenes",
+            claims=partial(is_file_of, "czi", (".czi",)),
+        ),
+        Opener(
+            name="lif",
+            description="Leica LIF, images and tiles are scenes",
+            target="napari_virtualstain.io.vendor.lif:scenes",
+            claims=partial(is_file_of, "lif", (".lif",)),
+        ),
+        Opener(
+            name="ics",
+            description="ICS 1.0 and 2.0 (.ics, .ids)",
+            target="napari_virtualstain.io.vendor.ics:scenes",
+            claims=partial(is_file_of, "ics", (".ics", ".ids")),
         ),
         Opener(
             name="picture",
             description="one PNG, JPEG or BMP",
             target="napari_virtualstain.io.planes:picture_scenes",
-            claims=_is_picture,
+            claims=is_picture,
         ),
         Opener(
             name="planes",
@@ -130,9 +150,8 @@ def find_opener(path: Path) -> Opener:
     for opener in OPENERS.values():
         if opener.claims(path):
             return opener
-    readable = "; ".join(opener.description for opener in OPENERS.values())
     raise ImageFileError(
-        f"{str(path)!r} is of a kind that is not read. Readable are: {readable}. "
+        f"{str(path)!r} is of a kind that is not read ({', '.join(OPENERS)} are). "
         "Save or convert the image as OME-TIFF or OME-Zarr first."
     )
 
@@ -153,7 +172,17 @@ def _existing(source: str | os.PathLike[str]) -> Path:
     )
 
 
-def list_scenes(path: str | os.PathLike[str], *, axes: str | None = None) -> tuple[Scene, ...]:
+def _scenes_in(path: Path, axes: str | None, pattern: str | None) -> list[Scene]:
+    if pattern is None:
+        return find_opener(path).scenes(path, axes)
+    from napari_virtualstain.io.plate_files import pattern_scenes
+
+    return pattern_scenes(path, pattern)
+
+
+def list_scenes(
+    path: str | os.PathLike[str], *, axes: str | None = None, pattern: str | None = None
+) -> tuple[Scene, ...]:
     """Return the images inside a path, none of them read yet.
 
     Parameters
@@ -162,6 +191,8 @@ def list_scenes(path: str | os.PathLike[str], *, axes: str | None = None) -> tup
         A file or folder.
     axes
         Axes for files which do not say, for example ``"zyx"``.
+    pattern
+        How the files of a folder are named, for example ``"{well}_{site}_z{z}_{channel}.tif"``.
 
     Raises
     ------
@@ -169,9 +200,10 @@ def list_scenes(path: str | os.PathLike[str], *, axes: str | None = None) -> tup
         If the path does not exist.
     ImageFileError
         If it is damaged or not an image.
+    SettingsError
+        If the pattern is not understood or no file fits it.
     """
-    existing = _existing(path)
-    return tuple(find_opener(existing).scenes(existing, axes))
+    return tuple(_scenes_in(_existing(path), axes, pattern))
 
 
 def open_image(
@@ -181,6 +213,7 @@ def open_image(
     channels: Sequence[str] | None = None,
     axes: str | None = None,
     pixel_size_um: float | PixelSize | None = None,
+    pattern: str | None = None,
 ) -> LazyImage:
     """Return a picture whose pixels are read when somebody looks at them.
 
@@ -199,6 +232,8 @@ def open_image(
     pixel_size_um
         Size in micrometres that replaces what the file says; one number is
         that along y and x.
+    pattern
+        How the files of a folder are named; see `list_scenes`.
 
     Raises
     ------
@@ -226,7 +261,7 @@ def open_image(
     elif isinstance(source, (str, os.PathLike)):
         path = _existing(source)
         image = choose_scene(
-            find_opener(path).scenes(path, axes), where=str(path), scene=scene, channels=channels
+            _scenes_in(path, axes, pattern), where=str(path), scene=scene, channels=channels
         )
     else:
         image = _from_array(source, axes)

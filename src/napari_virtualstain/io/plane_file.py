@@ -19,7 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.errors import ImageFileError, MissingInputError, VirtualStainError
-from napari_virtualstain.io.pixels import DAMAGE, one_line, refuse_missing_codec
+from napari_virtualstain.io.pixels import (
+    DAMAGE,
+    SeveralPlanesError,
+    one_line,
+    refuse_missing_codec,
+)
 
 __all__ = ["PlaneGrid", "plane_header", "read_plane"]
 
@@ -72,7 +77,7 @@ def plane_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
             props = iio.improps(file, plugin="pillow")
         shape = tuple(int(n) for n in props.shape)
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[-1] > 4):
-            raise ImageFileError(
+            raise SeveralPlanesError(
                 f"{str(path)!r} holds several pictures (shape {shape}), one was expected. "
                 "Save them as a TIFF stack."
             )
@@ -99,11 +104,12 @@ class PlaneGrid:
     Parameters
     ----------
     files
-        Object array of paths of shape (T, C, Z).
+        Object array of paths of shape (T, C, Z); `None` where there is no plane, which reads as
+        NaN, or 0 where pixels are integers.
     plane_shape
         Shape (Y, X) of every plane.
     dtype
-        Type of a pixel.
+        Type of a pixel; planes of smaller types are widened.
     """
 
     def __init__(self, files: NDArray[Any], plane_shape: tuple[int, ...], dtype: Any) -> None:
@@ -116,7 +122,10 @@ class PlaneGrid:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.files, self.shape[self.files.ndim :], self.dtype)
 
-    def _plane(self, path: Path) -> NDArray[Any]:
+    def _plane(self, path: Path | None) -> NDArray[Any]:
+        if path is None:
+            empty = np.nan if self.dtype.kind == "f" else 0
+            return np.broadcast_to(self.dtype.type(empty), self.shape[self.files.ndim :])
         with self._lock:
             if path in self._kept:
                 self._kept.move_to_end(path)
@@ -138,8 +147,7 @@ class PlaneGrid:
         region = tuple(region) + (slice(None),) * (len(self.shape) - len(region))
         outer, inner = region[: self.files.ndim], region[self.files.ndim :]
         files = np.asarray(self.files[outer], dtype=object)
-        planes = [self._plane(path)[inner] for path in files.ravel()]
+        planes = [self._plane(path)[inner].astype(self.dtype, copy=False) for path in files.flat]
         if not planes:  # dask asks for nothing when it looks for the type
             return np.empty((*files.shape, *(0 for _ in inner)), self.dtype)
-        stacked = np.stack(planes).reshape(files.shape + planes[0].shape)
-        return stacked.astype(self.dtype, copy=False)
+        return np.stack(planes).reshape(files.shape + planes[0].shape)

@@ -1,4 +1,4 @@
-"""Which planes belong together, and which one is missing.
+"""Which planes belong together, and which places have none.
 
 Channels of one field that have the same z planes make one image. A channel
 with another depth (a projection beside a focus series) makes an image of its
@@ -7,6 +7,7 @@ own; a channel that lacks a few planes of the others is incomplete.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +19,15 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.errors import ImageFileError
 from napari_virtualstain.io.image import Channel
-from napari_virtualstain.io.layouts.base import Plane, natural
+from napari_virtualstain.io.layouts.base import FolderPlan, Plane, natural
 
-__all__ = ["Group", "groups_of"]
+__all__ = ["Group", "filled", "groups_of", "names_in"]
+
+_MOST_FILLED = 2
+"""Numbers are filled in up to so many times those that occur."""
+
+_MOST_PLACES = 10_000
+"""Places of an image, beside 64 times the files that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +43,11 @@ class Group:
     channels
         Along C.
     times, depths
-        Numbers that occur along T and Z, ascending.
+        Numbers along T and Z, ascending; those between the ones that occur included.
     planes
         Its files.
+    uneven
+        Axes whose numbers have gaps that no even step explains.
     """
 
     name: str
@@ -47,42 +56,34 @@ class Group:
     times: tuple[int, ...]
     depths: tuple[int, ...]
     planes: tuple[Plane, ...]
+    uneven: str = ""
 
     def files(self) -> NDArray[Any]:
-        """Return the files as an array of shape (T, C, Z).
+        """Return the files as an array of shape (T, C, Z), `None` where there is none.
 
         Raises
         ------
         ImageFileError
-            If a plane is missing, or two files claim the same place.
+            If two files claim the same place.
         """
         table = np.empty((len(self.times), len(self.channels), len(self.depths)), dtype=object)
-        names = [channel.name for channel in self.channels]
+        rows, columns = _positions(self.times), _positions(self.depths)
+        layers = {channel.name: index for index, channel in enumerate(self.channels)}
         for plane in self.planes:
-            place = (
-                self.times.index(plane.t),
-                names.index(plane.channel),
-                self.depths.index(plane.z),
-            )
-            if table[place] is not None:
+            if plane.path is None:
+                continue
+            place = (rows[plane.t], layers[plane.channel], columns[plane.z])
+            if table[place] is not None and table[place] != plane.path:
                 raise ImageFileError(
                     f"{table[place].name!r} and {plane.path.name!r} claim the same place "
-                    f"({self._place(*place)}). Take one of them out of the folder."
+                    f"({self.words(place)}). Take one of them out of the folder."
                 )
             table[place] = plane.path
-        for place in np.ndindex(table.shape):
-            path: Path | None = table[place]
-            if path is None or not path.exists():
-                named = "" if path is None else f": {path.name!r}"
-                raise ImageFileError(
-                    f"A plane is missing, {self._place(*place)}{named}. "
-                    "Put the file into the folder, or take the other planes of its kind out."
-                )
-        for letter, numbers in (("t", self.times), ("z", self.depths)):
-            _refuse_gap(letter, numbers)
         return table
 
-    def _place(self, t: int, c: int, z: int) -> str:
+    def words(self, place: Sequence[int]) -> str:
+        """Return a place (t, c, z) with the numbers that the files have."""
+        t, c, z = place
         parts = [f"channel {self.channels[c].name!r}"]
         if len(self.times) > 1:
             parts.append(f"t {self.times[t]}")
@@ -91,44 +92,55 @@ class Group:
         return ", ".join(([f"scene {self.name!r}"] if self.name else []) + parts)
 
 
-def _refuse_gap(letter: str, numbers: Sequence[int]) -> None:
-    """Refuse 0, 1, 3; accept 0, 5, 10."""
+def _positions(numbers: Sequence[int]) -> dict[int, int]:
+    return {number: index for index, number in enumerate(numbers)}
+
+
+def filled(numbers: Sequence[int]) -> tuple[tuple[int, ...], bool]:
+    """Return ascending numbers with those that a gap lacks, and whether the steps are even then.
+
+    Examples
+    --------
+    >>> filled((0, 1, 3)), filled((0, 5, 15)), filled((1, 2, 9000))
+    (((0, 1, 2, 3), True), ((0, 5, 10, 15), True), ((1, 2, 9000), False))
+    """
+    if not numbers or numbers[-1] - numbers[0] + 1 == len(numbers):
+        return tuple(numbers), True
     steps = np.diff(numbers)
-    if steps.size and np.ptp(steps) > 0:
-        step = int(steps.min())
-        at = int(np.flatnonzero(steps != step)[0])
-        raise ImageFileError(
-            f"A plane is missing: {letter} {numbers[at] + step} lies between {letter} "
-            f"{numbers[at]} and {letter} {numbers[at + 1]}, and no file has it. "
-            "Put the file into the folder."
-        )
+    if not steps.size or np.ptp(steps) == 0:
+        return tuple(numbers), True
+    step = int(steps.min())
+    full = tuple(range(numbers[0], numbers[-1] + 1, step))
+    if (steps % step).any() or len(full) > _MOST_FILLED * len(numbers):
+        return tuple(numbers), False
+    return full, True
 
 
-def groups_of(planes: Sequence[Plane], channels: Sequence[Channel]) -> list[Group]:
+def groups_of(plan: FolderPlan, planes: Sequence[Plane]) -> list[Group]:
     """Sort planes into images: by field, then by depth.
 
     Parameters
     ----------
+    plan
+        Of the folder: channels in the order in which they are shown, and what is promised.
     planes
-        All planes of a folder.
-    channels
-        The channels in the order in which they are shown.
+        All of its planes, or those of some scenes.
     """
     by_scene: dict[str, list[Plane]] = defaultdict(list)
     for plane in planes:
         by_scene[plane.scene].append(plane)
     groups = []
     for scene in sorted(by_scene, key=natural):
-        groups += _of_scene(scene, by_scene[scene], channels)
+        groups += _of_scene(scene, by_scene[scene], plan)
     return groups
 
 
-def _of_scene(scene: str, planes: Sequence[Plane], channels: Sequence[Channel]) -> list[Group]:
+def _of_scene(scene: str, planes: Sequence[Plane], plan: FolderPlan) -> list[Group]:
     depths: dict[str, set[int]] = defaultdict(set)
     for plane in planes:
         depths[plane.channel].add(plane.z)
     kinds: list[tuple[frozenset[int], list[Channel]]] = []
-    for channel in channels:
+    for channel in plan.channels:
         if channel.name not in depths:
             continue
         mine = depths[channel.name]
@@ -146,14 +158,28 @@ def _of_scene(scene: str, planes: Sequence[Plane], channels: Sequence[Channel]) 
         parts = [scene] if scene else []
         if len(kinds) > 1:
             parts.append("+".join(names))
+        promised = plan.depths if inside[0].has_z and len(numbers) > 1 else ()
+        along_z, even_z = filled(sorted({*numbers, *promised}))
+        promised = plan.times if inside[0].has_t else ()
+        along_t, even_t = filled(sorted({*(plane.t for plane in inside), *promised}))
+        if len(along_t) * len(along_z) * len(members) > _MOST_PLACES + 64 * len(inside):
+            # Promised by a number that cannot be meant.
+            along_t, along_z = tuple(sorted({p.t for p in inside})), tuple(sorted(numbers))
         groups.append(
             Group(
                 name="/".join(parts),
                 scene=scene,
                 channels=tuple(members),
-                times=tuple(sorted({plane.t for plane in inside})),
-                depths=tuple(sorted(numbers)),
+                times=along_t,
+                depths=along_z,
                 planes=inside,
+                uneven=("" if even_t else "t") + ("" if even_z else "z"),
             )
         )
     return groups
+
+
+def names_in(folder: Path) -> set[str]:
+    """List a folder once, without looking at its files."""
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries}

@@ -12,7 +12,7 @@ import numpy as np
 from napari_virtualstain.axes import PixelSize, Region
 from napari_virtualstain.errors import ImageFileError, RunCancelled, SettingsError
 from napari_virtualstain.io.image import Channel
-from napari_virtualstain.io.ngff_write import multiscales
+from napari_virtualstain.io.ngff_write import VERSION, multiscales
 from napari_virtualstain.io.pyramid import level_shapes
 from napari_virtualstain.io.record import KEY, read_record
 
@@ -195,5 +195,5 @@ def describe(
         time_interval_s=layout["time_interval_s"],
     )
     group.update_attributes(
-        {"ome": {"version": "0.5", "multiscales": scales, "omero": omero_block}, KEY: state}
+        {"ome": {"version": VERSION, "multiscales": scales, "omero": omero_block}, KEY: state}
     )

@@ -148,6 +148,8 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         axes=settings.axes,
         channels=[truth for _, truth in pairs] or None,
     )
+    # What is missing is not dark: as NaN it counts for nothing, as it does in predictions.
+    prediction, target = prediction.with_gaps(), target.with_gaps()
     pairs = _resolve(prediction, target, pairs)
     if _sizes(prediction) != _sizes(target):
         raise PixelDataError(
@@ -158,6 +160,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     notes = [*prediction.guesses, *target.guesses]
     planes, note = _brightfield(settings)
     fits = (target.shape[0], *target.shape[3:])
+    planes = None if planes is None else planes.with_gaps()
     if planes is not None and (planes.shape[0], *planes.shape[3:]) != fits:
         note = f"no floor: the bright field has {_words(planes)}"
         planes = None

@@ -13,7 +13,7 @@ import psutil
 from pydantic import Field
 
 from napari_virtualstain.datasets.pairs import PairedField
-from napari_virtualstain.datasets.planes import choose_channel
+from napari_virtualstain.datasets.planes import InputPlanes, choose_channel
 from napari_virtualstain.errors import ChannelError, PixelSizeError, SettingsError
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane
@@ -133,7 +133,8 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
             scene=settings.target_scene or (settings.scene if same else None),
             axes=settings.target_axes or (settings.axes if same else None),
             channels=list(settings.stains),
-        )
+        ).with_gaps()
+        InputPlanes(planes, settings.z or ()).refuse_missing(range(planes.shape[0]))
         if planes.shape[0] != stains.shape[0] or stains.shape[2] != 1:
             raise SettingsError(
                 f"'{source}' has {planes.shape[0]} time points, '{truth}' {stains.shape[0]} and "

@@ -23,16 +23,23 @@ if TYPE_CHECKING:
     from napari_virtualstain.inference.network import Network
     from napari_virtualstain.inference.planner import RunPlan
 
-__all__ = ["CHUNK", "InputSettings", "PreparedStain", "prepare"]
+__all__ = [
+    "CHUNK",
+    "LARGEST_RATIO",
+    "PIXEL_TOLERANCE",
+    "InputSettings",
+    "PreparedStain",
+    "prepare",
+]
 
-_TOLERANCE = 0.20
+PIXEL_TOLERANCE = 0.20
 """Relative difference of pixel sizes up to which a model is used as it is."""
 CHUNK = 512
 """Edge of a chunk of the output in pixels; larger tiles are whole numbers of chunks."""
 _SMALLEST_TILE = 16
 _MANY_TIMES = 4.0
 """The pixels of the image that are computed, from which on it is said."""
-_LARGEST_RATIO = 16.0
+LARGEST_RATIO = 16.0
 """Of pixel sizes that are resampled: beyond it one of them is wrong, or in another unit."""
 
 
@@ -51,6 +58,11 @@ class InputSettings(JobSettings):
         default=None, description="z planes for the model, from 0, for example 2,6,10"
     )
     axes: str | None = Field(default=None, description="axes of the file, if it does not say")
+    pattern: str | None = Field(
+        default=None,
+        description="how the files of a folder are named, for example "
+        "{well}_{site}_z{z}_{channel}.tif",
+    )
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
     )
@@ -209,7 +221,9 @@ def prepare(
     shared = shared_model(settings.model, device=device)
     model = shared.model
     if image is None:
-        image = open_image(settings.input, scene=settings.scene, axes=settings.axes)
+        image = open_image(
+            settings.input, scene=settings.scene, axes=settings.axes, pattern=settings.pattern
+        )
     # One look at the files for the whole run: what they were when it began is what counts.
     source, before = image.source, image.source.identify
     identify = source.identify and cache(source.identify)
@@ -373,19 +387,20 @@ def _pixel_ratios(
             f"{card.pixel_size_um:g} µm, state another with --pixel-size"
         )
     ratios = (card.pixel_size_um / found.y, card.pixel_size_um / found.x)
-    if not 1 / _LARGEST_RATIO <= min(ratios) <= max(ratios) <= _LARGEST_RATIO:
+    if not 1 / LARGEST_RATIO <= min(ratios) <= max(ratios) <= LARGEST_RATIO:
         raise PixelSizeError(
             f"The image has {found.y:g} x {found.x:g} µm pixels, the model was trained at "
-            f"{card.pixel_size_um:g} µm: more than {_LARGEST_RATIO:g} times apart, so that one "
+            f"{card.pixel_size_um:g} µm: more than {LARGEST_RATIO:g} times apart, so that one "
             "is wrong or the model is for other images. Correct the image's with --pixel-size."
         )
     if settings.resample:
         return ratios, None
     off = max(abs(1 / ratio - 1) for ratio in ratios)
-    if off > _TOLERANCE:
+    if off > PIXEL_TOLERANCE:
         raise PixelSizeError(
             f"The image has {found.y:g} x {found.x:g} µm pixels, the model was trained at "
-            f"{card.pixel_size_um:g} µm ({off:.0%} off, allowed {_TOLERANCE:.0%}). Add --resample "
-            "to stain at the model's pixel size, or correct the image's with --pixel-size."
+            f"{card.pixel_size_um:g} µm ({off:.0%} off, allowed {PIXEL_TOLERANCE:.0%}). "
+            "Add --resample to stain at the model's pixel size, or correct the image's with "
+            "--pixel-size."
         )
     return None, None

@@ -212,7 +212,7 @@ def _stain(
         )
     values = {**record["settings"], "input": source["path"], "model": _model(record)}
     stated = make_settings(stain.StainSettings, values)
-    image = open_image(stated.input, scene=stated.scene, axes=stated.axes)
+    image = open_image(stated.input, scene=stated.scene, axes=stated.axes, pattern=stated.pattern)
     if list(image.shape) != source["shape_tczyx"]:
         raise ReplayError(
             f"The input {stated.input!r} has the shape {list(image.shape)} (t, c, z, y, x), the "

@@ -286,6 +286,7 @@ def _normalisation(
 ) -> tuple[tuple[Normalisation, ...], ...]:
     """Measure the time points that are stained; return the numbers by time point, then plane."""
     planes, card = prepared.planes, prepared.model.card
+    planes.refuse_missing(times)
     statistics = image_statistics(
         planes.image, times=times, quantiles=card.input_rule.quantiles, on_block=on_block
     )

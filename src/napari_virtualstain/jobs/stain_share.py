@@ -215,7 +215,9 @@ def opened_here(settings: InputSettings, image: LazyImage | None) -> LazyImage:
     """
     find_model(settings.model)
     if image is None:
-        return open_image(settings.input, scene=settings.scene, axes=settings.axes)
+        return open_image(
+            settings.input, scene=settings.scene, axes=settings.axes, pattern=settings.pattern
+        )
     if image.source.identity() is None:
         raise SettingsError(
             "An array in memory cannot be shared out to workers. Save it as OME-TIFF or "

@@ -17,16 +17,11 @@ import dask.array as da
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import SettingsError, VirtualStainError
+from napari_virtualstain.io.claims import PICTURE_SUFFIXES, TIFF_SUFFIXES
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.layouts import LAYOUTS
 from napari_virtualstain.io.ome_zarr import open_levels
-from napari_virtualstain.io.open import (
-    PICTURE_SUFFIXES,
-    TIFF_SUFFIXES,
-    find_opener,
-    list_scenes,
-    open_image,
-)
+from napari_virtualstain.io.open import find_opener, list_scenes, open_image
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.napari_io.layers import (
     BELOW,
@@ -111,6 +106,7 @@ def open_layers(
     axes: str | None = None,
     pixel_size_um: float | PixelSize | None = None,
     roles: Mapping[str, Role] | None = None,
+    opened: LazyImage | None = None,
 ) -> list[LayerData]:
     """Open a path as layers, one a channel; no more pixels are read than contrast limits need.
 
@@ -122,13 +118,15 @@ def open_layers(
         As in `open_image`; without a scene the first is taken where none stands out.
     roles
         What channels are, by name; see `image_layers`.
+    opened
+        The image, if it is open already: the next field of a plate need not look for it again.
 
     Raises
     ------
     VirtualStainError
         If the path cannot be opened; see `open_image`.
     """
-    image = open_for_viewer(path, scene=scene, axes=axes, pixel_size_um=pixel_size_um)
+    image = opened or open_for_viewer(path, scene=scene, axes=axes, pixel_size_um=pixel_size_um)
     job, model = job_of(image.source.path, image.source.kind)
     layers = image_layers(
         image,
@@ -183,7 +181,7 @@ def open_for_viewer(
         if len(scenes) < 2:
             raise
     names = [one.name for one in scenes]
-    image = open_image(path, scene=names[0], axes=axes, pixel_size_um=pixel_size_um)
+    image = open_image(scenes[0].open(), axes=axes, pixel_size_um=pixel_size_um)
     guess = (
         f"{os.fspath(path)!r} holds {len(names)} images ({listed(names)}), and the first, "
         f"{names[0]!r}, is shown. Choose another scene if you want one."

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.plate import Place
 
 __all__ = ["FolderPlan", "Layout", "Plane", "natural"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
-    """One file and its place in the image."""
+    """One file and its place in the image; no path where a plane is promised and has none."""
 
-    path: Path
+    path: Path | None
     channel: str
     scene: str = ""
     t: int = 0
@@ -42,6 +43,12 @@ class FolderPlan:
         Height of each (scene, channel, z) relative to focus in micrometres, if known.
     guesses
         What should be confirmed.
+    places
+        Where in a plate each scene lies.
+    times, depths
+        Numbers along T and Z that every image should have, if something promises them.
+    time_interval_s
+        Seconds between time points, if known.
     """
 
     planes: tuple[Plane, ...]
@@ -49,6 +56,14 @@ class FolderPlan:
     pixel_size_um: PixelSize = field(default_factory=PixelSize)
     z_um: Mapping[tuple[str, str, int], float] = field(default_factory=dict)
     guesses: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    times: tuple[int, ...] = ()
+    depths: tuple[int, ...] = ()
+    time_interval_s: float | None = None
+
+    def with_guess(self, guess: str) -> FolderPlan:
+        """Return the same plan with one more guess."""
+        return replace(self, guesses=(*self.guesses, guess))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +80,15 @@ class Layout:
         Whether one file name (without its folder) follows the layout.
     plan
         Turns the files that match into a plan.
+    ignores
+        Whether a file belongs to the layout without being a plane: a thumbnail.
     """
 
     name: str
     description: str
     matches: Callable[[str], bool]
     plan: Callable[[Sequence[Path]], FolderPlan]
+    ignores: Callable[[str], bool] = field(default=lambda name: False)
 
     def claims(self, files: Sequence[Path]) -> list[Path]:
         """Return the files that follow the layout if at least two thirds do, else none."""

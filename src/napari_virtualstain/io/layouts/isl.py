@@ -13,6 +13,7 @@ from pathlib import Path
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.layouts.base import FolderPlan, Layout, Plane, natural
 from napari_virtualstain.io.modality import modality_of
+from napari_virtualstain.io.plate import Place
 
 __all__ = ["ISL"]
 
@@ -41,13 +42,19 @@ def _plan(files: Sequence[Path]) -> FolderPlan:
         if key in keys and len({pairs.get(key) for _, pairs in named}) > 1
     ]
     planes = []
+    places: dict[str, Place] = {}
     for file, pairs in named:
+        scene = "/".join(pairs.get(key, "") for key in varying)
+        if "well" in pairs:
+            site = "/".join(pairs.get(key, "") for key in varying if key != "well")
+            facts = [(key, pairs[key]) for key in ("condition", "lab") if pairs.get(key)]
+            places.setdefault(scene, Place(well=pairs["well"], site=site, facts=tuple(facts)))
         mask = pairs.get("is_mask") == "true"
         planes.append(
             Plane(
                 path=file,
                 channel=pairs["channel"] + (" mask" if mask else ""),
-                scene="/".join(pairs.get(key, "") for key in varying),
+                scene=scene,
                 z=int(pairs.get("z_depth", 0)),
                 has_z="z_depth" in pairs,
             )
@@ -58,7 +65,7 @@ def _plan(files: Sequence[Path]) -> FolderPlan:
         (Channel(name, modality_of(name)) for name in names),
         key=lambda channel: channel.modality != "transmitted",
     )
-    return FolderPlan(planes=tuple(planes), channels=tuple(channels))
+    return FolderPlan(planes=tuple(planes), channels=tuple(channels), places=places)
 
 
 ISL = Layout(

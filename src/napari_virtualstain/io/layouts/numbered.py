@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.image import Channel, Modality
 from napari_virtualstain.io.layouts.base import FolderPlan, Plane, natural
 from napari_virtualstain.io.modality import modality_of
+from napari_virtualstain.io.plate import Place
 
 __all__ = ["plan_numbered"]
 
@@ -19,6 +20,8 @@ def plan_numbered(
     *,
     channel: Callable[[dict[str, str]], str],
     scene: Callable[[dict[str, str]], str],
+    place: Callable[[dict[str, str]], Place] | None = None,
+    modality: Callable[[str], Modality] = modality_of,
 ) -> FolderPlan:
     """Return the plan of files whose names match a pattern with groups ``t``, ``z``.
 
@@ -30,13 +33,20 @@ def plan_numbered(
         Matches a name.
     channel, scene
         Turn the groups of a match into names.
+    place
+        Turns them into a place in a plate.
+    modality
+        Tells how a channel was lit, from its name.
     """
     planes = []
+    places: dict[str, Place] = {}
     for file in sorted(files, key=lambda f: natural(f.name)):
         found = match(file.name)
         if found is None:
             continue
         groups = {key: value for key, value in found.groupdict().items() if value is not None}
+        if place is not None:
+            places.setdefault(scene(groups), place(groups))
         planes.append(
             Plane(
                 path=file,
@@ -49,10 +59,15 @@ def plan_numbered(
             )
         )
     names = sorted({plane.channel for plane in planes}, key=natural)
-    channels = tuple(Channel(name, modality_of(name)) for name in names)
+    channels = tuple(Channel(name, modality(name)) for name in names)
     guess = (
         f"The names of the files number the channels ({', '.join(names)}) and do not say what "
         "they are. Choose by name which one is transmitted light."
     )
     unsaid = all(one.modality == "unknown" for one in channels)
-    return FolderPlan(planes=tuple(planes), channels=channels, guesses=(guess,) if unsaid else ())
+    return FolderPlan(
+        planes=tuple(planes),
+        channels=channels,
+        guesses=(guess,) if unsaid else (),
+        places=places,
+    )

@@ -1,4 +1,7 @@
-"""Yokogawa CellVoyager names: ``plate_D08_T0001F002L01A01Z04C01.tif``."""
+"""Yokogawa CellVoyager names: ``plate_D08_T0001F002L01A01Z04C01.tif``.
+
+Used for folders that lost their ``MeasurementData.mlf``, which says more.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from napari_virtualstain.io.layouts.base import FolderPlan, Layout
 from napari_virtualstain.io.layouts.numbered import plan_numbered
+from napari_virtualstain.io.plate import Place
 
 __all__ = ["YOKOGAWA"]
 
@@ -27,6 +31,7 @@ def _plan(files: Sequence[Path]) -> FolderPlan:
         _match,
         channel=lambda groups: groups["c"],
         scene=lambda groups: f"{groups['well']}/f{int(groups['f']):02d}",
+        place=lambda groups: Place(well=groups["well"], site=f"f{int(groups['f']):02d}"),
     )
 
 
