@@ -22,7 +22,15 @@ ROOT = Path(__file__).resolve().parent.parent
 NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
     "Use": ["viewer", "command-line", "cluster", "python", "reference/examples"],
-    "Understand": ["trust", "engine", "metrics", "normalisation", "models"],
+    "Understand": [
+        "trust",
+        "passport",
+        "engine",
+        "metrics",
+        "normalisation",
+        "preprocessing",
+        "models",
+    ],
     "Reference": ["files", "reference/api", "reference/changelog"],
     "Project": ["architecture", "simulator", "benchmarks/index", "reference/contributing"],
 }

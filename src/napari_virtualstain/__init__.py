@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from napari_virtualstain.api import evaluate, plan, stain, train
+    from napari_virtualstain.api import evaluate, passport, plan, stain, train
     from napari_virtualstain.errors import VirtualStainError
     from napari_virtualstain.generators.card import ModelCard
     from napari_virtualstain.generators.package import Model, save_package
@@ -34,6 +34,7 @@ _HOMES = {
     "list_scenes": "io.open",
     "load_generator": "zoo",
     "open_image": "io.open",
+    "passport": "api",
     "plan": "api",
     "save_package": "generators.package",
     "simulate_field": "simulate",
@@ -55,6 +56,7 @@ __all__ = [
     "list_scenes",
     "load_generator",
     "open_image",
+    "passport",
     "plan",
     "save_package",
     "simulate_field",

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from napari_virtualstain.jobs.evaluate import Evaluation
+    from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.train import TrainResult
 
-__all__ = ["evaluate", "plan", "stain", "train"]
+__all__ = ["evaluate", "passport", "plan", "stain", "train"]
 
 
 def stain(
@@ -93,6 +94,41 @@ def plan(
     image, name = _opened(source, settings)
     values = {"input": name, "model": os.fspath(model), **settings}
     return job.prepare(make_settings(job.InputSettings, values), image=image).describe()
+
+
+def passport(
+    source: str | os.PathLike[str] | LazyImage | ArrayLike,
+    *,
+    model: str | os.PathLike[str] = "demo",
+    **settings: Any,
+) -> Passport:
+    """Say whether a model will work on a picture, by what it was trained on; nothing is stained.
+
+    Parameters
+    ----------
+    source
+        Path, image, or array; for an array of more than two axes give ``axes``.
+    model
+        Name or folder of a model.
+    **settings
+        ``scene``, ``channel``, ``z``, ``axes``, ``pixel_size`` (µm) and ``t``.
+
+    Returns
+    -------
+    Passport
+        ``status`` (``"green"``, ``"amber"`` or ``"red"``), ``verdict`` in words, ``checks``, and
+        ``text()`` for people.
+
+    Raises
+    ------
+    VirtualStainError
+        If the input or the model is not there, or a setting names what is not there.
+    """
+    from napari_virtualstain.jobs import passport as job
+
+    image, name = _opened(source, settings)
+    values = {"input": name, "model": os.fspath(model), **settings}
+    return job.run(make_settings(job.PassportSettings, values), image=image)
 
 
 def _opened(source: Any, settings: dict[str, Any]) -> tuple[LazyImage | None, str]:

@@ -13,13 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
 
-__all__ = ["SCHEMA_VERSION", "InputPlane", "ModelCard", "Stain", "TrainingReport"]
+__all__ = ["SCHEMA_VERSION", "InputPlane", "ModelCard", "PlaneRanges", "Stain", "TrainingReport"]
 
 SCHEMA_VERSION = 1
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlaneRanges(_Frozen):
+    """What one plane of the training fields was like: the yardstick of `virtualstain passport`."""
+
+    n_fields: int = Field(ge=1, description="training fields that were measured")
+    window_px: tuple[int, int] = Field(
+        description="(y, x) of the windows in which the measures of focus were taken"
+    )
+    numbers: dict[str, tuple[float, float]] = Field(
+        description="by name (`preprocessing.likeness.NUMBERS`): 5 % and 95 % over the fields"
+    )
 
 
 class InputPlane(_Frozen):
@@ -31,6 +43,9 @@ class InputPlane(_Frozen):
     )
     statistics: PixelStatistics | None = Field(
         default=None, description="grey values of the training images, all pixels together"
+    )
+    ranges: PlaneRanges | None = Field(
+        default=None, description="noise, light, focus and the like of the training fields"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 
 from napari_virtualstain.datasets.pairs import PairedSet, gather_statistics
@@ -11,7 +12,7 @@ from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.jobs.pairs import FieldData
-from napari_virtualstain.training.describe import describe_fields
+from napari_virtualstain.training.describe import describe_fields, measure_ranges
 from napari_virtualstain.training.loop import TrainingResult
 from napari_virtualstain.training.settings import LoopSettings
 
@@ -30,6 +31,7 @@ def describe_model(
     preset: str,
     recipe: str,
     n_validation: int,
+    on_field: Callable[[int, int], None] | None = None,
 ) -> ModelCard:
     """Return the card of a model that was just trained, its files still to be filled in.
 
@@ -49,8 +51,11 @@ def describe_model(
         Name of the recipe, or what stands for it.
     n_validation
         Number of fields that examined.
+    on_field
+        Told of training fields whose ranges are measured.
     """
     statistics = gather_statistics((field.planes for field in train.fields), quantiles=_QUANTILES)
+    ranges = measure_ranges(train.fields, on_field=on_field)
     offsets = data.card["z_offsets_um"]
     pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
     spec = get_spec(generator)
@@ -60,8 +65,8 @@ def describe_model(
         generator=generator,
         architecture=dict(spec.presets[preset]),
         inputs=tuple(
-            InputPlane(channel=data.card["input_channel"], z_offset_um=z, statistics=s)
-            for z, s in zip(offsets, statistics, strict=True)
+            InputPlane(channel=data.card["input_channel"], z_offset_um=z, statistics=s, ranges=r)
+            for z, s, r in zip(offsets, statistics, ranges, strict=True)
         ),
         stains=tuple(
             Stain(

@@ -190,6 +190,7 @@ def train_on_fields(
                 preset=settings.preset,
                 recipe=settings.recipe or "own images",
                 n_validation=len(hold),
+                on_field=_stage(on_progress, "training fields measured for the card"),
             )
             edge = min(_TEST_EDGE, *train.fields[0].shape) // generator.multiple_of
             part = slice(0, max(1, edge) * generator.multiple_of)

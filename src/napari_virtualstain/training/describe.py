@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.datasets.pairs import PairedField
+from napari_virtualstain.generators.card import PlaneRanges
+from napari_virtualstain.preprocessing.likeness import (
+    NUMBERS,
+    SMALLEST,
+    comparable_numbers,
+    focus_in_windows,
+)
+from napari_virtualstain.preprocessing.quality import plane_quality
 from napari_virtualstain.training.patches import middle
 
-__all__ = ["FEATURES", "describe_fields", "field_features"]
+__all__ = ["FEATURES", "describe_fields", "field_features", "measure_ranges", "spread_over"]
 
 _LARGEST = 2048
 """Largest edge of the part of a field that is described, in pixels."""
+_MOST_FIELDS = 24
+"""Fields whose ranges are measured: 5 % of them is about one, and each takes seconds."""
+_WINDOW = 1024
+"""Largest edge of the windows in which focus is measured, in pixels."""
+_DIGITS = 5
 
 FEATURES = ("contrast", "skewness", "gradient")
 """SD over mean; third standardised moment; mean gradient magnitude in SD a pixel."""
@@ -51,3 +64,68 @@ def describe_fields(fields: Sequence[PairedField]) -> dict[str, Any]:
         "mean": [[round(float(v), 6) for v in row] for row in table.mean(axis=0)],
         "std": [[round(float(v), 6) for v in row] for row in table.std(axis=0)],
     }
+
+
+def spread_over(n: int) -> list[int]:
+    """Return which of ``n`` fields are measured: all, or 24 spread evenly over them.
+
+    Examples
+    --------
+    >>> spread_over(3), len(spread_over(240)), spread_over(240)[-1]
+    ([0, 1, 2], 24, 239)
+    """
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, _MOST_FIELDS))})
+
+
+def measure_ranges(
+    fields: Sequence[PairedField], *, on_field: Callable[[int, int], None] | None = None
+) -> tuple[PlaneRanges | None, ...]:
+    """Measure what the planes of training fields are like, on at most 24 of them.
+
+    Parameters
+    ----------
+    fields
+        All training fields, at least one; pixels as stored. Of large ones the middle is
+        measured, one plane at a time.
+    on_field
+        Told of fields measured and fields in all, first of all with none done.
+
+    Returns
+    -------
+    tuple
+        By plane; `None` where no field is large enough, or has pixels, to be measured.
+    """
+    chosen = [fields[i] for i in spread_over(len(fields))]
+    large = [field for field in chosen if min(field.shape) >= SMALLEST]
+    n_planes = chosen[0].planes.shape[0]
+    if not large:
+        return (None,) * n_planes
+    # One size for all, so that their measures of focus can be compared.
+    window = (
+        min(_WINDOW, *(field.shape[0] for field in large)),
+        min(_WINDOW, *(field.shape[1] for field in large)),
+    )
+    found: list[list[dict[str, float]]] = [[] for _ in range(n_planes)]
+    for done, field in enumerate(large):
+        if on_field is not None:
+            on_field(done, len(large))
+        part = middle(field.shape, _LARGEST)
+        for p, rows in enumerate(found):
+            plane = np.asarray(field.planes[(p, *part)])
+            rows.append(comparable_numbers(plane_quality(plane), focus_in_windows(plane, window)))
+    if on_field is not None:
+        on_field(len(large), len(large))
+    return tuple(
+        PlaneRanges(n_fields=len(large), window_px=window, numbers=_ranges(rows)) for rows in found
+    )
+
+
+def _ranges(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Return 5 % and 95 % of each number over fields; what a field lacks is left out."""
+    ranges = {}
+    for name in NUMBERS:
+        values = [row[name] for row in rows if name in row]
+        if values:
+            low, high = (float(f"{v:.{_DIGITS}g}") for v in np.quantile(values, (0.05, 0.95)))
+            ranges[name] = (low, high)
+    return ranges

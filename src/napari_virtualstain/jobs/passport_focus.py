@@ -1,0 +1,115 @@
+"""Whether each plane has the detail of the planes that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from napari_virtualstain.generators.card import ModelCard
+from napari_virtualstain.jobs.passport import PassportCheck, Status
+from napari_virtualstain.jobs.passport_measure import Measured, MeasuredPlane
+from napari_virtualstain.jobs.passport_ranges import FAR, FARTHEST, above, beyond, worst
+from napari_virtualstain.preprocessing.focus import MEASURES
+
+__all__ = ["focus", "focus_direction"]
+
+_DETAIL = "laplacian_energy"
+"""Tells more detail from less, and where focus is: of the four it hears the noise least."""
+
+
+def focus(card: ModelCard, measured: Measured, *, empty: bool) -> PassportCheck:
+    """Compare the measures of focus of each plane with those of the training fields.
+
+    Bright field does not tell by itself whether more or less fine detail is sharper: a
+    transparent cell in focus has the least of it. So a plane is called sharper or
+    blurrier only where the training planes themselves show which way it goes.
+    """
+    name = "Focus"
+    trained = "" if card.inputs[0].ranges is None else f"{card.inputs[0].ranges.n_fields} fields"
+    if empty:
+        return PassportCheck(
+            name=name, status="amber", found="cannot be judged", reason="The field is empty.",
+            advice="Choose a field with cells.",
+        )  # fmt: skip
+    if any(plane.ranges is None for plane in card.inputs):
+        return PassportCheck(
+            name=name, status="amber", found="not compared", trained="not stated",
+            reason="The model does not state how sharp its training planes were.",
+            advice="Look at the planes; a model trained with this version states it.",
+        )  # fmt: skip
+    status: Status = "green"
+    said: dict[str, list[int]] = {}
+    for p, plane in enumerate(measured.planes):
+        one, words = _sharpness(card, p, plane)
+        status = worst((status, one))
+        if one != "green":
+            said.setdefault(words, []).append(measured.z[p])
+    if not said:
+        found = "as in training" if len(measured.planes) == 1 else "all planes as in training"
+        return PassportCheck(name=name, status="green", found=found, trained=trained)
+    return PassportCheck(
+        name=name, status=status, found="; ".join(_where(said)), trained=trained,
+        reason="Other detail than in these planes of the training fields: focus, blur, or other "
+        "cells.",
+        advice="Compare with a training image; choose other planes with --z, or focus again.",
+    )  # fmt: skip
+
+
+def _where(said: dict[str, list[int]]) -> Iterator[str]:
+    for words, z in said.items():
+        planes = sorted(set(z))
+        yield f"{words} in plane{'s' * (len(planes) > 1)} {', '.join(map(str, planes))}"
+
+
+def _sharpness(card: ModelCard, p: int, plane: MeasuredPlane) -> tuple[Status, str]:
+    """Judge a plane by its second most unusual measure, so that two have to agree."""
+    ranges = card.inputs[p].ranges
+    assert ranges is not None
+    far = {
+        name: beyond(ranges, name, plane.numbers[name])
+        for name in MEASURES
+        if name in plane.numbers and name in ranges.numbers
+    }
+    if not far:
+        return "amber", "cannot be measured"
+    ranked = sorted((abs(value) for value in far.values()), reverse=True)
+    status = above(ranked[min(1, len(ranked) - 1)], FAR, FARTHEST)
+    detail = far.get(_DETAIL, 0.0)
+    if detail == 0:
+        return status, "different"
+    way, direction = ("more" if detail > 0 else "less"), focus_direction(card, p)
+    # Where focus has the least detail, a plane with still less may be blurred by other things.
+    if direction * detail < 0:
+        return status, "blurrier"
+    return status, "sharper" if direction > 0 else f"{way} fine detail"
+
+
+def focus_direction(card: ModelCard, p: int) -> int:
+    """Return 1 if the training planes have most fine detail in focus, -1 if least, 0 if unknown.
+
+    Known of the plane nearest to focus, where its range and those of planes on both sides
+    exclude each other's middle.
+    """
+    offsets = [plane.z_offset_um for plane in card.inputs]
+    known = [offset for offset in offsets if offset is not None]
+    here = offsets[p]
+    if here is None or len(known) < len(offsets) or abs(here) > min(map(abs, known)):
+        return 0
+    around = [i for i in range(len(known)) if i != p]
+    if not (any(known[i] < here for i in around) and any(known[i] > here for i in around)):
+        return 0
+    limits = [
+        None if plane.ranges is None else plane.ranges.numbers.get(_DETAIL) for plane in card.inputs
+    ]
+    mine = limits[p]
+    ways = set()
+    for i in around:
+        other = limits[i]
+        if mine is None or other is None:
+            return 0
+        if sum(mine) / 2 > other[1] and sum(other) / 2 < mine[0]:
+            ways.add(1)
+        elif sum(mine) / 2 < other[0] and sum(other) / 2 > mine[1]:
+            ways.add(-1)
+        else:
+            ways.add(0)
+    return ways.pop() if len(ways) == 1 else 0
