@@ -60,8 +60,11 @@ VERBS: dict[str, Verb] = {
     for verb in (
         Verb("info", "say what is in an image file or folder", ("input",)),
         Verb("models", "list trained models, methods and recipes"),
+        Verb("passport", "say whether a model will work on a picture", ("input",)),
         Verb("plan", "say what a stain would do, without doing it", ("input",)),
         Verb("stain", "predict fluorescence from bright field", ("input",)),
+        Verb("batch", "stain all images of a plate or folder", ("input",)),
+        Verb("watch", "stain images as a microscope writes them", ("input",)),
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
         Verb("export", "write an image as OME-TIFF, OME-Zarr or PNG", ("input", "out")),
