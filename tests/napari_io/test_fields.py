@@ -102,3 +102,30 @@ def test_guesses_of_all_channels_are_said_once_until_confirmed():
 )
 def test_a_field_is_named_by_its_file_and_folder(path, name):
     assert fields_in([layer("a", path)])[0].name == name
+
+
+def test_layers_of_the_next_image_look_as_those_before():
+    import numpy as np
+    from napari.layers import Image
+
+    from napari_virtualstain.napari_io.fields import Field, alike
+
+    source = LayerSource(channel="DNA")
+    shown = Image(np.zeros((4, 4)), contrast_limits=(2, 9), gamma=0.5, visible=False, opacity=0.3)
+    field = Field(name="a", path="/a", scene="", axes=None, layers=((shown, source),))
+    new = [
+        (
+            np.ones((4, 4)),
+            {"name": name, "metadata": tagged({}, LayerSource(channel=name))},
+            "image",
+        )
+        for name in ("DNA", "ER")
+    ]
+    first, second = (Image(data, **keywords) for data, keywords, _ in alike(new, field))
+    assert (first.contrast_limits, first.gamma, first.visible, first.opacity) == (
+        [2, 9],
+        0.5,
+        False,
+        0.3,
+    )
+    assert (second.gamma, second.visible, second.opacity) == (1.0, True, 1.0)

@@ -14,6 +14,7 @@ import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_virtualstain.io.open import OPENERS
 from napari_virtualstain.napari_io.source import source_of
 
 
@@ -165,7 +166,7 @@ def test_where_there_are_several_scenes_another_can_be_chosen(desk, page, tmp_pa
 
 def test_a_single_scene_is_not_asked_for(desk, page, field_folder):
     desk.open(field_folder / "brightfield.ome.zarr")
-    desk.wait(lambda: page._scene_names)
+    desk.wait(lambda: page._scenes)
     assert not page.scene.isVisible()
 
 
@@ -216,7 +217,7 @@ BAD = {
     ),
     "a_document": (
         document,
-        "'TMP/letter.docx' is of a kind that is not read. Readable are: OME-Zarr 0.4 and 0.5: images, wells, plates; bare zarr arrays with “Axes”; Opera Phenix and Operetta: a folder with Index.idx.xml, fields are scenes; TIFF, BigTIFF, OME-TIFF, ImageJ hyperstacks; one PNG, JPEG or BMP; a folder with one file a plane, told apart by their names. Save or convert the image as OME-TIFF or OME-Zarr first.",
+        f"'TMP/letter.docx' is of a kind that is not read ({', '.join(OPENERS)} are). Save or convert the image as OME-TIFF or OME-Zarr first.",
     ),
     "nothing": (
         nowhere,

@@ -6,17 +6,20 @@ together, or a layer that somebody else added, alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.source import LayerSource, Role, source_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["Field", "field_of", "fields_in"]
+__all__ = ["Field", "alike", "field_of", "fields_in"]
+
+_LOOKS = ("contrast_limits", "gamma", "colormap", "opacity", "visible", "blending")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,3 +134,28 @@ def _field(members: list[tuple[Image, LayerSource | None]]) -> Field:
         axes=source.axes,
         layers=tuple(members),
     )
+
+
+def alike(layers: Sequence[LayerData], field: Field) -> list[LayerData]:
+    """Return layers that look as those of a field do, channel by channel.
+
+    Brightness has to stay where fields of a plate are to be compared.
+
+    Parameters
+    ----------
+    layers
+        Of another image with channels of the same names.
+    field
+        That is shown now.
+    """
+    shown = {source.channel: layer for layer, source in field.layers if source is not None}
+    changed: list[LayerData] = []
+    for data, keywords, kind in layers:
+        source = source_of(keywords.get("metadata") or {})
+        old = None if source is None else shown.get(source.channel)
+        if old is None:
+            changed.append((data, keywords, kind))
+            continue
+        kept = {name: getattr(old, name) for name in _LOOKS}
+        changed.append((data, {**keywords, **kept}, kind))
+    return changed

@@ -33,9 +33,12 @@ from qtpy.QtWidgets import (
 
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.errors import MissingInputError
-from napari_virtualstain.io.open import list_scenes
+from napari_virtualstain.io.open import list_scenes, open_image
+from napari_virtualstain.io.plate import plates_of
+from napari_virtualstain.io.scene import Scene
 from napari_virtualstain.jobs.info import InfoSettings
-from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.napari_io.fields import Field, alike
+from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.reader import open_layers
 from napari_virtualstain.napari_io.source import LayerSource, Role, source_of, tagged
 from napari_virtualstain.widgets._fields import FieldBox, Fields
@@ -43,6 +46,7 @@ from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background
 from napari_virtualstain.widgets._notice import Notice
 from napari_virtualstain.widgets._parts import CopyCommand, Wrapped, form, wide
+from napari_virtualstain.widgets._plate_panel import PlatePanel
 
 if TYPE_CHECKING:
     import napari
@@ -80,7 +84,8 @@ class LoadPage(QWidget):
         super().__init__()
         self._viewer, self._fields = viewer, fields
         self._background = Background(self)
-        self._scene_names: list[str] = []
+        self._scenes: tuple[Scene, ...] = ()
+        self._scenes_of: tuple[str, str | None] | None = None
         self._shown_um: dict[str, float] = {}
         self._refused: str | Path = ""
         self._behind = True
@@ -92,6 +97,7 @@ class LoadPage(QWidget):
         self.notice = Notice(viewer)
         self.box = FieldBox(fields, lambda field: True, "no image is open yet")
         self.scene = wide(QComboBox())
+        self._rows = form()
         self.found = Wrapped()
         self.y_um, self.z_um = _size_box("y and x"), _size_box("z")
         self.table = _channel_table()
@@ -104,7 +110,8 @@ class LoadPage(QWidget):
         self.file.clicked.connect(self.ask_for_file)
         self.folder.clicked.connect(self.ask_for_folder)
         self.box.chosen.connect(self.show_field)
-        self.scene.activated.connect(self._open_scene)
+        self.scene.activated.connect(lambda index: self._open_scene(self._scenes[index].name))
+        self.plate.opened.connect(lambda name: self._open_scene(name, instead=True))
         self.y_um.editingFinished.connect(self._resize_yx)
         self.z_um.editingFinished.connect(self._resize_z)
         self.axes.returnPressed.connect(self._open_with_axes)
@@ -164,19 +171,36 @@ class LoadPage(QWidget):
         dialog.fileSelected.connect(self.open_path)
         dialog.open()
 
-    def _add(self, layers: Sequence[Any]) -> None:
+    def _add(self, layers: Sequence[LayerData], *, instead: Field | None = None) -> None:
         self.notice.clear()
         self._ask_for_axes(wanted=False)
+        for layer, _ in () if instead is None else instead.layers:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
         for data in layers:
             self._viewer.add_layer(Layer.create(*data))
         self._fields.look()
 
-    def _open_scene(self, index: int) -> None:
+    def _open_scene(self, name: str, *, instead: bool = False) -> None:
+        """Show another image of the same path, beside or in place of the one that is chosen."""
         field = self.box.field
-        if field is not None and field.path is not None:
-            name = self._scene_names[index]
-            if name != field.scene:
-                self.open_path(field.path, scene=name, axes=field.axes)
+        scene = next((one for one in self._scenes if one.name == name), None)
+        if field is None or field.path is None or scene is None or name == field.scene:
+            return
+        path, axes = field.path, field.axes
+        self._background.run(
+            "open the next",
+            lambda: open_layers(path, axes=axes, opened=open_image(scene.open())),
+            lambda layers: self._add_scene(layers, path, instead=instead),
+            lambda sentence: self._refuse(path, sentence),
+        )
+
+    def _add_scene(self, layers: Sequence[LayerData], path: str, *, instead: bool) -> None:
+        field = self.box.field  # which may be another than when it was asked for
+        if field is None or field.path != path:
+            self._add(layers)
+            return
+        self._add(alike(layers, field), instead=field if instead else None)
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -259,23 +283,36 @@ class LoadPage(QWidget):
         self.scene.setVisible(False)
         self._rows.labelForField(self.scene).setVisible(False)
         if field is None or field.path is None:
+            self.plate.show_plates((), "")
             return
         path, axes = field.path, field.axes
+        if self._scenes_of == (path, axes):
+            self._offer_scenes(self._scenes, field.scene)
+            return
+        self._scenes, self._scenes_of = (), None
+        self.plate.show_plates((), "")
         self._background.run(
             "scenes",
-            lambda: [scene.name for scene in list_scenes(path, axes=axes)],
-            lambda names: self._offer_scenes(names, field.scene),
+            lambda: list_scenes(path, axes=axes),
+            lambda scenes: self._take_scenes(scenes, (path, axes)),
             lambda sentence: None,  # the image itself is open already
         )
 
-    def _offer_scenes(self, names: list[str], shown: str) -> None:
-        self._scene_names = names
+    def _take_scenes(self, scenes: tuple[Scene, ...], of: tuple[str, str | None]) -> None:
+        self._scenes, self._scenes_of = scenes, of
+        field = self.box.field
+        if field is not None and (field.path, field.axes) == of:
+            self._offer_scenes(scenes, field.scene)
+
+    def _offer_scenes(self, scenes: tuple[Scene, ...], shown: str) -> None:
+        names = [scene.name for scene in scenes]
         self.scene.clear()
         self.scene.addItems(names)
         if shown in names:
             self.scene.setCurrentIndex(names.index(shown))
         self.scene.setVisible(len(names) > 1)
         self._rows.labelForField(self.scene).setVisible(len(names) > 1)
+        self.plate.show_plates(plates_of(scenes), shown)
 
     # --- changing ---------------------------------------------------------------------------------
 
@@ -342,7 +379,6 @@ class LoadPage(QWidget):
         top = QHBoxLayout()
         top.addWidget(self.file)
         top.addWidget(self.folder)
-        self._rows = form()
         self._rows.addRow("Axes", self.axes)
         self._ask_for_axes(wanted=False)
         self._rows.addRow("Image", self.box)
@@ -350,6 +386,7 @@ class LoadPage(QWidget):
         self._rows.addRow("Found", self.found)
         self._rows.addRow("Pixel y, x", self.y_um)
         self._rows.addRow("Step z", self.z_um)
+        self.plate = PlatePanel(self._rows)
         bottom = QHBoxLayout()
         bottom.addWidget(self.copy)
         bottom.addWidget(self.go)
@@ -358,6 +395,7 @@ class LoadPage(QWidget):
         column.addLayout(top)
         column.addWidget(self.notice)
         column.addLayout(self._rows)
+        column.addWidget(self.plate)
         column.addWidget(self.table)
         column.addWidget(self.guesses)
         column.addWidget(self.confirm)
