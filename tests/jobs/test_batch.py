@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_virtualstain.errors import (
     ImageFileError,
@@ -196,3 +197,24 @@ def test_an_item_is_what_it_was_after_reading():
         input="/a", scene="A/1/0", out="A/1/0", field=(0, 0, 0), state="failed", sentence="x"
     )
     assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item
+
+
+def test_a_pattern_tells_the_fields_of_a_folder_apart(settings, tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for well in ("B02", "C03"):
+        for z in range(3):
+            pixels = np.random.default_rng(z).integers(100, 999, (64, 64)).astype(np.uint16)
+            tifffile.imwrite(folder / f"{well}~{z}.tif", pixels)
+    result = run(
+        settings(
+            input=str(folder),
+            pattern="{well}~{z}.tif",
+            pixel_size=0.6,
+            out=str(tmp_path / "p.zarr"),
+        )
+    )
+    assert [(item.out, item.state) for item in result.items] == [
+        ("B/2/0", "done"),
+        ("C/3/0", "done"),
+    ]

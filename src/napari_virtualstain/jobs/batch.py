@@ -258,7 +258,9 @@ def run(
         raise SettingsError("Stitched tiles have no mode. Leave out --mode or --stitch.")
     batch = Batch(settings)
     # In full, so that it is the same image when the batch is gone on with from another folder.
-    found = find_images(Path(settings.input).absolute(), axes=settings.axes)
+    found = find_images(
+        Path(settings.input).absolute(), axes=settings.axes, pattern=settings.pattern
+    )
     without = batch.take(found)
     notes = []
     if found.others:

@@ -89,7 +89,7 @@ class Found:
     others: tuple[str, ...] = ()
 
 
-def find_images(path: Path, *, axes: str | None = None) -> Found:
+def find_images(path: Path, *, axes: str | None = None, pattern: str | None = None) -> Found:
     """Return the images of a file, of a plate, or of all files and folders in a folder.
 
     Parameters
@@ -98,6 +98,8 @@ def find_images(path: Path, *, axes: str | None = None) -> Found:
         That exists or not.
     axes
         For files that do not say.
+    pattern
+        How the files of a folder are named.
 
     Raises
     ------
@@ -105,8 +107,10 @@ def find_images(path: Path, *, axes: str | None = None) -> Found:
         If there is nothing to open.
     """
     try:
-        return Found(images=((path, list_scenes(path, axes=axes)),))
+        return Found(images=((path, list_scenes(path, axes=axes, pattern=pattern)),))
     except VirtualStainError:
+        if pattern is not None:
+            raise
         images: list[tuple[Path, tuple[Scene, ...]]] = []
         others = []
         for entry in _visible(path):

@@ -131,7 +131,8 @@ def run(
 def _take(batch: Batch, folder: Path) -> None:
     """Add what has come; an empty folder, or one that cannot be read yet, adds nothing."""
     try:
-        found = find_images(folder, axes=batch.settings.axes)
+        settings = batch.settings
+        found = find_images(folder, axes=settings.axes, pattern=settings.pattern)
         own = tuple((path, scenes) for path, scenes in found.images if not _is_ours(path, batch))
         if own:
             batch.take(Found(images=own))
@@ -146,7 +147,7 @@ def _is_ours(path: Path, batch: Batch) -> bool:
 
 
 def _open(item: Item, settings: WatchSettings) -> LazyImage:
-    for scene in list_scenes(item.input, axes=settings.axes):
+    for scene in list_scenes(item.input, axes=settings.axes, pattern=settings.pattern):
         if scene.name == item.scene:
             return scene.open()
     raise SettingsError(f"{item.name} is not there any more. Put it back.")
