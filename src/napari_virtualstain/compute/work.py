@@ -200,7 +200,10 @@ def warm() -> dict[str, Any]:
     """
     import_module("napari_virtualstain.jobs.stain")
     device = import_module("napari_virtualstain.inference.device")
-    return {"pid": os.getpid(), **device.wake_device()}
+    found = {"pid": os.getpid(), **device.wake_device()}
+    # Only plans need it, and a plan that comes meanwhile waits no longer than without.
+    threading.Thread(target=device.wake_meta, name="virtualstain-wake", daemon=True).start()
+    return found
 
 
 class Post:

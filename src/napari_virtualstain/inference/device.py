@@ -21,6 +21,7 @@ __all__ = [
     "thread_count",
     "threads_set_to",
     "wake_device",
+    "wake_meta",
 ]
 
 
@@ -97,11 +98,15 @@ def threads_set_to(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def wake_meta() -> None:
+    """Do the first operation on torch's meta device, on which plans are worked out: most of 1 s."""
+    torch.relu(torch.empty(1, device="meta"))
+
+
 def wake_device() -> dict[str, Any]:
     """Compute something small on the device that ``auto`` means, and say what there is.
 
-    The first operation on a device takes up to seconds (its context, its libraries). That
-    is so of torch's meta device too, on which the sizes of a plan are worked out.
+    The first operation on a device takes up to seconds (its context, its libraries).
 
     Returns
     -------
@@ -113,7 +118,6 @@ def wake_device() -> dict[str, Any]:
     layer = torch.nn.Conv2d(1, 1, 3).to(device)
     with torch.inference_mode():
         layer(torch.zeros(1, 1, 16, 16, device=device)).sum().item()
-        torch.relu(torch.empty(1, device="meta"))
     names = {"cpu": f"processor, {thread_count()} threads"}
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
