@@ -109,10 +109,12 @@ def sink_for(out: Path, stainer, plan, options: dict[str, Any]):
 
     shape, n = stainer.source.shape, len(STAINS)
     volume = len(shape) == 3
+    # Tiles smaller than a chunk, as of a volume, must not share one.
+    cut = [c for c, whole in zip(plan.tiles.core[-2:], shape[-2:], strict=True) if c < whole]
     sink = OmeZarrSink.create(
         out, shape=(1, n, *(shape if volume else (1, *shape))), n_tiles=len(plan.tiles),
         channels=[Channel(s) for s in STAINS], dtype=options.get("dtype", "float32"),
-        levels=options.get("levels"),
+        levels=options.get("levels"), chunks_yx=min([TILE, *cut]),
     )  # fmt: skip
 
     def put(t, tile, stains):

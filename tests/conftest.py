@@ -34,8 +34,19 @@ def _own_folders(tmp_path_factory):
         yield
 
 
-def pytest_collection_modifyitems(items):
-    """Skip, by marker, what this machine has not got."""
+MARKERS = ("realdata", "gpu", "slow", "network")
+_DESELECTED = pytest.StashKey[Counter]()
+_TOGETHER = ("widgets", "napari_io")
+"""Folders whose tests run one after the other in one process: they open windows."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip, by marker, what this machine has not got; keep tests together that open windows."""
+    if config.pluginmanager.hasplugin("xdist"):
+        here = Path(__file__).parent
+        for item in items:
+            if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in _TOGETHER:
+                item.add_marker(pytest.mark.xdist_group("windows"))
     if os.environ.get("NVS_NETWORK") != "1":
         for item in items:
             if "network" in item.keywords:
@@ -49,16 +60,37 @@ def pytest_collection_modifyitems(items):
                     item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_deselected(items):
+    """Count what markers keep back."""
+    counts = items[0].config.stash.setdefault(_DESELECTED, Counter()) if items else Counter()
+    counts.update(marker for item in items for marker in MARKERS if marker in item.keywords)
+
+
+def pytest_sessionfinish(session):
+    """Hand the counts over, where several processes share the tests."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["deselected"] = dict(session.config.stash.get(_DESELECTED, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the counts of a process; all of them have looked at all tests."""
+    counts = getattr(node, "workeroutput", {}).get("deselected")
+    if counts:
+        node.config.stash[_DESELECTED] = Counter(counts)
+
+
+def pytest_terminal_summary(terminalreporter, config):
     """Say how many tests each marker kept back, so that a green run hides nothing."""
-    markers = ("realdata", "gpu", "slow", "network")
     held = Counter()
-    for kind in ("skipped", "deselected"):
-        for report in terminalreporter.stats.get(kind, []):
-            for marker in markers:
-                # A module that skips itself has a report without keywords.
-                if marker in getattr(report, "keywords", ()):
-                    held[f"{marker} ({kind})"] += 1
+    for report in terminalreporter.stats.get("skipped", []):
+        for marker in MARKERS:
+            # A module that skips itself has a report without keywords.
+            if marker in getattr(report, "keywords", ()):
+                held[f"{marker} (skipped)"] += 1
+    for marker, count in config.stash.get(_DESELECTED, Counter()).items():
+        held[f"{marker} (deselected)"] += count
     for name, count in sorted(held.items()):
         terminalreporter.write_line(f"not run: {count} {name}")
     if _NO_VIEWER:

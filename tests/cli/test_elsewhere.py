@@ -94,6 +94,7 @@ def test_workers_that_cannot_be_are_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_of_a_shared_stain_keeps_its_tiles_and_leaves_no_process(tiny_model, tmp_path):
     import psutil

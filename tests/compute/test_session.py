@@ -254,6 +254,7 @@ def test_closing_leaves_no_process_no_thread_and_no_temporary_store(stain):
     assert not [name for name in left if name.startswith(("compute", "IO loop", "messages"))]
 
 
+@pytest.mark.slow
 def test_an_idle_process_ends_keeps_its_stores_and_comes_back(stain):
     session = Session(idle_s=0.5)
     try:
@@ -342,6 +343,7 @@ def test_nothing_answers_without_credentials(compute_session):
         assert listed == ["/sitemap.json"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cancelled_while_the_process_starts_never_begins(stain):
     session = Session()
     try:
@@ -391,6 +393,7 @@ def test_a_stranger_on_this_machine_is_refused(compute_session, stain):
     assert compute_session.submit("stain", stain()).wait(60).state == "done"
 
 
+@pytest.mark.slow
 def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, field_folder, tiny_model):
     """Nothing re-runs the user's script: no second viewer, no guard needed."""
     import subprocess

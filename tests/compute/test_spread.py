@@ -490,6 +490,7 @@ def test_workers_of_this_machine_share_its_cores_and_cards(monkeypatch):
 # --- asked of a session -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_session_with_an_address_shares_its_stains(
     compute_session, dask_cluster, client, stain, monkeypatch
 ):

@@ -56,7 +56,7 @@ def files(store):
     return {str(f.relative_to(store)): f.read_bytes() for f in store.rglob("*") if f.is_file()}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_many_threads_leave_the_bytes_of_one(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("threads")

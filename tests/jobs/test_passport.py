@@ -398,7 +398,7 @@ def test_the_command_prints_columns_and_red_is_no_failure(field_folder, capsys):
     rows = [line for line in lines if line.startswith("[")]
     assert len({row.index("(trained") for row in rows if "(trained" in row}) == 1
     assert [row[8:22].strip() for row in rows] == ORDER
-    assert max(map(len, lines)) < 110
+    assert max(map(len, lines[1:])) < 110  # the first names the file
     assert main(["passport", str(field_folder / "stains.ome.zarr"), "--channel", "DNA",
                  "--z", "0,0,0", "--quiet", "--json"]) == 0  # fmt: skip
     found = json.loads(capsys.readouterr().out)

@@ -50,6 +50,7 @@ def script(tmp_path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_a_shot_shows_window_canvas_and_dock_in_the_theme(script):
     done = subprocess.run(
         [sys.executable, script, "words"], capture_output=True, text=True, timeout=200, check=False

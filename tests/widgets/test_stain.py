@@ -817,6 +817,7 @@ def test_a_stain_of_a_layer_in_memory_lies_on_it_however_it_is_placed(
         assert list(map(str, made.units)) == list(map(str, layer.units[-2:]))
 
 
+@pytest.mark.slow
 def test_a_kept_stain_of_a_layer_in_memory_keeps_its_input_and_replays(
     desk, field_folder, tiny_model, tmp_path
 ):

@@ -80,6 +80,7 @@ def test_a_perfect_prediction_looks_like_the_truth(show, stores):
     assert strips[1][..., 1].sum() > 3 * strips[1][..., 0].sum()
 
 
+@pytest.mark.slow
 def test_a_prediction_of_something_else_does_not(show, stores, tmp_path):
     truth = open_image(stores / "stains.ome.zarr")
     path = tmp_path / "wrong.ome.zarr"
