@@ -21,14 +21,11 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.base import (
-    JobSettings,
-    ModelText,
-    PathText,
-    Plane,
     Progress,
     TimePoint,
 )
 from napari_virtualstain.jobs.passport_measure import MeasuredPlane, Situation, measure
+from napari_virtualstain.jobs.picture import PictureSettings
 
 __all__ = ["Passport", "PassportCheck", "PassportSettings", "Status", "run"]
 
@@ -40,24 +37,9 @@ _WIDTH = 100
 """Letters in a line of the text."""
 
 
-class PassportSettings(JobSettings):
+class PassportSettings(PictureSettings):
     """Settings of `virtualstain passport`."""
 
-    input: PathText = Field(description="image file or folder with the bright field")
-    model: ModelText = Field(
-        default="demo", description="name of a model, or a model folder or zip"
-    )
-    scene: str | None = Field(
-        default=None, description="which image, if the input holds several (see `info`)"
-    )
-    channel: str | None = Field(default=None, description="name of the bright-field channel")
-    z: tuple[Plane, ...] | None = Field(
-        default=None, description="z planes for the model, from 0, for example 2,6,10"
-    )
-    axes: str | None = Field(default=None, description="axes of the file, if it does not say")
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
-    )
     t: TimePoint = Field(default=0, description="time point that is measured, from 0")
 
 
@@ -218,7 +200,12 @@ def run(
 
     try:
         if image is None:
-            image = open_image(settings.input, scene=settings.scene, axes=settings.axes)
+            image = open_image(
+                settings.input,
+                scene=settings.scene,
+                axes=settings.axes,
+                pattern=settings.pattern,
+            )
     except (ImageFileError, AxesError, PixelDataError) as error:
         return passport([checks.refused("Image", error)])
     if settings.t >= image.shape[0]:

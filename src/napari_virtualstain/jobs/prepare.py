@@ -16,7 +16,7 @@ from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Plane
+from napari_virtualstain.jobs.picture import PictureSettings
 from napari_virtualstain.tiling.plan import TilePlan
 
 if TYPE_CHECKING:
@@ -43,29 +43,9 @@ LARGEST_RATIO = 16.0
 """Of pixel sizes that are resampled: beyond it one of them is wrong, or in another unit."""
 
 
-class InputSettings(JobSettings):
-    """Which image, and which of its planes a model is given."""
+class InputSettings(PictureSettings):
+    """Which picture a model is given, and how it is computed."""
 
-    input: PathText = Field(description="image file or folder with the bright field")
-    model: ModelText = Field(
-        default="demo", description="name of a model, or a model folder or zip"
-    )
-    scene: str | None = Field(
-        default=None, description="which image, if the input holds several (see `info`)"
-    )
-    channel: str | None = Field(default=None, description="name of the bright-field channel")
-    z: tuple[Plane, ...] | None = Field(
-        default=None, description="z planes for the model, from 0, for example 2,6,10"
-    )
-    axes: str | None = Field(default=None, description="axes of the file, if it does not say")
-    pattern: str | None = Field(
-        default=None,
-        description="how the files of a folder are named, for example "
-        "{well}_{site}_z{z}_{channel}.tif",
-    )
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
-    )
     resample: bool = Field(default=False, description="resample to the model's pixel size and back")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
     mode: Literal["auto", "whole", "stream", "halo"] = Field(
