@@ -68,6 +68,7 @@ class RunBar(QWidget):
         self.cancel.setToolTip("Stop after the tile that is being stained; what is done is kept")
         self.cancel_all = QPushButton("Cancel all")
         self.cancel_all.setToolTip("Stop this run, and do not begin those that wait")
+        self.cancel_all.setVisible(False)  # until runs wait
         self.log = QPlainTextEdit()
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(_LOG_LINES)
