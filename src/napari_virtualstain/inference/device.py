@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,9 +99,17 @@ def threads_set_to(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+_WAKING = threading.Lock()
+
+
 def wake_meta() -> None:
-    """Do the first operation on torch's meta device, on which plans are worked out: most of 1 s."""
-    torch.relu(torch.empty(1, device="meta"))
+    """Do the first operation on torch's meta device, on which plans are worked out: most of 1 s.
+
+    It imports ``torch._dynamo``, which other threads may find half imported: whoever
+    needs the device calls this before, and waits here for whoever is at it.
+    """
+    with _WAKING:
+        torch.relu(torch.empty(1, device="meta"))
 
 
 def wake_device() -> dict[str, Any]:

@@ -7,7 +7,8 @@ asks it how far a network looks, `stream` which rows an operation can give.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 import torch
 from torch import fx, nn
+
+from napari_virtualstain.inference.device import wake_meta
 
 __all__ = [
     "NORMS",
@@ -221,7 +224,7 @@ def trace(module: nn.Module) -> Traced:
     """
     ndim = ndim_of(module)
     try:
-        graph = fx.symbolic_trace(module)
+        graph = _graph_of(module)
     except Exception as error:
         # Whatever a network's own code raises when it is given a symbol instead of pixels.
         raise UnknownOperationError(f"the network cannot be traced: {error}") from error
@@ -239,6 +242,46 @@ def trace(module: nn.Module) -> Traced:
     if len(inputs) != 1 or len(ends[0].all_input_nodes) != 1:
         raise UnknownOperationError("the network has more than one input or output")
     return traced
+
+
+class _Tracer(fx.Tracer):
+    """Reads what its own thread calls, and lets the other threads compute.
+
+    While it reads, fx replaces ``Module.__call__`` and ``Module.__getattr__`` for the
+    whole process: a run beside would find its own network "not installed as a submodule".
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+_TRACING = threading.Lock()
+"""Two at once would each put back what the other had replaced."""
+
+
+def _graph_of(module: nn.Module) -> fx.GraphModule:
+    wake_meta()  # imports half of torch, which another thread must not see half done
+    with _TRACING:
+        tracer = _Tracer()
+        graph = tracer.trace(module)
+        return fx.GraphModule(tracer.root, graph, type(module).__name__)
 
 
 def _check_constant(graph: fx.GraphModule, name: str, ndim: int) -> None:
