@@ -38,6 +38,7 @@ from napari_virtualstain.io.claims import (
 )
 from napari_virtualstain.io.image import LazyImage, Source
 from napari_virtualstain.io.pixels import arrange, ask_for_axes, name_channels
+from napari_virtualstain.io.remote import is_remote, located
 from napari_virtualstain.io.scene import Scene, choose_scene
 
 __all__ = ["OPENERS", "Opener", "find_opener", "list_scenes", "open_image"]
@@ -147,6 +148,8 @@ def find_opener(path: Path) -> Opener:
     ImageFileError
         If no reader is for it.
     """
+    if is_remote(path):
+        return OPENERS["ome-zarr"]
     for opener in OPENERS.values():
         if opener.claims(path):
             return opener
@@ -158,8 +161,9 @@ def find_opener(path: Path) -> Opener:
 
 def _existing(source: str | os.PathLike[str]) -> Path:
     """Return a path that exists, or say which one was perhaps meant."""
-    path = Path(source).expanduser()
-    if path.exists():
+    path = located(source)
+    # A URL is asked for once, by its reader.
+    if is_remote(path) or path.exists():
         return path
     parent = path.parent
     if not parent.is_dir():

@@ -26,6 +26,7 @@ from napari_virtualstain.errors import (
 )
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.modality import modality_of
+from napari_virtualstain.io.remote import is_remote
 from napari_virtualstain.io.scene import unique_channels
 
 __all__ = [
@@ -52,6 +53,12 @@ DAMAGE = (
     ValueError,
 )
 """What decoders raise at damaged files, `zlib.error` and `struct.error` aside."""
+
+
+_SAME_AGAIN = {
+    False: "The file may be damaged or cut short; copy it again from its source.",
+    True: "Check that its place answers, and try again.",
+}
 
 
 class SeveralPlanesError(ImageFileError):
@@ -118,11 +125,14 @@ class GuardedArray:
             pixels = np.asarray(self._array[region])
         except VirtualStainError:
             raise
-        except (*DAMAGE, zlib.error, struct.error) as error:
+        except Exception as error:
+            known = (*DAMAGE, zlib.error, struct.error)
+            if not isinstance(error, known) and not is_remote(self._where):
+                raise  # nobody has seen it at a damaged file: a defect
             refuse_missing_codec(self._where, error)
             raise ImageFileError(
                 f"{self._where!r} cannot be read to the end: {one_line(error)}. "
-                "The file may be damaged or cut short; copy it again from its source."
+                f"{_SAME_AGAIN[is_remote(self._where)]}"
             ) from error
         return pixels.astype(self.dtype, copy=False)
 

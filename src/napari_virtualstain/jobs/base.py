@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.io.remote import absolute
 from napari_virtualstain.zoo import list_models
 
 __all__ = [
@@ -91,7 +92,7 @@ def _absolute(text: str, mark: _Place) -> str:
     path = Path(text).expanduser()
     if mark.named and (text in list_models() or not path.exists()):
         return text
-    return str(path.absolute())
+    return absolute(text)
 
 
 def make_settings(kind: type[S], values: dict[str, Any]) -> S:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.io.remote import is_remote
 from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.jobs.prepare import PreparedStain
 
@@ -30,6 +31,12 @@ __all__ = [
 
 VERSION = 2
 """Of the record: 1 knew tiles of one edge only."""
+
+
+def _in_full(path: str | None) -> str | None:
+    if path is None or is_remote(path):
+        return path
+    return str(Path(path).resolve())
 
 
 def describe_stain(
@@ -75,7 +82,7 @@ def describe_stain(
             "shape_tczyx": list(image.shape),
             "channel": prepared.planes.image.channel_names[0],
             "z": list(prepared.planes.z),
-            "path": None if image.source.path is None else str(Path(image.source.path).resolve()),
+            "path": _in_full(image.source.path),
         },
         "notes": list(prepared.notes),
         "model": {

@@ -22,6 +22,7 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.layouts import LAYOUTS
 from napari_virtualstain.io.ome_zarr import open_levels
 from napari_virtualstain.io.open import find_opener, list_scenes, open_image
+from napari_virtualstain.io.remote import is_remote, located
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.napari_io.layers import (
     BELOW,
@@ -55,7 +56,11 @@ def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | 
         As napari hands it over: a path, or a list of paths to be stacked.
     """
     one = _single(path)
-    if one is None or not one.exists():
+    if one is None:
+        return None
+    if is_remote(one):
+        return _read
+    if not one.exists():
         return None
     try:
         opener = find_opener(one)
@@ -68,8 +73,8 @@ def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | 
 
 def _single(path: PathOrPaths) -> Path | None:
     if isinstance(path, (str, os.PathLike)):
-        return Path(path)
-    return Path(path[0]) if len(path) == 1 else None
+        return located(path)
+    return located(path[0]) if len(path) == 1 else None
 
 
 def _holds_planes(folder: Path) -> bool:
@@ -96,7 +101,7 @@ def _read(path: PathOrPaths) -> list[LayerData]:
             "Several files were given to be stacked, which only napari's own reader does. "
             "Open their folder instead, or each file alone."
         )
-    return open_layers(one)
+    return open_layers(str(one))
 
 
 def open_layers(
