@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -743,7 +744,7 @@ def stack_through_volume_network(job: dict[str, Any]) -> dict[str, Any]:
 
 def part_volume(scratch: Path, options: argparse.Namespace) -> str:
     depth, edge = options.volume
-    given, precision, budget = scratch / "volume.zarr", "bfloat16", 4
+    given, precision, budget = scratch / "volume.zarr", "bfloat16", 7
     write_input(given, edge, edge, planes=depth)
     found = run(
         {
@@ -813,6 +814,16 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
 }  # fmt: skip
 
 
+MARK = "<!-- part: {part} -->"
+
+
+def parts_of(name: str) -> dict[str, str]:
+    """Return the parts that a page holds, so that one can be measured again alone."""
+    page = REPORTS / name
+    found = re.split(r"<!-- part: (\w+) -->\n", page.read_text("utf-8") if page.exists() else "")
+    return {part: text.strip() + "\n" for part, text in zip(found[1::2], found[2::2], strict=True)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -837,21 +848,23 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(options.threads)
+    name = "engine.md" if options.device == "cpu" else f"engine-{options.device}.md"
     head = (
-        "# Is a plane stained at the speed of its network?\n\n"
-        f"Made by `benchmarks/engine.py --parts {options.parts} --repeats {options.repeats} --threads "
-        f"{options.threads}`. {machine()}.\n\nThe *limit* is the forward pass of the same pixels in "
+        f"# Is a plane stained at the speed of its network?\n\nMade by `benchmarks/engine.py`. {machine()}."
+        "\n\nThe *limit* is the forward pass of the same pixels in "
         "tiles of 512 x 512 without overlap that lie in memory, float32, by the network as it is, "
         "measured before and after each method in its process; default and tuned malloc, the faster "
-        "counts. Methods read uint16 from Zarr and write stains to Zarr.\n"
+        "counts. Methods read uint16 from Zarr and write stains to Zarr. Each part says what it was made with.\n"
     )
-    name = "engine.md" if options.device == "cpu" else f"engine-{options.device}.md"
-    texts: list[str] = []
+    chosen = options.parts.split(",")
+    texts = {part: text for part, text in parts_of(name).items() if part not in chosen}
     with tempfile.TemporaryDirectory() as scratch:
-        for part in options.parts.split(","):
-            texts.append(PARTS[part](Path(scratch), options))
+        for part in chosen:
+            made = f"`--parts {part} --repeats {options.repeats} --threads {options.threads}`"
+            texts[part] = f"{PARTS[part](Path(scratch), options)}\n{made}\n"
             # After each part: the whole takes long.
-            write(name, head + "\n" + "\n".join(texts))
+            ordered = [f"{MARK.format(part=p)}\n{texts[p]}" for p in PARTS if p in texts]
+            write(name, "\n".join([head, *ordered]))
     print(REPORTS / name)
 
 

@@ -82,6 +82,17 @@ def test_memory_of_a_stream_does_not_grow_with_the_height():
     assert small == large
 
 
+@pytest.mark.parametrize("height", [1024, 1100, 4096])
+@pytest.mark.parametrize("budget", [3 * 10**9, 12 * 10**8])
+def test_a_stream_is_foreseen_to_hold_what_it_holds_at_its_end(height, budget):
+    # Of strips as low as a band little goes in and out, which would hide what is forgotten.
+    plan = planned(WIDE, (height, 4096), budget=budget, mode="stream", chunk=128)
+    read = (height + -height % 16, plan.tiles.largest_read[1])
+    held = WIDE.stream_bytes(read, band=plan.band)
+    # Three times the activations, since kernels have buffers, and what every run takes.
+    assert plan.bytes > 3 * held + 150e6
+
+
 def test_a_volume_is_streamed_along_y():
     network = prepare_network(trained(volume, (2, 2, 6, 16, 16)))
     plan = planned(network, (64, 2048, 2048), budget=2 * 10**9)
