@@ -54,10 +54,36 @@ def test_a_png_has_the_limits_that_were_asked_for(stains, tmp_path):
         assert image.size == (256, 256)
 
 
+def test_a_csv_is_a_table_of_all_images_that_are_named_so(stains, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for well in ("A01", "A02", "B01"):
+        for channel in ("DNA", "ER"):
+            plane = np.full((8, 8), ord(well[0]) + int(well[1:]), "u2")
+            tifffile.imwrite(folder / f"{well}_{channel}.tif", plane)
+    told = []
+    result = run(
+        ExportSettings(
+            input=str(folder),
+            out=str(tmp_path / "out" / "load_data.csv"),
+            pattern="{well}_{channel}.tif",
+            scene="A*",
+        ),
+        on_progress=lambda *what: told.append(what),
+    )
+    assert result.kind == "loaddata"
+    assert told[-1] == (2, 2, "fields written")
+    assert sorted(p.name for p in result.out.parent.iterdir()) == [
+        "A01_DNA.tif", "A01_ER.tif", "A02_DNA.tif", "A02_ER.tif", "load_data.csv",
+    ]  # fmt: skip
+    with pytest.raises(SettingsError, match="Choose others with --scene"):
+        run(ExportSettings(input=stains, out=str(tmp_path / "b.csv"), scene="Z*"))
+
+
 BAD = {
     "another ending": (
         {"out": "a.jpg"},
-        "The ending '.jpg' of the output is none of .ome.zarr, .ome.tif and .png. Name it for example 'a.ome.tif' with --out.",
+        "The ending '.jpg' of the output is none of .ome.zarr, .ome.tif, .png and .csv. Name it for example 'a.ome.tif' with --out.",
     ),
     "a plane that is not there": (
         {"out": "a.png", "z": 3},

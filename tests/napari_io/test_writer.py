@@ -23,7 +23,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.napari_io.reader import open_layers
-from napari_virtualstain.napari_io.writer import as_image, save_ome_tiff, save_ome_zarr
+from napari_virtualstain.napari_io.writer import as_image, save_ome_tiff, save_ome_zarr, save_png
 
 SAVE = {".ome.zarr": save_ome_zarr, ".ome.tif": save_ome_tiff}
 RNG = np.random.default_rng(0)
@@ -264,3 +264,39 @@ def test_napari_shows_why_layers_cannot_be_saved(tmp_path):
         viewer.layers.save(str(tmp_path / "a.ome.zarr"), plugin="napari-virtualstain")
     assert not issubclass(VirtualStainError, ValueError)
     assert issubclass(SettingsError, ValueError)
+
+
+def test_a_picture_has_colours_limits_and_bar_of_what_is_shown(tmp_path):
+    from PIL import Image as Picture
+
+    pixels = np.full((200, 200), 50, np.uint16)
+    shown = {"scale": (0.5, 0.5), "units": UM2, "axis_labels": "yx"}
+    green = Image(pixels, name="A", colormap="green", contrast_limits=(0, 100), **shown)
+    red = Image(pixels, name="B", colormap="red", contrast_limits=(0, 50), **shown)
+    hidden = Image(pixels, name="C", colormap="blue", visible=False, **shown)
+    path = str(tmp_path / "a.png")
+    assert save_png(path, tuples(green, red, hidden)) == [path]
+    with Picture.open(path) as picture:
+        assert picture.getpixel((5, 5)) == (255, 128, 0)
+        assert picture.getpixel((190, 195)) == (255, 255, 255)  # on the bar
+
+
+def test_of_a_stack_the_plane_is_saved_that_the_viewer_shows(tmp_path, monkeypatch):
+    import napari
+    from PIL import Image as Picture
+
+    model = ViewerModel()
+    stack = np.zeros((4, 8, 8), np.uint8)
+    stack[2] = 200
+    layer_ = model.add_image(stack, name="A", scale=(3, 1, 1), contrast_limits=(0, 200))
+    model.dims.set_point(0, 6.0)
+    monkeypatch.setattr(napari, "current_viewer", lambda: model)
+    save_png(str(tmp_path / "a.png"), tuples(layer_))
+    with Picture.open(tmp_path / "a.png") as picture:
+        assert picture.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_hidden_layers_alone_make_no_picture(tmp_path):
+    with pytest.raises(VirtualStainError, match=r"Show one\.$") as caught:
+        save_png(str(tmp_path / "a.png"), tuples(layer(visible=False)))
+    assert not isinstance(caught.value, ValueError)

@@ -151,7 +151,8 @@ def _load(root: Path, place: str, number: int, name: str, axes: str | None) -> L
     state = state_of(attributes, root / place)
     data, true_axes, samples = _level(root, place, entry, 0, axes, scales_of(state))
     guesses = list(entry.guesses)
-    missing, said = (), None
+    missing: tuple[tuple[int, int, int], ...] = ()
+    said: str | None = None
     if state is None and samples == 1:  # of our own stores it is known which tiles are there
         missing, said = _missing(root / place / entry.paths[0], entry, axes)
     if said:

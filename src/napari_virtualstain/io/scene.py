@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 
 from napari_virtualstain.errors import (
@@ -21,7 +22,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.plate import Place
 
-__all__ = ["Scene", "choose_scene", "unique_channels"]
+__all__ = ["Scene", "choose_scene", "is_like", "listed", "unique_channels"]
 
 
 _OPENED = 64
@@ -95,6 +96,17 @@ def listed(names: Sequence[str], limit: int = 8) -> str:
     """Return the first names of a list, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def is_like(name: str, pattern: str) -> bool:
+    """Return whether the name of a scene is like one of several patterns, set apart by commas.
+
+    Examples
+    --------
+    >>> is_like("B02/f01", "A*, B0?/*"), is_like("C02/f01", "A*, B0?/*")
+    (True, False)
+    """
+    return any(fnmatchcase(name, part.strip()) for part in pattern.split(","))
 
 
 def _holds(there: Sequence[Channel], wanted: Sequence[str]) -> bool:

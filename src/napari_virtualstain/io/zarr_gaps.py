@@ -81,7 +81,9 @@ def gaps_of(array: Any, folder: Path) -> Gaps | None:
         return None
     stored = np.zeros(counts, np.bool_)
     stored[tuple(np.array(sorted(there), np.intp).reshape(-1, len(counts)).T)] = True
-    empty = ~stored.any(axis=(-2, -1))  # by chunk along the other axes
+    empty: NDArray[np.bool_] = ~np.any(stored, axis=(-2, -1), keepdims=True)[
+        ..., 0, 0
+    ]  # by chunk along the other axes
     planes = empty
     for axis, (n, c) in enumerate(zip(array.shape[:-2], chunks[:-2], strict=True)):
         planes = np.take(planes, np.arange(n) // c, axis=axis)

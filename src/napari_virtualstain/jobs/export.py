@@ -1,4 +1,8 @@
-"""Give an image, or a stain, to other programs and to paper: OME-Zarr, OME-TIFF, PNG."""
+"""Give an image, a stain or a plate to other programs and to paper.
+
+One image becomes OME-Zarr, OME-TIFF or PNG; all images of a plate become TIFFs with a table of
+them, as CellProfiler wants them.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,24 @@ from pydantic import Field
 from napari_virtualstain.errors import ChannelError, OutputExistsError, SettingsError
 from napari_virtualstain.io.disk import check_output
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.open import list_scenes, open_image
+from napari_virtualstain.io.remote import is_remote
 from napari_virtualstain.io.save import ImagePicture, write_ome_zarr
+from napari_virtualstain.io.save_loaddata import write_loaddata
 from napari_virtualstain.io.save_png import Shown, write_png
 from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
+from napari_virtualstain.io.scene import is_like, listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint
 
 __all__ = ["ExportResult", "ExportSettings", "run"]
 
-KINDS = {".zarr": "ome-zarr", ".tif": "ome-tiff", ".tiff": "ome-tiff", ".png": "png"}
+KINDS = {
+    ".zarr": "ome-zarr",
+    ".tif": "ome-tiff",
+    ".tiff": "ome-tiff",
+    ".png": "png",
+    ".csv": "loaddata",
+}
 
 
 class ExportSettings(JobSettings):
@@ -28,15 +41,23 @@ class ExportSettings(JobSettings):
 
     input: PathText = Field(description="image file or folder, for example a stain")
     out: PathText = Field(
-        description="file to write; its ending says what: .ome.zarr, .ome.tif or .png"
+        description="file to write; its ending says what: .ome.zarr, .ome.tif, .png, or .csv for a "
+        "LoadData table with TIFFs of all images beside it"
     )
     scene: str | None = Field(
-        default=None, description="which image, if the input holds several (see `info`)"
+        default=None,
+        description="which image, if the input holds several (see `info`); for a table those whose "
+        "name is like this, for example B0?/*, several by commas",
     )
     channels: tuple[str, ...] | None = Field(
         default=None, description="names of the channels, in their order; all if not given"
     )
     axes: str | None = Field(default=None, description="axes of the file, if it does not say")
+    pattern: str | None = Field(
+        default=None,
+        description="how the files of a folder are named, for example "
+        "{well}_{site}_z{z}_{channel}.tif",
+    )
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
     )
@@ -60,7 +81,7 @@ class ExportResult:
     out
         Where.
     kind
-        ``"ome-zarr"``, ``"ome-tiff"`` or ``"png"``.
+        ``"ome-zarr"``, ``"ome-tiff"``, ``"png"`` or ``"loaddata"``.
     seconds
         That it took.
     shown
@@ -97,12 +118,15 @@ def run(settings: ExportSettings, *, on_progress: Progress | None = None) -> Exp
     began = time.monotonic()
     out = Path(settings.out)
     kind = _kind(out)
+    if kind == "loaddata":
+        return _run_table(settings, out, began, on_progress)
     image = open_image(
         settings.input,
         scene=settings.scene,
         channels=settings.channels,
         axes=settings.axes,
         pixel_size_um=settings.pixel_size,
+        pattern=settings.pattern,
     )
     _check(settings, out, kind, image)
     picture, notes, shown = ImagePicture(image), list(image.guesses), None
@@ -135,11 +159,47 @@ def run(settings: ExportSettings, *, on_progress: Progress | None = None) -> Exp
     )
 
 
+def _run_table(
+    settings: ExportSettings, out: Path, began: float, on_progress: Progress | None
+) -> ExportResult:
+    """Write all images that are meant, and the table of them."""
+    _check_apart(settings, out)
+    scenes = list_scenes(settings.input, axes=settings.axes, pattern=settings.pattern)
+    wanted = [s for s in scenes if settings.scene is None or is_like(s.name, settings.scene)]
+    if not wanted:
+        raise SettingsError(
+            f"No image is named like {settings.scene!r}; there are "
+            f"{listed([scene.name for scene in scenes])}. Choose others with --scene."
+        )
+    if settings.pixel_size is not None:
+        raise SettingsError(
+            "The pixel size of many images is not stated at once. Leave out --pixel-size."
+        )
+
+    def tell(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(done, total, "fields written")
+
+    written = write_loaddata(
+        out, wanted, channels=settings.channels, overwrite=settings.overwrite, on_field=tell
+    )
+    notes = [f"{written.rows} rows name {written.files} TIFFs in '{out.parent}'."]
+    if written.missing:
+        notes.append(
+            f"{written.missing} planes are missing: their cells are empty, and CellProfiler stops "
+            "there; leave those rows out."
+        )
+    return ExportResult(
+        out=out, kind="loaddata", seconds=time.monotonic() - began, shown=None, notes=tuple(notes)
+    )
+
+
 def _kind(out: Path) -> str:
     kind = KINDS.get(out.suffix.lower())
     if kind is None:
         raise SettingsError(
-            f"The ending {out.suffix!r} of the output is none of .ome.zarr, .ome.tif and .png. "
+            f"The ending {out.suffix!r} of the output is none of .ome.zarr, .ome.tif, .png and "
+            ".csv. "
             f"Name it for example '{out.with_suffix('.ome.tif').name}' with --out."
         )
     return kind
@@ -149,17 +209,9 @@ def _check(settings: ExportSettings, out: Path, kind: str, image: LazyImage) -> 
     if kind == "ome-zarr":
         check_output(out, [settings.input], overwrite=settings.overwrite)
         return
-    source, there = Path(settings.input).resolve(), out.resolve()
-    if there == source or source in there.parents:
-        raise SettingsError(
-            f"The output '{out}' is the input itself, or lies in it. Choose another --out."
-        )
     if kind == "ome-tiff":
         check_tiff_output(out, ImagePicture(image).dtype)
-    if out.exists() and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out}' exists. Choose another --out, or add --overwrite to replace it."
-        )
+    _check_apart(settings, out)
     for name, index, length in (("time point", settings.t, 0), ("z plane", settings.z, 2)):
         if kind == "png" and index >= image.shape[length]:
             option = "--t" if length == 0 else "--z"
@@ -167,6 +219,20 @@ def _check(settings: ExportSettings, out: Path, kind: str, image: LazyImage) -> 
                 f"There is no {name} {index}: the image has {image.shape[length]}, from 0. "
                 f"Choose another with {option}."
             )
+
+
+def _check_apart(settings: ExportSettings, out: Path) -> None:
+    """Refuse an output that is there, or that is the input."""
+    if not is_remote(settings.input):
+        source, there = Path(settings.input).resolve(), out.resolve()
+        if there == source or source in there.parents:
+            raise SettingsError(
+                f"The output '{out}' is the input itself, or lies in it. Choose another --out."
+            )
+    if out.exists() and not settings.overwrite:
+        raise OutputExistsError(
+            f"'{out}' exists. Choose another --out, or add --overwrite to replace it."
+        )
 
 
 def _limits(settings: ExportSettings, image: LazyImage) -> dict[str, tuple[float, float]]:

@@ -26,13 +26,14 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.disk import check_output
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.save import write_ome_zarr
+from napari_virtualstain.io.save_png import write_png
 from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
 from napari_virtualstain.io.scene import unique_channels
 from napari_virtualstain.napari_io.layer_axes import colour_of_layer, placed
 from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.source import source_of
 
-__all__ = ["LayersAsImage", "as_image", "save_ome_tiff", "save_ome_zarr"]
+__all__ = ["LayersAsImage", "as_image", "save_ome_tiff", "save_ome_zarr", "save_png"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -206,6 +207,46 @@ def save_ome_tiff(path: str, layers: Sequence[LayerData]) -> list[str]:
         _refuse_source(Path(path), image)
         write_ome_tiff(Path(path), image)
     return [path]
+
+
+def save_png(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Save image layers as one picture as they are shown: colours, contrast limits, a scale bar.
+
+    Hidden layers are left out, and of stacks and time-lapses the plane is taken that the viewer
+    shows. Parameters, result and errors are those of `save_ome_zarr`.
+    """
+    with _errors_shown():
+        seen = [layer for layer in layers if layer[1].get("visible", True)]
+        if not seen:
+            raise SettingsError("All layers are hidden, so there is nothing to show. Show one.")
+        image = as_image(seen)
+        _refuse_source(Path(path), image)
+        limits = {
+            channel.name: tuple(float(v) for v in given["contrast_limits"])
+            for channel, (_, given, _) in zip(image.channels, seen, strict=True)
+            if given.get("contrast_limits") is not None
+        }
+        step = _shown_step(image, seen[0][1])
+        write_png(Path(path), image, t=step["t"], z=step["z"], limits=limits)  # type: ignore[arg-type]
+    return [path]
+
+
+def _shown_step(image: LayersAsImage, given: Mapping[str, Any]) -> dict[str, int]:
+    """Return the time point and the z plane that the viewer shows, 0 where there is none."""
+    from napari import current_viewer
+
+    step, viewer, n = {"t": 0, "z": 0}, current_viewer(), len(image.letters)
+    if viewer is None:
+        return step
+    point = viewer.dims.point[-n:]
+    scale = given.get("scale", (1.0,) * n)
+    start = given.get("translate", (0.0,) * n)
+    lengths = dict(zip("tczyx", image.shape, strict=True))
+    for axis, letter in enumerate(image.letters[: len(point)]):
+        if letter in step:
+            place = round((point[axis] - start[axis]) / scale[axis])
+            step[letter] = min(max(0, place), lengths[letter] - 1)
+    return step
 
 
 def _refuse_source(path: Path, image: LayersAsImage) -> None:
