@@ -40,7 +40,7 @@ from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.io.disk import disk_errors
 
-__all__ = ["Model", "load_package", "read_card", "save_package"]
+__all__ = ["Model", "fingerprint_of", "load_package", "read_card", "save_package"]
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
@@ -151,6 +151,19 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     """
     path = Path(path)
     return _parse_card(_reader(path)(CARD), path)
+
+
+def fingerprint_of(path: str | os.PathLike[str]) -> str:
+    """Return the fingerprint that a model has once it is loaded; see `Model`.
+
+    Raises
+    ------
+    MissingInputError
+        If the path does not exist.
+    ModelPackageError
+        If it is not a model folder or zip.
+    """
+    return _sha256(_reader(Path(path))(CARD) or b"")
 
 
 def load_package(path: str | os.PathLike[str]) -> Model:
