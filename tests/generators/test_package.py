@@ -190,3 +190,11 @@ def test_the_card_holds_what_later_rooms_need(tiny_model):
         architecture=card.architecture,
     )  # fmt: skip
     assert generator.out_channels == len(card.stain_names)
+
+
+def test_a_zip_that_unfolds_to_far_more_is_refused_before_it_does(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/card.json", b" " * (2**24 + 1))
+    with pytest.raises(ModelPackageError, match=r"which no model has.*another one\.$"):
+        load_package(path)

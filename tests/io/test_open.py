@@ -1,6 +1,7 @@
 """Any path or array becomes an image, or one sentence says why not."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,9 @@ from napari_virtualstain.errors import (
     UnknownNameError,
     VirtualStainError,
 )
+from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.open import OPENERS, find_opener, list_scenes, open_image
+from napari_virtualstain.io.save import ImagePicture, write_ome_zarr
 
 
 def write_ome(path, images):
@@ -213,3 +216,21 @@ def test_every_refusal_is_one_sentence_of_ours(tmp_path):
             open_image(path)
         assert str(Path(name)) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_an_image_whose_disk_goes_away_is_not_dark(tmp_path):
+    store = tmp_path / "a.ome.zarr"
+    pixels = np.full((1, 1, 1, 8, 8), 7, np.uint16)
+    write_ome_zarr(
+        str(store), ImagePicture(LazyImage(data=da.from_array(pixels), channels=(Channel("BF"),)))
+    )
+    folder = tmp_path / "planes"
+    folder.mkdir()
+    for z in range(2):
+        tifffile.imwrite(folder / f"f_z{z}_c1.tif", pixels[0, 0, 0])
+    opened = [open_image(store), open_image(folder)]
+    for place in (store, folder):
+        shutil.rmtree(place)
+    for image in opened:
+        with pytest.raises(MissingInputError, match=r"any more\. .*\.$"):
+            image.data.compute()

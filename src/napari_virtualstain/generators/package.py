@@ -46,6 +46,8 @@ CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 TEST_PAIR = "test_pair.npz"
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
+_LARGEST = {CARD: 2**24, WEIGHTS: 2**34, TEST_PAIR: 2**30}
+"""Bytes of a member of a zip, which may unfold to a thousand times its size."""
 _TOLERANCE = 1e-2
 """Largest difference from the test pair, in standard deviations of its output."""
 
@@ -105,7 +107,16 @@ def _reader(path: Path) -> Callable[[str], bytes | None]:
     def from_zip(name: str) -> bytes | None:
         try:
             with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.namelist() if m == name or m.endswith(f"/{name}")]
+                members = [
+                    m
+                    for m in archive.infolist()
+                    if m.filename == name or m.filename.endswith(f"/{name}")
+                ]
+                if members and members[0].file_size > _LARGEST[name]:
+                    raise ModelPackageError(
+                        f"'{path}' holds a {name} of {members[0].file_size / 1e9:.1f} GB, which no "
+                        "model has. Ask its author for another one."
+                    )
                 return archive.read(members[0]) if members else None
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise ModelPackageError(

@@ -110,7 +110,8 @@ def _dask(array: Any, where: str, scales: Sequence[Scale] | None = None) -> da.A
     pixels = stored_pixels(array, scales)
     # By name statistics are remembered: those of other scales are others.
     part = str(array.name) if scales is None else f"{array.name} {scales}"
-    return lazy(pixels, array.shards or array.chunks, where=where, part=part)
+    anchor = None if is_remote(where) else Path(where)
+    return lazy(pixels, array.shards or array.chunks, where=where, part=part, anchor=anchor)
 
 
 def _level(

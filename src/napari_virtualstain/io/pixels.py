@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -21,6 +22,7 @@ from napari_virtualstain.axes import AXES, LazyArray, parse_axes
 from napari_virtualstain.errors import (
     AxesError,
     ImageFileError,
+    MissingInputError,
     MissingExtraError,
     VirtualStainError,
 )
@@ -107,11 +109,15 @@ class GuardedArray:
         What is read: a zarr array, a memory map.
     where
         The file, as it is shown in messages.
+    anchor
+        A folder without which there are no pixels: of a store whose disk went away every chunk
+        would read as one that was never written.
     """
 
-    def __init__(self, array: LazyArray, where: str) -> None:
+    def __init__(self, array: LazyArray, where: str, anchor: Path | None = None) -> None:
         self._array = array
         self._where = where
+        self._anchor = anchor
         self.shape = tuple(int(n) for n in array.shape)
         self.ndim = len(self.shape)
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
@@ -125,6 +131,13 @@ class GuardedArray:
             pixels = np.asarray(self._array[region])
         except VirtualStainError:
             raise
+        except FileNotFoundError as error:
+            raise self._gone() from error
+        except PermissionError as error:
+            raise ImageFileError(
+                f"{self._where!r} cannot be read: {error.strerror or one_line(error)}. Close the "
+                "program that holds it, or check that you may read it."
+            ) from error
         except Exception as error:
             known = (*DAMAGE, zlib.error, struct.error)
             if not isinstance(error, known) and not is_remote(self._where):
@@ -134,7 +147,15 @@ class GuardedArray:
                 f"{self._where!r} cannot be read to the end: {one_line(error)}. "
                 f"{_SAME_AGAIN[is_remote(self._where)]}"
             ) from error
+        if self._anchor is not None and not self._anchor.exists():
+            raise self._gone()
         return pixels.astype(self.dtype, copy=False)
+
+    def _gone(self) -> MissingInputError:
+        return MissingInputError(
+            f"{self._where!r} is not there any more. Check that its disk or share is connected, "
+            "and try again."
+        )
 
 
 def _grown(length: int, chunk: int) -> int:
@@ -151,6 +172,7 @@ def lazy(
     where: str,
     part: str = "",
     grow: Sequence[int] = (),
+    anchor: Path | None = None,
 ) -> da.Array:
     """Return a dask array over a file.
 
@@ -167,8 +189,10 @@ def lazy(
         file has the same dask name, by which statistics are remembered.
     grow
         Axes along which several small chunks are read at once (strips of a TIFF).
+    anchor
+        See `GuardedArray`.
     """
-    guarded = GuardedArray(array, where)
+    guarded = GuardedArray(array, where, anchor)
     sizes = [
         min(max(1, int(chunk)), max(1, n)) for chunk, n in zip(chunks, guarded.shape, strict=True)
     ]
