@@ -18,8 +18,8 @@ from _report import data_root, machine, peak_memory_mb, table, write
 from napari_virtualstain import open_image
 from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.jobs import stain
-from napari_virtualstain.jobs.pairs import FieldData
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
+from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.metrics.floor import linear_floor
 from napari_virtualstain.metrics.pixel import mae, pearson, psnr
 from napari_virtualstain.metrics.structure import ssim

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tree beside every page. A page that is missing here, or here and not there, stops the build.
 NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
-    "Use": ["viewer", "command-line", "cluster", "python", "reference/examples"],
+    "Use": ["viewer", "command-line", "cluster", "python", "projects", "reference/examples"],
     "Understand": [
         "trust",
         "passport",
@@ -29,6 +29,7 @@ NAVIGATION = {
         "metrics",
         "normalisation",
         "preprocessing",
+        "pairs",
         "models",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],

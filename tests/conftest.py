@@ -139,8 +139,8 @@ def small_fields():
 def tiny_model(tmp_path_factory, small_fields):
     """A model folder that was trained for a moment; treat it as read-only."""
     from napari_virtualstain.datasets.pairs import PairedField
-    from napari_virtualstain.jobs.pairs import FieldData
     from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
+    from napari_virtualstain.jobs.training_fields import FieldData
 
     fields = [
         PairedField(f"field {i}", field.brightfield[0], field.stains[0])

@@ -49,6 +49,22 @@ def test_quantiles_are_those_of_the_sorted_pixels(pixels):
     np.testing.assert_allclose(list(found.quantiles.values()), exact, rtol=tolerance)
 
 
+@pytest.mark.parametrize("pixels", PIXELS.values(), ids=PIXELS)
+@pytest.mark.parametrize("n_parts", [1, 2, 5])
+def test_what_several_gathered_is_what_one_gathers_of_all(pixels, n_parts):
+    joint = StatisticsAccumulator(QUANTILES)
+    for part in [*np.array_split(pixels, n_parts), pixels[:0]]:
+        own = StatisticsAccumulator(QUANTILES)
+        own.add(part)
+        joint.merge(own)
+    found, whole = joint.result(), statistics_of([pixels])
+    assert found.model_copy(update={"mean": 0, "std": 0}) == whole.model_copy(
+        update={"mean": 0, "std": 0}
+    )
+    assert found.mean == pytest.approx(whole.mean, rel=1e-12)
+    assert found.std == pytest.approx(whole.std, rel=1e-6)
+
+
 def test_pixels_that_are_not_finite_are_counted_and_left_out():
     found = statistics_of([np.array([1.0, np.nan, 3.0, np.inf, -np.inf])])
     assert (found.count, found.not_finite, found.mean) == (2, 3, 2.0)

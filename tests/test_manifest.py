@@ -94,7 +94,7 @@ def test_the_reader_claims_folders(plugins, tmp_path):
 
 WRITERS = {
     "a.ome.zarr": "save_ome_zarr", "a.zarr": "save_ome_zarr", "a.ome.tif": "save_ome_tiff",
-    "a.ome.tiff": "save_ome_tiff", "a.tif": None, "a.png": None,
+    "a.ome.tiff": "save_ome_tiff", "a.tif": None, "a.png": "save_png",
 }  # fmt: skip
 
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from napari_virtualstain.api import evaluate, passport, plan, stain, train
+    from napari_virtualstain.api import (
+        evaluate,
+        focus,
+        illumination,
+        pairs,
+        passport,
+        plan,
+        stain,
+        train,
+    )
+    from napari_virtualstain.datasets.project import Project
     from napari_virtualstain.errors import VirtualStainError
     from napari_virtualstain.generators.card import ModelCard
     from napari_virtualstain.generators.package import Model, save_package
@@ -27,13 +37,17 @@ _HOMES = {
     "LazyImage": "io.image",
     "Model": "generators.package",
     "ModelCard": "generators.card",
+    "Project": "datasets.project",
     "VirtualStainError": "errors",
     "build_generator": "generators.registry",
     "evaluate": "api",
+    "focus": "api",
+    "illumination": "api",
     "list_models": "zoo",
     "list_scenes": "io.open",
     "load_generator": "zoo",
     "open_image": "io.open",
+    "pairs": "api",
     "passport": "api",
     "plan": "api",
     "save_package": "generators.package",
@@ -48,14 +62,18 @@ __all__ = [
     "LazyImage",
     "Model",
     "ModelCard",
+    "Project",
     "VirtualStainError",
     "__version__",
     "build_generator",
     "evaluate",
+    "focus",
+    "illumination",
     "list_models",
     "list_scenes",
     "load_generator",
     "open_image",
+    "pairs",
     "passport",
     "plan",
     "save_package",

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from napari_virtualstain.jobs.evaluate import Evaluation
+    from napari_virtualstain.jobs.focus import FocusResult
+    from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.train import TrainResult
+    from napari_virtualstain.preprocessing.illumination_set import IlluminationSet
 
-__all__ = ["evaluate", "passport", "plan", "stain", "train"]
+__all__ = ["evaluate", "focus", "illumination", "passport", "plan", "stain", "train"]
 
 
 def stain(
@@ -131,6 +134,71 @@ def passport(
     return job.run(make_settings(job.PassportSettings, values), image=image)
 
 
+def illumination(
+    source: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    **settings: Any,
+) -> IlluminationSet:
+    """Fit how unevenly the planes of a plate are lit, on a sample of its fields, and save it.
+
+    Parameters
+    ----------
+    source
+        Plate, file with several images, or folder of images.
+    out
+        File to write; give it to `stain` and `passport` as ``illumination``.
+    on_progress
+        Called with planes read, planes in all, and what they are.
+    **settings
+        ``channels``, ``z``, ``fields``, ``seed``, ``dark`` and the others of
+        `napari_virtualstain.jobs.illumination.IlluminationSettings`.
+
+    Returns
+    -------
+    IlluminationSet
+        One function a channel and z plane.
+
+    Raises
+    ------
+    VirtualStainError
+        If there is nothing to fit, or the file cannot be written.
+    """
+    from napari_virtualstain.jobs import illumination as job
+
+    values = {"input": os.fspath(source), "out": os.fspath(out), **settings}
+    found = job.run(make_settings(job.IlluminationSettings, values), on_progress=on_progress)
+    return found.functions
+
+
+def focus(source: str | os.PathLike[str] | LazyImage | ArrayLike, **settings: Any) -> FocusResult:
+    """Say how sharp each z plane of a stack is, and which are in focus.
+
+    Parameters
+    ----------
+    source
+        Path, image, or array; for an array of more than two axes give ``axes``.
+    **settings
+        ``channel``, ``measure``, ``direction``, ``known``, ``model``, ``keep`` and the others of
+        `napari_virtualstain.jobs.focus.FocusSettings`.
+
+    Returns
+    -------
+    FocusResult
+        ``profile`` (all measures), ``range`` (planes in focus, and the best of them) and ``notes``.
+
+    Raises
+    ------
+    VirtualStainError
+        If it cannot be opened, or is no stack.
+    """
+    from napari_virtualstain.jobs import focus as job
+
+    image, name = _opened(source, settings)
+    return job.run(make_settings(job.FocusSettings, {"input": name, **settings}), image=image)
+
+
 def _opened(source: Any, settings: dict[str, Any]) -> tuple[LazyImage | None, str]:
     """Return an image unless the job can open the path itself, and a name for the record."""
     if isinstance(source, str | os.PathLike):
@@ -155,6 +223,46 @@ def evaluate(
 
     values = {"prediction": os.fspath(prediction), "target": os.fspath(target), **settings}
     return job.run(make_settings(job.EvaluateSettings, values))
+
+
+def pairs(
+    source: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    **settings: Any,
+) -> PairsResult:
+    """Match bright field with its stains, measure how they lie on each other, and split them.
+
+    Parameters
+    ----------
+    source
+        File, folder or plate with the bright field, or a table with the columns input and target.
+    target
+        File, folder or plate with the stains; ``source`` if `None`.
+    on_progress
+        Told of pairs checked.
+    **settings
+        ``out`` (a pairs file, which `train` takes as ``pairs``), ``stains``, ``match``,
+        ``split``, ``test``, ``correct`` and the others of
+        `napari_virtualstain.jobs.pairs.PairsSettings`.
+
+    Returns
+    -------
+    PairsResult
+        ``file.pairs`` with their shifts and sets, ``file.unmatched`` with the reasons,
+        ``file.notes``, and ``text()`` for people.
+
+    Raises
+    ------
+    VirtualStainError
+        If nothing can be paired, or fields of two sets share pixels.
+    """
+    from napari_virtualstain.jobs import pairs as job
+
+    values = {"input": os.fspath(source), **settings}
+    values |= {} if target is None else {"target": os.fspath(target)}
+    return job.run(make_settings(job.PairsSettings, values), on_progress=on_progress)
 
 
 def train(

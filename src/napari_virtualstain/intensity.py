@@ -257,6 +257,23 @@ class StatisticsAccumulator:
         counts = np.bincount(keys, minlength=size)
         self._histogram = counts if self._histogram is None else self._histogram + counts
 
+    def merge(self, other: StatisticsAccumulator) -> None:
+        """Take in what another has gathered of pixels of the same type and probabilities."""
+        if other._histogram is not None:
+            mine = self._histogram
+            self._histogram = other._histogram if mine is None else mine + other._histogram
+            self._exact, self._base = other._exact, other._base
+        self._not_finite += other._not_finite
+        if other._count == 0:
+            return
+        total = self._count + other._count
+        delta = other._mean - self._mean
+        self._m2 += other._m2 + delta * delta * self._count * other._count / total
+        self._mean += delta * other._count / total
+        self._count = total
+        self._minimum = min(self._minimum, other._minimum)
+        self._maximum = max(self._maximum, other._maximum)
+
     def _quantile(self, probability: float) -> float:
         if self._histogram is None:
             return float("nan")

@@ -703,3 +703,56 @@ def test_a_recipe_is_refused_before_its_fields_are_made(
 
     monkeypatch.setattr(recipes, "simulate_field", lambda *a, **k: pytest.fail("a field was made"))
     fails(capsys, sentence, "train", "--recipe", "demo", "--out", tmp_path / "m", *changes)
+
+
+def test_pairs_are_matched_and_taught_from_one_file(small_fields, tmp_path, capsys):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    for n, field in enumerate(small_fields):
+        write_field(field, tmp_path / "sim" / f"field_{n}")
+    given, model = tmp_path / "pairs.json", tmp_path / "model"
+    line = words(
+        "pairs", tmp_path / "sim", "--stains", "DNA,AGP", "--out", given, "--split", "field"
+    )
+    assert main([*line, "--json"]) == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    assert sorted(pair["set"] for pair in result["pairs"]) == ["train", "validation"]
+    assert "2 of 2 pairs checked" in shown.err
+    quick = ("--preset", "tiny", "--steps", 2, "--batch", 1, "--patch", 32, "--validate-every", 2)
+    assert main(words("train", "--pairs", given, "--out", model, *quick)) == 0
+    assert (
+        json.loads((model / "card.json").read_text())["training"]["pairs"]["split"]["by"] == "field"
+    )
+
+
+BAD_PAIRS = {
+    "no pairs file": (("train", "--pairs", "{bad}", "--out", "{out}"), "is no pairs file, or is damaged.*Write it anew"),
+    "a pairs file that is not there": (("train", "--pairs", "{none}", "--out", "{out}"), "does not exist. Write it with `virtualstain pairs`"),
+    "a recipe and pairs": (("train", "--pairs", "{bad}", "--recipe", "demo", "--out", "{out}"), "Use --recipe or --input, not both"),
+    "no images": (("pairs", "{none}"), "does not exist"),
+    "a share that is none": (("pairs", "{stack}", "--split", "field", "--test", "1.5"), "Correct --test"),
+    "only bright field": (("pairs", "{stack}"), "No channel is known to be fluorescence.*--stains"),
+    "a split into nothing": (("pairs", "{stack}", "--split", "slide"), "invalid choice: 'slide'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "sentence"), BAD_PAIRS.values(), ids=BAD_PAIRS)
+def test_pairs_that_cannot_be_used_are_one_sentence(line, sentence, stack, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text('{"schema_version": 1}')
+    places = {
+        "bad": tmp_path / "bad.json",
+        "none": tmp_path / "none",
+        "out": tmp_path / "m",
+        "stack": stack,
+    }
+    try:
+        code = main([word.format(**places) for word in line])
+    except SystemExit as stopped:  # a word that the parser refuses
+        code = stopped.code
+    shown = capsys.readouterr()
+    assert code in (1, 2)
+    assert shown.out == ""
+    assert re.search(sentence, shown.err)
+    assert shown.err.count("error:") == 1
+    assert not (tmp_path / "m").exists()

@@ -8,7 +8,12 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_virtualstain.datasets.statistics import image_statistics, times_to_measure
+from napari_virtualstain.datasets.statistics import (
+    image_statistics,
+    joint_is_known,
+    joint_statistics,
+    times_to_measure,
+)
 from napari_virtualstain.io.image import Channel, LazyImage, Source
 from napari_virtualstain.io.open import open_image
 
@@ -88,3 +93,55 @@ def test_a_file_opened_twice_is_remembered(tmp_path, monkeypatch):
     first = image_statistics(open_image(path))
     monkeypatch.setattr(LazyImage, "read", lambda self, region: pytest.fail("it was read again"))
     assert image_statistics(open_image(path)) == first
+
+
+def several(n):
+    """Parts of the pixels as images of their own."""
+    return [
+        replace(
+            image(),
+            data=da.from_array(PIXELS[..., 10 * i : 10 * i + 9], chunks=(1, 1, 2, 16, 8)),
+            source=Source(path="x", identify=lambda i=i: f"several {i}"),
+        )
+        for i in range(n)
+    ]
+
+
+def test_images_together_have_the_statistics_of_all_their_pixels():
+    parts = several(2)
+    pixels = np.concatenate([part.data.compute() for part in parts], axis=-1)
+    found = joint_statistics(parts, 1, quantiles=(0.1, 0.5))
+    for c in range(2):
+        for z in range(3):
+            plane, stats = pixels[1, c, z], found[c][z]
+            assert stats.count == plane.size
+            assert stats.mean == pytest.approx(plane.mean(dtype=float), rel=1e-9)
+            assert stats.std == pytest.approx(plane.std(dtype=float), rel=1e-6)
+            assert (stats.minimum, stats.maximum) == (plane.min(), plane.max())
+            low, middle = np.quantile(plane, (0.1, 0.5), method="inverted_cdf")
+            assert stats.quantiles[0.1] == pytest.approx(low, rel=4e-4)
+            assert stats.quantiles[0.5] == pytest.approx(middle, rel=4e-4)
+
+
+def test_images_together_are_remembered_until_one_of_them_changes(monkeypatch):
+    parts = several(2)
+    assert not joint_is_known(parts, 0)
+    first = joint_statistics(parts, 0)
+    assert joint_is_known(parts, 0)
+    assert not joint_is_known(parts, 1)
+    monkeypatch.setattr(LazyImage, "read", lambda self, region: pytest.fail("it was read again"))
+    assert joint_statistics(parts, 0) == first
+    changed = replace(parts[1], source=Source(path="x", identify=lambda: "changed"))
+    assert not joint_is_known([parts[0], changed], 0)
+
+
+def test_images_with_gaps_or_nan_are_left_out_of_what_is_joint():
+    parts = several(2)
+    spoilt = parts[1].data.compute()
+    spoilt[0, 1, 2, 3, 4] = np.nan
+    for other in (
+        replace(parts[1], data=da.from_array(spoilt), source=Source()),
+        replace(parts[1], missing=((0, 0, 0),), source=Source()),
+    ):
+        found = joint_statistics([parts[0], other], 0)
+        assert found == joint_statistics([parts[0]], 0)

@@ -63,7 +63,20 @@ def test_forms_and_help_need_no_torch(subprocess_python):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_setting_that_is_a_path_says_so(verb):
-    named = {"input", "out", "target", "prediction", "brightfield", "csv", "screenshot", "record"}
+    named = {
+        "input",
+        "out",
+        "target",
+        "prediction",
+        "brightfield",
+        "csv",
+        "screenshot",
+        "record",
+        "pairs",
+        "illumination",
+        "folder",
+        "add",
+    }
     fields = _load(VERBS[verb].settings).model_fields
     marked = {name for name, f in fields.items() if list(_marks(f.annotation, f.metadata))}
     assert marked == (named | {"model"}) & set(fields)

@@ -213,3 +213,62 @@ def test_a_bright_field_of_other_time_points_gives_no_floor(compare):
     found = compare(NEAR, TRUTH, below=PLANES[:1])
     assert found.scores[0].floor_pcc is None
     assert "no floor: the bright field has 33 x 29 px and 3 z planes" in found.notes
+
+
+# Where the truth does not lie on the prediction.
+
+
+def shifted_truth(shift):
+    """Return a prediction, and its truth that lies elsewhere: (1, 2, 1, Y, X) each."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(3)
+    wide = np.zeros((2, 136, 144))
+    for field in wide:
+        for y, x in rng.integers(0, field.shape, (60, 2)):
+            field[y, x] += rng.uniform(200, 2000)
+    wide = ndimage.gaussian_filter(wide, (0, 2, 2)) * 10 + 100
+    moved = ndimage.shift(wide[1], (-shift[0], -shift[1]), order=5, mode="reflect")
+    cut = np.s_[..., 20:-20, 20:-20]
+    truth = np.stack([wide[0], moved])
+    return (a[cut][None, :, None].astype(np.float32) for a in (wide, truth))
+
+
+def test_a_truth_that_is_shifted_is_said_and_left_alone(compare):
+    predicted, truth = shifted_truth((3.4, -2.2))
+    found = compare(predicted, truth)
+    (note,) = [n for n in found.notes if "shifted" in n]
+    assert note.startswith("ER: the target is shifted by ")
+    assert note.endswith("which lowers all scores; --correct-shift moves it")
+    assert found.scores[1].pcc == pytest.approx(
+        pearson(predicted[0, 1, 0], truth[0, 1, 0]), abs=1e-6
+    )
+    assert found.scores[1].missing == 0
+
+
+def test_a_truth_that_is_shifted_is_moved_on_request(compare):
+    predicted, truth = shifted_truth((3.4, -2.2))
+    found = compare(predicted, truth, correct_shift=True)
+    (note,) = [n for n in found.notes if "was moved by" in n]
+    assert "as --correct-shift says" in note
+    plain = compare(predicted, truth)
+    assert found.scores[0] == plain.scores[0]
+    assert found.scores[1].pcc > 0.99 > plain.scores[1].pcc + 0.1
+    assert 0 < found.scores[1].missing < 0.15
+
+
+def test_a_prediction_that_tells_nothing_moves_nothing(compare):
+    noise = RNG.normal(size=(1, 2, 1, 96, 104)).astype(np.float32)
+    _, truth = shifted_truth((3.4, -2.2))
+    found = compare(noise, truth, correct_shift=True)
+    assert not [n for n in found.notes if "target" in n]
+    assert found.scores[1].missing == 0
+
+
+def test_a_truth_under_the_name_of_its_dye_is_taken_and_said(compare):
+    found = compare(NEAR, TRUTH, true_names=("Hoechst 33342", "x"))
+    assert [(s.stain, s.target) for s in found.scores] == [("DNA", "Hoechst 33342")]
+    assert (
+        "DNA is compared with the channel 'Hoechst 33342'; choose another with --match"
+        in found.notes
+    )

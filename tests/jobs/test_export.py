@@ -10,6 +10,7 @@ from PIL import Image
 from napari_virtualstain.errors import OutputExistsError, SettingsError, VirtualStainError
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.export import ExportSettings, run
+from napari_virtualstain.simulate import FieldSettings, simulate_field
 
 
 @pytest.fixture
@@ -132,3 +133,19 @@ def test_the_input_is_never_written_into(stains, name):
     with pytest.raises(VirtualStainError):
         run(ExportSettings(input=stains, out=out, overwrite=True))
     open_image(stains).data.compute()
+
+
+def test_only_some_planes_are_kept_or_those_in_focus(tmp_path):
+    offsets = tuple(float(z) for z in range(-8, 9, 2))
+    field = simulate_field(FieldSettings(shape_px=(128, 128), focus_offsets_um=offsets), seed=4)
+    stack = np.squeeze(field.brightfield)
+    tifffile.imwrite(tmp_path / "s.ome.tif", stack, metadata={"axes": "ZYX", "Channel": {"Name": ["BF"]}})
+    for planes, kept in (((2, 5), [2, 5]), ("focus", None)):
+        out = tmp_path / f"{planes}.ome.tif"
+        result = run(ExportSettings(input=str(tmp_path / "s.ome.tif"), out=str(out), planes=planes))
+        if kept is None:
+            (words,) = (note for note in result.notes if "are in focus" in note)
+            first, last = map(int, re.match(r"z planes (\d) to (\d) are in focus", words).groups())
+            assert first <= 4 <= last
+            kept = list(range(first, last + 1))
+        np.testing.assert_array_equal(open_image(out).data[0, 0].compute(), stack[kept])

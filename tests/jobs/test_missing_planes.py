@@ -14,8 +14,8 @@ from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs import evaluate, info, stain
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.jobs.info import InfoSettings
-from napari_virtualstain.jobs.pairs import PairSettings, open_pairs
 from napari_virtualstain.jobs.stain import StainSettings
+from napari_virtualstain.jobs.training_fields import PairSettings, open_pairs
 
 PATTERN = "{well}_t{t}_z{z}_{channel}.tif"
 

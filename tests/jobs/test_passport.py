@@ -26,11 +26,11 @@ from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.jobs import passport as job
 from napari_virtualstain.jobs import passport_measure
-from napari_virtualstain.jobs.pairs import FieldData
+from napari_virtualstain.jobs.focus_direction import focus_direction
 from napari_virtualstain.jobs.passport import Passport, PassportSettings
-from napari_virtualstain.jobs.passport_focus import focus_direction
 from napari_virtualstain.jobs.passport_ranges import FAR, FARTHEST, distance
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
+from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.preprocessing.focus import MEASURES
 from napari_virtualstain.preprocessing.likeness import focus_in_windows
 from napari_virtualstain.preprocessing.quality import plane_quality
@@ -351,13 +351,16 @@ def test_sharper_or_blurrier_is_said_only_where_the_training_planes_tell():
         ]  # fmt: skip
         return card.model_copy(update={"inputs": tuple(inputs)})
 
-    assert focus_direction(with_detail((1, 2), (5, 9), (1, 3)), 1) == 1
-    assert focus_direction(with_detail((5, 9), (1, 2), (5, 8)), 1) == -1
-    assert focus_direction(with_detail((1, 2), (5, 9), (6, 9)), 1) == 0
-    assert focus_direction(with_detail((1, 2), (5, 9), (20, 30)), 1) == 0
-    assert focus_direction(with_detail((1, 2), (5, 9), (1, 3)), 0) == 0
-    assert focus_direction(with_detail((1, 2), (5, 9), (1, 3), offsets=(None,) * 3), 1) == 0
-    assert focus_direction(with_detail((5, 9), (1, 2), (5, 8), offsets=(0.0, 4.0, 8.0)), 0) == 0
+    def direction(card, p):
+        return focus_direction(card, p, "laplacian_energy")
+
+    assert direction(with_detail((1, 2), (5, 9), (1, 3)), 1) == 1
+    assert direction(with_detail((5, 9), (1, 2), (5, 8)), 1) == -1
+    assert direction(with_detail((1, 2), (5, 9), (6, 9)), 1) == 0
+    assert direction(with_detail((1, 2), (5, 9), (20, 30)), 1) == 0
+    assert direction(with_detail((1, 2), (5, 9), (1, 3)), 0) == 0
+    assert direction(with_detail((1, 2), (5, 9), (1, 3), offsets=(None,) * 3), 1) == 0
+    assert direction(with_detail((5, 9), (1, 2), (5, 8), offsets=(0.0, 4.0, 8.0)), 0) == 0
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs import recipes, stain, train
-from napari_virtualstain.jobs.pairs import FieldData
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
+from napari_virtualstain.jobs.training_fields import FieldData
 
 QUICK = {
     "preset": "tiny", "steps": 6, "patch": 16, "batch": 2, "validate_every": 3, "device": "cpu",

@@ -116,6 +116,10 @@ def test_an_image_that_is_gone_is_said_and_the_others_come(project, field_folder
     (sentence,) = found.lost
     assert "a.ome.zarr" in sentence
     assert [source_of(k["metadata"]).channel for _, k, _ in found.layers] == ["Brightfield"]
+    # The disk may be back tomorrow.
+    shutil.copytree(field_folder / "stains.ome.zarr", tmp_path / "a.ome.zarr")
+    seen(shown(field_folder / "brightfield.ome.zarr"), project, unseen=found.unseen)
+    assert len(reopen(project).layers) == 6
 
 
 def test_a_project_that_was_moved_with_its_images_shows_them(field_folder, tmp_path):

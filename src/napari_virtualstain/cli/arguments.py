@@ -58,8 +58,11 @@ def add_arguments(
     """
     for name, field in kind.model_fields.items():
         text = (field.description or "").replace("%", "%%")
-        if name in positional:
+        if name in positional and field.is_required():
             parser.add_argument(name, help=text)
+            continue
+        if name in positional:
+            parser.add_argument(name, nargs="?", default=argparse.SUPPRESS, help=text)
             continue
         option = _option(name, field)
         if _is_flag(field):
@@ -134,7 +137,8 @@ def to_command(verb: str, settings: BaseModel, *, positional: tuple[str, ...] = 
         As for `add_arguments`.
     """
     words = ["virtualstain", verb]
-    words += [str(getattr(settings, name)) for name in positional]
+    given = (getattr(settings, name) for name in positional)
+    words += [str(value) for value in given if value is not None]
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         if name in positional or (not field.is_required() and value == field.default):

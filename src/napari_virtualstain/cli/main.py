@@ -60,6 +60,8 @@ VERBS: dict[str, Verb] = {
     for verb in (
         Verb("info", "say what is in an image file or folder", ("input",)),
         Verb("models", "list trained models, methods and recipes"),
+        Verb("focus", "say how sharp each plane of a stack is, and which are in focus", ("input",)),
+        Verb("illumination", "fit how unevenly a plate is lit", ("input",)),
         Verb("passport", "say whether a model will work on a picture", ("input",)),
         Verb("plan", "say what a stain would do, without doing it", ("input",)),
         Verb("stain", "predict fluorescence from bright field", ("input",)),
@@ -68,8 +70,10 @@ VERBS: dict[str, Verb] = {
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
         Verb("export", "write an image as OME-TIFF, OME-Zarr or PNG", ("input", "out")),
+        Verb("pairs", "match bright field with its stains, check and split them", ("input",)),
         Verb("train", "train a model on matched images"),
         Verb("simulate", "write simulated fields with known truth"),
+        Verb("project", "keep together what belongs to one piece of work", ("folder",)),
         Verb("doctor", "look at this machine: what is there, and whether a stain works"),
         Verb("demo", "simulate, stain, compare and look"),
     )

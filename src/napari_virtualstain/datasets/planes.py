@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import Region
+from napari_virtualstain.datasets.z_planes import (
+    SAME_PLANE_UM,
+    listed_um,
+    said_apart,
+    said_beyond,
+)
 from napari_virtualstain.errors import ChannelError, PixelDataError, SettingsError
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["SAME_PLANE_UM", "InputPlanes", "choose_channel", "choose_planes", "fit_planes"]
-
-SAME_PLANE_UM = 1.0
-"""Planes within this distance of the wanted position are taken without asking."""
+__all__ = ["InputPlanes", "choose_channel", "choose_planes", "fit_planes"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,8 +164,9 @@ def choose_planes(
                 f"The model takes {needed} z planes, --z names {len(z)}. "
                 f"Name {needed}, for example --z {_example(depth, needed)}."
             )
+        notes += said_apart(z, z_offsets_um, chosen.pixel_size_um.z)
         return InputPlanes(chosen.select(z=z), tuple(z), tuple(notes))
-    offsets = "" if None in z_offsets_um else f" (at {_list_um(z_offsets_um)} µm)"
+    offsets = "" if None in z_offsets_um else f" (at {listed_um(z_offsets_um)} µm)"
     wanted = f"The model takes {needed} z {_plural('plane', needed)}{offsets}"
     if depth < needed:
         raise ChannelError(
@@ -180,23 +184,23 @@ def choose_planes(
             return InputPlanes(chosen.select(z=nearest), nearest, tuple(notes))
         if depth == needed:
             notes.append(
-                f"the z planes lie at {_list_um(positions)} µm, the model was trained at "
-                f"{_list_um(z_offsets_um)} µm; expect a poorer stain"
+                f"the z planes lie at {listed_um(positions)} µm, the model was trained at "
+                f"{listed_um(z_offsets_um)} µm; expect a poorer stain"
             )
     if depth == needed:
+        if positions is None:
+            notes += said_apart(range(depth), z_offsets_um, chosen.pixel_size_um.z)
         return InputPlanes(chosen, tuple(range(depth)), tuple(notes))
     raise ChannelError(
-        f"{wanted}, channel {name!r} has {depth}, and which to take cannot be told. "
-        f"Choose them with --z, for example --z {_example(depth, needed)}."
+        f"{wanted}, channel {name!r} has {depth}, and which to take cannot be told"
+        f"{said_beyond(positions, z_offsets_um)}. "
+        f"Choose them with --z, for example --z {_example(depth, needed)}, or have the plane in "
+        "focus searched with --z focus."
     )
 
 
 def _plural(word: str, n: int) -> str:
     return word if n == 1 else f"{word}s"
-
-
-def _list_um(offsets: Sequence[float | None]) -> str:
-    return ", ".join(f"{offset:+g}" for offset in offsets if offset is not None)
 
 
 def _example(depth: int, needed: int) -> str:

@@ -20,7 +20,13 @@ from napari_virtualstain.intensity import PixelStatistics, StatisticsAccumulator
 from napari_virtualstain.io.cache import cache_folder, keep_file
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["cache_folder", "image_statistics", "times_to_measure"]
+__all__ = [
+    "cache_folder",
+    "image_statistics",
+    "joint_is_known",
+    "joint_statistics",
+    "times_to_measure",
+]
 
 _TABLE = TypeAdapter(list[list[PixelStatistics]])
 _VERSION = 2
@@ -59,9 +65,67 @@ def image_statistics(
     missing = [t for t in chosen if t not in known]
     if missing:
         for t, table in _gather(image, missing, quantiles, on_block).items():
-            known[t] = table
-            _remember(keys[t], table)
+            known[t] = [[gathered.result() for gathered in row] for row in table]
+            _remember(keys[t], known[t])
     return [known[t] for t in chosen]
+
+
+def joint_statistics(
+    images: Sequence[LazyImage],
+    t: int,
+    *,
+    quantiles: tuple[float, ...] = (),
+    on_image: Callable[[int, int], None] | None = None,
+) -> list[list[PixelStatistics]]:
+    """Gather the statistics of every plane over several images together, as if they were one.
+
+    Parameters
+    ----------
+    images
+        With equal channels and z planes, of one type of pixel. Those of which a plane is missing,
+        or holds a pixel that is not finite, are left out.
+    t
+        Time point.
+    quantiles
+        See `image_statistics`.
+    on_image
+        Called with images done and images in all, first of all with none done; not at all if
+        everything is remembered.
+
+    Returns
+    -------
+    list
+        Indexed ``[c][z]``. A plane without data has a count of 0.
+    """
+    key = _joint_key(images, quantiles, t)
+    known = _remembered(key)
+    if known is not None:
+        return known
+    _, n_c, n_z, _, _ = images[0].shape
+    joint = [[StatisticsAccumulator(quantiles) for _ in range(n_z)] for _ in range(n_c)]
+    for number, image in enumerate(images):
+        if on_image is not None:
+            on_image(number, len(images))
+        if any(when == t for when, _, _ in image.missing):
+            continue
+        found = _gather(image, [t], quantiles, None)[t]
+        if any(plane.result().not_finite for row in found for plane in row):
+            continue
+        for row, others in zip(joint, found, strict=True):
+            for plane, other in zip(row, others, strict=True):
+                plane.merge(other)
+    if on_image is not None:
+        on_image(len(images), len(images))
+    result = [[plane.result() for plane in row] for row in joint]
+    _remember(key, result)
+    return result
+
+
+def joint_is_known(
+    images: Sequence[LazyImage], t: int, *, quantiles: tuple[float, ...] = ()
+) -> bool:
+    """Return whether `joint_statistics` has to read nothing."""
+    return _remembered(_joint_key(images, quantiles, t)) is not None
 
 
 def times_to_measure(
@@ -81,7 +145,7 @@ def _gather(
     times: Sequence[int],
     quantiles: tuple[float, ...],
     on_block: Callable[[int, int], None] | None,
-) -> dict[int, list[list[PixelStatistics]]]:
+) -> dict[int, list[list[StatisticsAccumulator]]]:
     _, n_c, n_z, _, _ = image.shape
     edges = [np.cumsum([0, *sizes]) for sizes in image.data.chunks]
     pieces = [[slice(int(a), int(b)) for a, b in pairwise(e)] for e in edges]
@@ -91,7 +155,7 @@ def _gather(
     total, done = int(np.prod([len(p) for p in pieces])), 0
     if on_block is not None:
         on_block(0, total)
-    table: dict[tuple[int, int, int], PixelStatistics] = {}
+    table: dict[tuple[int, int, int], StatisticsAccumulator] = {}
     missing = set(image.missing)
     # Planes outside, blocks of the plane inside: one accumulator a plane of a chunk.
     for planes in product(*pieces[:3]):
@@ -111,7 +175,7 @@ def _gather(
             done += 1
             if on_block is not None:
                 on_block(done, total)
-        table.update({plane: accumulator.result() for plane, accumulator in gather.items()})
+        table.update(gather)
     return {t: [[table[t, c, z] for z in range(n_z)] for c in range(n_c)] for t in times}
 
 
@@ -124,6 +188,13 @@ def _keys(
     # The dask name tells a selection of channels or planes from the whole image.
     parts = [_VERSION, identity, image.data.name, image.shape, str(image.dtype), quantiles]
     return {t: hashlib.sha256(json.dumps([*parts, t]).encode()).hexdigest() for t in times}
+
+
+def _joint_key(images: Sequence[LazyImage], quantiles: tuple[float, ...], t: int) -> str | None:
+    keys = [_keys(image, quantiles, [t])[t] for image in images]
+    if None in keys:
+        return None
+    return hashlib.sha256(json.dumps(["joint", keys]).encode()).hexdigest()
 
 
 def _remembered(key: str | None) -> list[list[PixelStatistics]] | None:

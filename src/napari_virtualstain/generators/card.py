@@ -7,7 +7,7 @@ have their place from the first schema on, and are `None` until measured.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
 __all__ = ["SCHEMA_VERSION", "InputPlane", "ModelCard", "PlaneRanges", "Stain", "TrainingReport"]
 
 SCHEMA_VERSION = 1
+
+_Length = Annotated[float, Field(gt=0)]
+_Count = Annotated[int, Field(ge=1)]
 
 
 class _Frozen(BaseModel):
@@ -75,6 +78,10 @@ class TrainingReport(_Frozen):
     loss: str
     settings: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    pairs: dict[str, Any] | None = Field(
+        default=None,
+        description="of a pairs file: its sha256, how fields were split, which stains were moved",
+    )
 
 
 class ModelCard(_Frozen):
@@ -88,7 +95,18 @@ class ModelCard(_Frozen):
     architecture: dict[str, Any]
     inputs: tuple[InputPlane, ...] = Field(min_length=1)
     stains: tuple[Stain, ...] = Field(min_length=1)
-    pixel_size_um: float = Field(gt=0)
+    pixel_size_um: _Length | tuple[_Length, _Length] = Field(
+        description="of the pixels that the network sees: one number, or y and x"
+    )
+    resize_to: tuple[_Count, _Count] | None = Field(
+        default=None,
+        description="(y, x) in pixels that each field was resized to for the training, whatever "
+        "its shape; None for fields as they are",
+    )
+    illumination_corrected: bool | None = Field(
+        default=None,
+        description="whether the training planes were corrected for uneven light, if known",
+    )
     input_rule: Rule = Rule()
     training: TrainingReport
     limits: tuple[str, ...] = ()
@@ -101,6 +119,18 @@ class ModelCard(_Frozen):
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of each file beside the card"
     )
+
+    @property
+    def pixel_size_yx_um(self) -> tuple[float, float]:
+        """Size along y and x of the pixels that the network sees, in micrometres."""
+        size = self.pixel_size_um
+        return size if isinstance(size, tuple) else (size, size)
+
+    @property
+    def pixel_size_words(self) -> str:
+        """The same for people, for example ``"0.6 µm"`` or ``"0.61 x 0.82 µm"``."""
+        y, x = self.pixel_size_yx_um
+        return f"{y:g} µm" if y == x else f"{y:g} x {x:g} µm"
 
     @property
     def stain_names(self) -> tuple[str, ...]:

@@ -414,7 +414,7 @@ class _Planner:
     def _stream_bytes(self, tiles: TilePlan, axis: int, band: int) -> int:
         read = list(tiles.largest_read)
         # Beyond what it looks back on, and a few bands more, a stream holds no more. Most it holds
-        # at its end, when all that it kept comes out with the last band: with a whole one, at worst.
+        # at its end, when all that it kept comes out with the last band, which may be a whole one.
         lag = 2 * self._halo[axis] + 4 * band
         read[axis] = min(_up(self._shape[axis], self._stride[axis]), _up(lag, band))
         activations = self._network.stream_bytes(read, band=band, axis=axis)

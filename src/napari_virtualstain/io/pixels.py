@@ -22,8 +22,8 @@ from napari_virtualstain.axes import AXES, LazyArray, parse_axes
 from napari_virtualstain.errors import (
     AxesError,
     ImageFileError,
-    MissingInputError,
     MissingExtraError,
+    MissingInputError,
     VirtualStainError,
 )
 from napari_virtualstain.io.image import Channel

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_virtualstain.datasets.planes import choose_channel
+from napari_virtualstain.datasets.stain_names import find_stain
 from napari_virtualstain.errors import (
     ChannelError,
     DiskError,
@@ -25,6 +26,7 @@ from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress
 from napari_virtualstain.jobs.compare import PlaneScore, compare_planes
+from napari_virtualstain.jobs.target_shift import seen_to
 
 __all__ = ["ChannelScore", "EvaluateSettings", "Evaluation", "run"]
 
@@ -43,6 +45,13 @@ class EvaluateSettings(JobSettings):
     )
     scene: str | None = Field(default=None, description="which image of the target")
     axes: str | None = Field(default=None, description="axes of the target, if it does not say")
+    pattern: str | None = Field(
+        default=None, description="how the files of a folder with the target are named"
+    )
+    correct_shift: bool = Field(
+        default=False,
+        description="move stains of the target that are surely shifted against the prediction",
+    )
     csv: PathText | None = Field(default=None, description="also write the table to this file")
 
 
@@ -146,6 +155,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         settings.target,
         scene=settings.scene,
         axes=settings.axes,
+        pattern=settings.pattern,
         channels=[truth for _, truth in pairs] or None,
     )
     # What is missing is not dark: as NaN it counts for nothing, as it does in predictions.
@@ -157,7 +167,9 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             "Choose the target of the same field, or another --scene; project or select z planes "
             "first."
         )
-    notes = [*prediction.guesses, *target.guesses]
+    notes = [*prediction.guesses, *target.guesses, *_taken_for(pairs, settings)]
+    target, shifts = seen_to(prediction, target, pairs, correct=settings.correct_shift)
+    notes += shifts
     planes, note = _brightfield(settings)
     fits = (target.shape[0], *target.shape[3:])
     planes = None if planes is None else planes.with_gaps()
@@ -227,12 +239,28 @@ def _resolve(
         if name.casefold() in folded
     ]
     if not same:
+        found = (
+            (name, find_stain(name, target.channel_names)) for name in prediction.channel_names
+        )
+        same = [(name, channel.channel) for name, channel in found if channel is not None]
+    if not same:
         raise ChannelError(
             f"No channel of the target ({', '.join(target.channel_names)}) has the name of a "
             f"predicted stain ({', '.join(prediction.channel_names)}). "
             "Pair them with --match, for example --match DNA=DAPI."
         )
     return same
+
+
+def _taken_for(pairs: Sequence[tuple[str, str]], settings: EvaluateSettings) -> list[str]:
+    """Say which channels were taken by a synonym."""
+    if settings.match:
+        return []
+    return [
+        f"{stain} is compared with the channel {truth!r}; choose another with --match"
+        for stain, truth in pairs
+        if stain.casefold() != truth.casefold()
+    ]
 
 
 def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | None]:

@@ -24,6 +24,10 @@ from napari_virtualstain.io.save_png import Shown, write_png
 from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
 from napari_virtualstain.io.scene import is_like, listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint
+from napari_virtualstain.jobs.focus import FocusSettings
+from napari_virtualstain.jobs.focus import run as focus
+from napari_virtualstain.jobs.picture import Planes
+from napari_virtualstain.jobs.ready import focus_words
 
 __all__ = ["ExportResult", "ExportSettings", "run"]
 
@@ -61,8 +65,13 @@ class ExportSettings(JobSettings):
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the file does not say or is wrong"
     )
+    planes: Planes = Field(
+        default=None,
+        description="only these z planes, from 0, for example 3,4,5; or focus: those in focus (see "
+        "`focus`), without a gap",
+    )
     t: TimePoint = Field(default=0, description="time point of a PNG")
-    z: Plane = Field(default=0, description="z plane of a PNG")
+    z: Plane = Field(default=0, description="z plane of a PNG, among those that are kept")
     limits: tuple[str, ...] | None = Field(
         default=None,
         description="grey values that are black and full colour in a PNG, by channel, for example "
@@ -128,8 +137,9 @@ def run(settings: ExportSettings, *, on_progress: Progress | None = None) -> Exp
         pixel_size_um=settings.pixel_size,
         pattern=settings.pattern,
     )
+    image, words = _kept(settings, image)
     _check(settings, out, kind, image)
-    picture, notes, shown = ImagePicture(image), list(image.guesses), None
+    picture, notes, shown = ImagePicture(image), list(dict.fromkeys([*image.guesses, *words])), None
 
     def tell(done: int, total: int) -> None:
         if on_progress is not None:
@@ -192,6 +202,19 @@ def _run_table(
     return ExportResult(
         out=out, kind="loaddata", seconds=time.monotonic() - began, shown=None, notes=tuple(notes)
     )
+
+
+def _kept(settings: ExportSettings, image: LazyImage) -> tuple[LazyImage, list[str]]:
+    """Return an image of the planes that are asked for, and what was found of their focus."""
+    if settings.planes is None:
+        return image, []
+    if settings.planes != "focus":
+        return image.select(z=settings.planes), []
+    asked = FocusSettings(input=settings.input, t=min(settings.t, image.shape[0] - 1))
+    found = focus(asked, image=image)
+    kept = range(found.range.start, found.range.stop)
+    words = f"z planes {kept[0]} to {kept[-1]} are in focus: {focus_words(found.range.best)}"
+    return image.select(z=kept), [words, *found.notes]
 
 
 def _kind(out: Path) -> str:

@@ -11,7 +11,7 @@ from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.jobs.base import versions
-from napari_virtualstain.jobs.pairs import FieldData
+from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.training.describe import describe_fields, measure_ranges
 from napari_virtualstain.training.loop import TrainingResult
 from napari_virtualstain.training.settings import LoopSettings
@@ -59,7 +59,8 @@ def describe_model(
     offsets = data.card["z_offsets_um"]
     pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
     spec = get_spec(generator)
-    known = {"title", "description", "licence", "citation", "limits"} & set(data.card)
+    told = {"title", "description", "licence", "citation", "limits", "illumination_corrected"}
+    known = told & set(data.card)
     return ModelCard(
         name=data.card["name"],
         generator=generator,
@@ -88,6 +89,7 @@ def describe_model(
             loss=settings.loss,
             settings={name: getattr(settings, name) for name in LoopSettings.model_fields},
             versions=versions(),
+            pairs=None if data.record is None else dict(data.record),
         ),
         feature_statistics=describe_fields(train.fields),
         **{key: data.card[key] for key in known},

@@ -38,7 +38,7 @@ def run(settings: ModelsSettings) -> dict[str, Any]:
                     {"channel": p.channel, "z_offset_um": p.z_offset_um} for p in card.inputs
                 ],
                 "stains": {s.name: s.expected_pcc for s in card.stains},
-                "pixel_size_um": card.pixel_size_um,
+                "pixel_size_um": card.model_dump(mode="json")["pixel_size_um"],
                 "licence": card.licence,
                 "limits": list(card.limits),
             }
@@ -54,6 +54,10 @@ def run(settings: ModelsSettings) -> dict[str, Any]:
     }
 
 
+def _pixels(size: float | list[float]) -> str:
+    return f"{size:g} µm" if isinstance(size, float) else f"{size[0]:g} x {size[1]:g} µm"
+
+
 def to_text(found: dict[str, Any]) -> str:
     """Return the same for people."""
     lines = ["Models:"]
@@ -66,7 +70,7 @@ def to_text(found: dict[str, Any]) -> str:
         where = "" if None in offsets else f" at {', '.join(f'{o:+g}' for o in offsets)} µm"
         lines.append(
             f"    takes {len(offsets)} plane(s) of {model['inputs'][0]['channel']}{where}, "
-            f"{model['pixel_size_um']:g} µm pixels"
+            f"{_pixels(model['pixel_size_um'])} pixels"
         )
         stains = [n if v is None else f"{n} ({v:.2f})" for n, v in model["stains"].items()]
         lines.append(f"    predicts {', '.join(stains)}  [validation PCC]")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.datasets.planes import choose_channel, choose_planes
+from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.errors import (
     AxesError,
     ChannelError,
@@ -26,6 +26,7 @@ from napari_virtualstain.jobs.base import (
 )
 from napari_virtualstain.jobs.passport_measure import MeasuredPlane, Situation, measure
 from napari_virtualstain.jobs.picture import PictureSettings
+from napari_virtualstain.jobs.ready import ready_planes
 
 __all__ = ["Passport", "PassportCheck", "PassportSettings", "Status", "run"]
 
@@ -228,15 +229,14 @@ def run(
     )  # fmt: skip
     found = [checks.pixel_size(here), checks.channel(here)]
     try:
-        planes = choose_planes(
-            image, like=like, z_offsets_um=[plane.z_offset_um for plane in card.inputs],
-            channel=channel, z=settings.z,
-        )  # fmt: skip
+        given = settings.model_copy(update={"channel": channel})
+        ready = ready_planes(given, image, card, t=settings.t)
     except ChannelError as error:
         return passport([*found, checks.refused("Z planes", error)])
-    found.append(checks.z_planes(here, planes))
+    notes += [note for note in ready.notes if note not in notes]
+    found.append(checks.z_planes(here, ready.stored))
     try:
-        measured = measure(here, planes, settings.t, on_progress)
+        measured = measure(here, ready, settings.t, on_progress)
     except (ImageFileError, PixelDataError) as error:
         return passport([*found, checks.refused("Pixels", error)])
     if measured.part is not None:
@@ -247,7 +247,5 @@ def run(
 
 
 def _pixel_size(settings: PassportSettings, image: LazyImage) -> PixelSize:
-    known = image.pixel_size_um
-    if settings.pixel_size is None:
-        return known
-    return PixelSize(known.z, settings.pixel_size, settings.pixel_size)
+    known, own = image.pixel_size_um, settings.pixel_size
+    return PixelSize(settings.z_step or known.z, own or known.y, own or known.x)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtualstain.datasets.planes import SAME_PLANE_UM, InputPlanes
+from napari_virtualstain.datasets.planes import InputPlanes
+from napari_virtualstain.datasets.z_planes import SAME_PLANE_UM
 from napari_virtualstain.io.modality import modality_of, name_tokens
 from napari_virtualstain.jobs.passport import PassportCheck, Status
-from napari_virtualstain.jobs.passport_measure import Measured, Situation, off_by
-from napari_virtualstain.jobs.prepare import LARGEST_RATIO, PIXEL_TOLERANCE
+from napari_virtualstain.jobs.passport_measure import Measured, Situation
+from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off_by
 
 if TYPE_CHECKING:
     from napari_virtualstain.inference.scan import Reach
@@ -29,7 +30,7 @@ def refused(name: str, error: Exception) -> PassportCheck:
 
 def pixel_size(here: Situation) -> PassportCheck:
     """Compare pixel sizes as `stain` does."""
-    name, trained = "Pixel size", f"{here.card.pixel_size_um:g} µm"
+    name, trained = "Pixel size", here.card.pixel_size_words
     ratios, size = here.ratios, here.size
     if ratios is None:
         return PassportCheck(
@@ -38,6 +39,8 @@ def pixel_size(here: Situation) -> PassportCheck:
             advice="State it with --pixel-size, for example --pixel-size 0.65.",
         )  # fmt: skip
     found = f"{size.y:g} µm" if size.y == size.x else f"{size.y:g} x {size.x:g} µm"
+    if here.card.resize_to is not None:
+        trained += f", fields resized to {here.card.resize_to[0]} x {here.card.resize_to[1]} px"
     off = off_by(ratios)
     if not 1 / LARGEST_RATIO <= min(ratios) <= max(ratios) <= LARGEST_RATIO:
         return PassportCheck(
@@ -132,7 +135,7 @@ def z_planes(here: Situation, planes: InputPlanes) -> PassportCheck:
     offsets = [plane.z_offset_um for plane in here.card.inputs]
     known = np.array([offset for offset in offsets if offset is not None])
     where, depth = planes.image.z_positions_um, here.image.shape[2]
-    step = here.image.pixel_size_um.z
+    step = here.size.z
     chosen = _plural(len(planes), "plane")
     if depth != len(planes) or len(set(planes.z)) < len(planes):
         chosen = f"plane{'s' * (len(planes) > 1)} {', '.join(map(str, planes.z))} of {depth}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from napari_virtualstain.generators.card import ModelCard
+from napari_virtualstain.jobs.focus_direction import focus_direction
 from napari_virtualstain.jobs.passport import PassportCheck, Status
 from napari_virtualstain.jobs.passport_measure import Measured, MeasuredPlane
 from napari_virtualstain.jobs.passport_ranges import FAR, FARTHEST, above, beyond, worst
 from napari_virtualstain.preprocessing.focus import MEASURES
 
-__all__ = ["focus", "focus_direction"]
+__all__ = ["focus"]
 
 _DETAIL = "laplacian_energy"
 """Tells more detail from less, and where focus is: of the four it hears the noise least."""
@@ -76,40 +77,8 @@ def _sharpness(card: ModelCard, p: int, plane: MeasuredPlane) -> tuple[Status, s
     detail = far.get(_DETAIL, 0.0)
     if detail == 0:
         return status, "different"
-    way, direction = ("more" if detail > 0 else "less"), focus_direction(card, p)
+    way, direction = ("more" if detail > 0 else "less"), focus_direction(card, p, _DETAIL)
     # Where focus has the least detail, a plane with still less may be blurred by other things.
     if direction * detail < 0:
         return status, "blurrier"
     return status, "sharper" if direction > 0 else f"{way} fine detail"
-
-
-def focus_direction(card: ModelCard, p: int) -> int:
-    """Return 1 if the training planes have most fine detail in focus, -1 if least, 0 if unknown.
-
-    Known of the plane nearest to focus, where its range and those of planes on both sides
-    exclude each other's middle.
-    """
-    offsets = [plane.z_offset_um for plane in card.inputs]
-    known = [offset for offset in offsets if offset is not None]
-    here = offsets[p]
-    if here is None or len(known) < len(offsets) or abs(here) > min(map(abs, known)):
-        return 0
-    around = [i for i in range(len(known)) if i != p]
-    if not (any(known[i] < here for i in around) and any(known[i] > here for i in around)):
-        return 0
-    limits = [
-        None if plane.ranges is None else plane.ranges.numbers.get(_DETAIL) for plane in card.inputs
-    ]
-    mine = limits[p]
-    ways = set()
-    for i in around:
-        other = limits[i]
-        if mine is None or other is None:
-            return 0
-        if sum(mine) / 2 > other[1] and sum(other) / 2 < mine[0]:
-            ways.add(1)
-        elif sum(mine) / 2 < other[0] and sum(other) / 2 > mine[1]:
-            ways.add(-1)
-        else:
-            ways.add(0)
-    return ways.pop() if len(ways) == 1 else 0

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.datasets.planes import InputPlanes
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.inference.resample import resample_region, resampled_length
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.base import Progress
-from napari_virtualstain.jobs.prepare import LARGEST_RATIO, PIXEL_TOLERANCE
+from napari_virtualstain.jobs.ready import ReadyPlanes
+from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off_by, resized
 from napari_virtualstain.preprocessing.likeness import (
     SMALLEST,
     comparable_numbers,
@@ -28,7 +28,7 @@ from napari_virtualstain.preprocessing.quality import (
     plane_quality,
 )
 
-__all__ = ["LARGEST", "Measured", "MeasuredPlane", "Situation", "measure", "off_by"]
+__all__ = ["LARGEST", "Measured", "MeasuredPlane", "Situation", "measure"]
 
 LARGEST = 4096
 """Largest edge of the part of a plane that is measured, in pixels of image and model."""
@@ -104,30 +104,38 @@ class Situation:
 
     @property
     def ratios(self) -> tuple[float, float] | None:
-        """Model pixel over image pixel (y, x), if known."""
-        if self.size.y is None or self.size.x is None:
+        """Model pixel over pixel of the image as the network is given it (y, x), if known."""
+        size = resized(self.size, self._of_field)
+        if size.y is None or size.x is None:
             return None
-        return (self.card.pixel_size_um / self.size.y, self.card.pixel_size_um / self.size.x)
+        y, x = self.card.pixel_size_yx_um
+        return (y / size.y, x / size.x)
 
     @property
     def resampling(self) -> tuple[float, float] | None:
-        """The same, only where the image has to be resampled to be stained, and can be."""
-        if self.ratios is None or not off_by(self.ratios) > PIXEL_TOLERANCE:
+        """Network pixel over image pixel, only where the image is or has to be resampled."""
+        if self._of_field is not None or self.ratios is None:
+            return self._of_field
+        if off_by(self.ratios) <= PIXEL_TOLERANCE:
             return None
         within = 1 / LARGEST_RATIO <= min(self.ratios) <= max(self.ratios) <= LARGEST_RATIO
         return self.ratios if within else None
 
-
-def off_by(ratios: tuple[float, float]) -> float:
-    """Return by which part of the model's pixel size the image's is another."""
-    return max(abs(1 / ratio - 1) for ratio in ratios)
+    @property
+    def _of_field(self) -> tuple[float, float] | None:
+        """By what a model resizes each field, whatever its pixel size."""
+        if self.card.resize_to is None:
+            return None
+        _, _, _, height, width = self.image.shape
+        ratios = (height / self.card.resize_to[0], width / self.card.resize_to[1])
+        return None if ratios == (1.0, 1.0) else ratios
 
 
 def measure(
-    here: Situation, planes: InputPlanes, t: int, on_progress: Progress | None = None
+    here: Situation, ready: ReadyPlanes, t: int, on_progress: Progress | None = None
 ) -> Measured:
     """Measure each plane that the model is given; one of them is in memory at a time."""
-    ratios = here.resampling
+    ratios, planes = here.resampling, ready.planes
     shape = (planes.image.shape[3], planes.image.shape[4])
     at_model = None
     # Enlarged to the model's pixels, a small part of the image is as much to hold as all of it.
@@ -145,7 +153,9 @@ def measure(
             on_progress(p, len(planes), "planes measured")
         region = (slice(t, t + 1), slice(None), slice(p, p + 1), *middle)
         window = (LARGEST, LARGEST) if plane.ranges is None else plane.ranges.window_px
-        found.append(_measured(planes.image.read(region)[0, 0, 0], ratios, window))
+        stored = ready.stored.image.read(region)[0, 0, 0]
+        even = None if ready.light is None else planes.image.read(region)[0, 0, 0]
+        found.append(_measured(stored, even, ratios, window))
     if on_progress is not None:
         on_progress(len(planes), len(planes), "planes measured")
     return Measured(
@@ -158,12 +168,20 @@ def measure(
 
 
 def _measured(
-    pixels: NDArray[Any], ratios: tuple[float, float] | None, window: tuple[int, int]
+    pixels: NDArray[Any],
+    even: NDArray[Any] | None,
+    ratios: tuple[float, float] | None,
+    window: tuple[int, int],
 ) -> MeasuredPlane:
+    """Measure a plane as stored, and what is compared as corrected for uneven light."""
     if not np.isfinite(pixels).any():
         return MeasuredPlane(stored=None, numbers={})
-    stored = plane_quality(pixels)
+    stored = given = plane_quality(pixels)
     numbers = comparable_numbers(stored, {})
+    if even is not None:
+        pixels, given = even, plane_quality(even)
+        # What the camera did to the pixels is seen before the correction only.
+        numbers = {**comparable_numbers(given, {}), **_of_camera(numbers)}
     if ratios is not None:
         # What the network would be given: averaged pixels have less noise and other detail.
         whole = tuple(slice(0, n) for n in pixels.shape)
@@ -174,13 +192,17 @@ def _measured(
         pixels = resample_region(known, whole, grid, ratios)
         if "noise_percent" in numbers:
             # The median is the same on both grids, but for the last digits.
-            numbers["noise_percent"] *= noise_level(pixels) / max(stored.noise, 1e-12)
+            numbers["noise_percent"] *= noise_level(pixels) / max(given.noise, 1e-12)
         numbers["empty_fraction"] = empty_fraction(pixels)
     numbers.update(focus_in_windows(pixels, window))
     return MeasuredPlane(
         stored=stored,
         numbers={name: value for name, value in numbers.items() if np.isfinite(value)},
     )
+
+
+def _of_camera(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: numbers[name] for name in ("saturated_fraction", "bits_used") if name in numbers}
 
 
 def _middle(length: int, edge: int) -> slice:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from napari_virtualstain.datasets.statistics import image_statistics, times_to_measure
 from napari_virtualstain.io.disk import free_bytes
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.base import PathText, Progress
+from napari_virtualstain.jobs.grey_values import grey_values
 from napari_virtualstain.jobs.prepare import InputSettings, PreparedStain, prepare
 
 __all__ = ["Plan", "PlanSettings", "describe", "run", "to_text"]
@@ -46,17 +47,15 @@ class Plan:
         Size of the result before compression, with its coarser levels.
     bytes_free
         Where the result would be written, if that was said.
+    notes
+        What was guessed or assumed; one sentence each.
     """
 
     prepared: PreparedStain
     bytes_to_measure: int
     bytes_to_write: int
     bytes_free: int | None = None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was guessed or assumed; one sentence each."""
-        return self.prepared.notes
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -88,21 +87,17 @@ def run(
     if on_note is not None:
         for note in prepared.notes:
             on_note(note)
-    planes, quantiles = prepared.planes.image, prepared.model.card.input_rule.quantiles
-    missing: tuple[int, ...] = ()
+    grey = grey_values(settings, prepared)
+    if on_note is not None:
+        for note in grey.notes:
+            on_note(note)
     if settings.measure:
-        image_statistics(
-            planes,
-            quantiles=quantiles,
-            on_block=None
-            if on_progress is None
-            else lambda done, total: on_progress(done, total, "blocks measured"),
-        )
-    else:
-        missing = times_to_measure(planes, quantiles=quantiles)
+        told = None if on_progress is None else partial(_blocks, on_progress)
+        grey.measure(range(prepared.planes.image.shape[0]), told)
     return Plan(
         prepared=prepared,
-        bytes_to_measure=planes.nbytes // planes.shape[0] * len(missing),
+        bytes_to_measure=0 if settings.measure else grey.bytes_to_measure(),
+        notes=(*prepared.notes, *grey.notes),
         bytes_to_write=round(
             float(np.prod(prepared.output_shape, dtype=float))
             * np.dtype(settings.dtype).itemsize
@@ -111,6 +106,10 @@ def run(
         ),
         bytes_free=None if settings.out is None else free_bytes(Path(settings.out)),
     )
+
+
+def _blocks(on_progress: Progress, done: int, total: int) -> None:
+    on_progress(done, total, "blocks measured")
 
 
 def describe(found: Plan) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def describe(found: Plan) -> dict[str, Any]:
         "statistics": prepared.statistics,
         "precision": prepared.network.precision,
         "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
-        "notes": list(prepared.notes),
+        "notes": list(found.notes),
         "statistics_ready": found.bytes_to_measure == 0,
         "measure_mb": _megabytes(found.bytes_to_measure),
         "output_mb": _megabytes(found.bytes_to_write),

@@ -19,6 +19,7 @@ from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_
 from napari_virtualstain.jobs.replay_compare import TOLERANCE, Likeness, compare_stores
 from napari_virtualstain.jobs.simulate import CONTENTS, write_field
 from napari_virtualstain.jobs.stain_record import VERSION, runs_of
+from napari_virtualstain.preprocessing.illumination_set import load_illumination_set
 from napari_virtualstain.simulate import FieldSettings, fingerprint, simulate_field
 from napari_virtualstain.zoo import list_models
 
@@ -211,6 +212,8 @@ def _stain(
             "repeated. Save the array as OME-TIFF or OME-Zarr, and stain that file."
         )
     values = {**record["settings"], "input": source["path"], "model": _model(record)}
+    if source.get("illumination"):
+        values["illumination"] = _same_light(source["illumination"])
     stated = make_settings(stain.StainSettings, values)
     image = open_image(stated.input, scene=stated.scene, axes=stated.axes, pattern=stated.pattern)
     if list(image.shape) != source["shape_tczyx"]:
@@ -247,6 +250,21 @@ def _stain(
             # What somebody looked at is not known; what was stained is.
             only = sorted(_tiles_of(state)) if entry.get("followed") else None
             stain.run(again, plan=record.get("plan"), only=only, on_progress=on_progress)
+    together, now_together = (
+        (one["normalisation"].get("on") or {}) for one in (record, read_record(out)["record"])
+    )
+    if together != now_together:
+        note(f"the fields of {together.get('name')} are others, whose grey values normalise it")
+
+
+def _same_light(light: dict[str, Any]) -> str:
+    """Return where the illumination functions of a run are, if they still are what they were."""
+    if load_illumination_set(light["path"]).fingerprint != light["fingerprint"]:
+        raise ReplayError(
+            f"The illumination functions in {light['path']!r} are not those of the run. Put the "
+            "file of the run back, or stain the input anew."
+        )
+    return str(light["path"])
 
 
 def _tiles_of(state: dict[str, Any]) -> set[int]:

@@ -12,8 +12,6 @@ from uuid import uuid4
 from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.datasets.planes import fit_planes
-from napari_virtualstain.datasets.statistics import image_statistics
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.disk import disk_errors
@@ -23,6 +21,7 @@ from napari_virtualstain.io.scale import Scale
 from napari_virtualstain.io.sink import OmeZarrSink, check_output, check_unlocked
 from napari_virtualstain.io.sink_end import tidy
 from napari_virtualstain.jobs.base import PathText, Progress, TimePoint
+from napari_virtualstain.jobs.grey_values import grey_values
 from napari_virtualstain.jobs.prepare import CHUNK, InputSettings, PreparedStain, prepare
 from napari_virtualstain.jobs.stain_ledger import Ledger
 from napari_virtualstain.jobs.stain_order import Agenda, Focus, choose_order
@@ -184,17 +183,18 @@ def run(
     if only is not None:
         order = replace(order, numbers=tuple(only))
     keep_freed_memory()
-    inputs = _normalisation(prepared, order.times, _stage(on_progress, "blocks measured"))
+    grey = grey_values(settings, prepared)
+    inputs = grey.fit(order.times, _stage(on_progress, "blocks measured"))
     record = describe_stain(
         settings, prepared, inputs, order.numbers, threads=threads, follows=follows,
-        spread=None if spread is None else spread.describe(),
+        spread=None if spread is None else spread.describe(), grey=grey.described,
     )  # fmt: skip
     if state is not None:
         check_same_run(out, state, record)
     share = (
         None if spread is None else Share.of(settings, prepared, inputs, record, run=uuid4().hex)
     )
-    notes = (*prepared.notes, *resumed_notes(state, record))
+    notes = (*prepared.notes, *grey.notes, *resumed_notes(state, record))
     if on_note is not None:
         for note in notes:
             on_note(note)
@@ -277,22 +277,6 @@ def _begun(settings: StainSettings) -> dict[str, Any] | None:
     overwrite = None if going_on else settings.overwrite
     check_output(out, inputs=[settings.input], overwrite=overwrite)
     return read_record(out) if going_on else None
-
-
-def _normalisation(
-    prepared: PreparedStain,
-    times: tuple[int, ...],
-    on_block: Callable[[int, int], None] | None,
-) -> tuple[tuple[Normalisation, ...], ...]:
-    """Measure the time points that are stained; return the numbers by time point, then plane."""
-    planes, card = prepared.planes, prepared.model.card
-    planes.refuse_missing(times)
-    statistics = image_statistics(
-        planes.image, times=times, quantiles=card.input_rule.quantiles, on_block=on_block
-    )
-    rows = fit_planes(planes, [row[0] for row in statistics], card.input_rule, times=times)
-    by_time = dict(zip(times, rows, strict=True))
-    return tuple(by_time.get(t, ()) for t in range(planes.image.shape[0]))
 
 
 def _create(

@@ -48,6 +48,7 @@ def describe_stain(
     threads: int,
     follows: bool = False,
     spread: dict[str, Any] | None = None,
+    grey: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything needed to repeat a run and to judge it.
 
@@ -65,6 +66,8 @@ def describe_stain(
         Of an operation on the processor, on which the last bits depend.
     spread
         Who shared the run, `None` if it was one process.
+    grey
+        Whose grey values were measured, `None` if those of the field itself.
     """
     device = prepared.device
     image, model = prepared.image, prepared.model
@@ -82,6 +85,8 @@ def describe_stain(
             "shape_tczyx": list(image.shape),
             "channel": prepared.planes.image.channel_names[0],
             "z": list(prepared.planes.z),
+            "focus": _focus(prepared),
+            "illumination": prepared.ready.light,
             "path": _in_full(image.source.path),
         },
         "notes": list(prepared.notes),
@@ -95,6 +100,7 @@ def describe_stain(
         "normalisation": {
             "rule": model.card.input_rule.model_dump(mode="json"),
             "inputs": [[n.model_dump(mode="json") for n in row] or None for row in inputs],
+            "on": grey,
             "outputs": {s.name: s.normalisation.model_dump(mode="json") for s in model.card.stains},
             "units": {s.name: s.unit for s in model.card.stains},
         },
@@ -105,6 +111,10 @@ def describe_stain(
             "statistics": prepared.statistics,
             "exact": prepared.exact,
             "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
+            "pixel_sizes_yx_um": {
+                "image": [prepared.pixel_size_um.y, prepared.pixel_size_um.x],
+                "network": [prepared.network_pixel_size_um.y, prepared.network_pixel_size_um.x],
+            },
         },
         "seed": settings.seed,
         "device": device,
@@ -123,6 +133,21 @@ def describe_stain(
             }
             | ({} if spread is None else {"spread": spread})
         ],
+    }
+
+
+def _focus(prepared: PreparedStain) -> dict[str, Any] | None:
+    """Return which plane was found in focus, `None` if it was not searched."""
+    best = prepared.ready.focus
+    if best is None:
+        return None
+    return {
+        "plane": best.index,
+        "position": round(best.position, 3),
+        "measure": best.measure,
+        "direction": best.direction,
+        "direction_from": best.direction_from,
+        "confidence": round(best.confidence, 4),
     }
 
 
@@ -244,6 +269,9 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     parts = ("shape_tczyx", "channel", "z")
     if [mine[part] for part in parts] != [theirs[part] for part in parts]:
         return "it was begun with another channel or other z planes"
+    mine, theirs = ((found.get("illumination") or {}) for found in (mine, theirs))
+    if mine.get("fingerprint") != theirs.get("fingerprint"):
+        return "it was begun with another --illumination"
     if now["model"]["fingerprint"] != before["model"]["fingerprint"]:
         return "it was begun with another model"
     tiles = ("core", "halo", "multiple_of", "mode", "axis", "band", "resample_ratios_yx")
@@ -260,6 +288,8 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         return "it was begun with another --pixel-size"
     if now["seed"] != before["seed"]:
         return "it was begun with another --seed"
+    if now["settings"]["normalise_on"] != before["settings"].get("normalise_on", "field"):
+        return "it was begun with another --normalise-on"
     mine, theirs = now["normalisation"], before["normalisation"]
     rows = zip(mine["inputs"], theirs["inputs"], strict=True)
     if (

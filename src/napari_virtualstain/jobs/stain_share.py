@@ -194,7 +194,11 @@ class Share:
         return cls(
             run=run,
             shape=list(prepared.plan.shape),
-            settings=settings.absolute().model_dump(mode="json"),
+            # By number, where focus was searched: helpers need not search it again.
+            settings={
+                **settings.absolute().model_dump(mode="json"),
+                "z": list(prepared.planes.z),
+            },
             plan=dict(record["plan"]),
             device=prepared.device,
             threads=int(record["threads"]),

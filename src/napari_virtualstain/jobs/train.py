@@ -12,6 +12,7 @@ import dask
 import numpy as np
 from pydantic import Field
 
+from napari_virtualstain.datasets.leakage import find_leaks
 from napari_virtualstain.datasets.pairs import pair_up
 from napari_virtualstain.datasets.split import split_by_group
 from napari_virtualstain.errors import (
@@ -26,8 +27,14 @@ from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.jobs.base import PathText, Progress
 from napari_virtualstain.jobs.model_card import describe_model
-from napari_virtualstain.jobs.pairs import FieldData, PairSettings, check_alike, open_pairs
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
+from napari_virtualstain.jobs.training_fields import (
+    FieldData,
+    PairSettings,
+    check_alike,
+    open_pairs,
+)
+from napari_virtualstain.jobs.training_pairs import open_pairs_file
 from napari_virtualstain.training.loop import fit
 from napari_virtualstain.training.patches import check_patch
 from napari_virtualstain.training.settings import LoopSettings
@@ -66,6 +73,7 @@ class TrainResult:
     seconds: float
     validation_loss: float | None
     validation_pcc: dict[str, float]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
@@ -76,6 +84,7 @@ class TrainResult:
             "seconds": round(self.seconds, 1),
             "validation_loss": _number(self.validation_loss),
             "validation_pcc": {n: _number(v) for n, v in self.validation_pcc.items()},
+            "notes": list(self.notes),
         }
 
 
@@ -106,7 +115,7 @@ def run(
     # What can be refused without the images is refused before they are made or read.
     check_patch(settings.patch, multiple_of=_build(settings, 1, 1).multiple_of)
     if recipe is not None:
-        if settings.input or settings.target:
+        if settings.input or settings.target or settings.pairs:
             raise SettingsError(
                 "A recipe brings its own images. Use --recipe or --input, not both."
             )
@@ -115,6 +124,8 @@ def run(
             stains=recipe.stains,
             card=dict(recipe.card),
         )
+    elif settings.pairs is not None:
+        data = open_pairs_file(settings, name=Path(settings.out).name)
     else:
         data = open_pairs(settings, name=Path(settings.out).name)
     return train_on_fields(data, settings, on_progress=on_progress, should_stop=should_stop)
@@ -149,8 +160,7 @@ def train_on_fields(
     check_alike(data)
     device = choose_device(settings.device)
     keep_freed_memory()
-    groups = [field.group or field.name for field in data.fields]
-    teach, hold = split_by_group(groups, validation=settings.validation, seed=settings.seed)
+    teach, hold = _split(data, settings)
     output_rule = Rule(kind="zscore", clip_sd=None)
     input_rule = Rule()
     with dask.config.set(scheduler="synchronous"):
@@ -208,7 +218,23 @@ def train_on_fields(
         seconds=result.seconds,
         validation_loss=result.best.loss if result.best else None,
         validation_pcc=pcc,
+        notes=data.notes,
     )
+
+
+def _split(data: FieldData, settings: TrainSettings) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return which fields teach and which examine; refuse fields that would do both."""
+    if data.sets is None:
+        groups = [field.group or field.name for field in data.fields]
+        teach, hold = split_by_group(groups, validation=settings.validation, seed=settings.seed)
+    else:
+        teach = tuple(n for n, name in enumerate(data.sets) if name == "train")
+        hold = tuple(n for n, name in enumerate(data.sets) if name == "validation")
+    sets = ["train" if n in set(teach) else "validation" for n in range(len(data.fields))]
+    leaks = [leak for leak in find_leaks(data.footprints, sets) if leak.certain]
+    if leaks:
+        raise SettingsError(f"What is learnt would leak into what examines: {leaks[0].sentence}")
+    return teach, hold
 
 
 def _training_folder(settings: TrainSettings) -> Path:

@@ -1,9 +1,9 @@
-"""Which images a training is given, and how they become matched fields."""
+"""Which images a training is given by name, and how they become matched fields."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,26 @@ import numpy as np
 import psutil
 from pydantic import Field
 
+from napari_virtualstain.datasets.leakage import Footprint, block_prints, same_file
 from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.datasets.planes import InputPlanes, choose_channel
+from napari_virtualstain.datasets.split import SetName, SplitBy
 from napari_virtualstain.errors import ChannelError, PixelSizeError, SettingsError
+from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.plate import Place, parse_well, place_of_name
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane
+from napari_virtualstain.jobs.pair_images import Images, Opening
 
-__all__ = ["FieldData", "PairSettings", "check_alike", "open_pairs"]
+__all__ = [
+    "FieldData",
+    "PairSettings",
+    "card_of",
+    "check_alike",
+    "fields_of",
+    "group_of",
+    "open_pairs",
+]
 
 _TOLERANCE = 0.20
 """Relative difference of pixel sizes up to which images teach one model."""
@@ -27,6 +40,11 @@ _TOLERANCE = 0.20
 class PairSettings(JobSettings):
     """Which images are matched, and which of their channels and planes."""
 
+    pairs: PathText | None = Field(
+        default=None,
+        description="pairs file (see `pairs`) in the place of input and target; its validation "
+        "fields examine, its test fields are not touched",
+    )
     input: tuple[PathText, ...] = Field(default=(), description="images with the bright field")
     target: tuple[PathText, ...] = Field(
         default=(), description="images with the stains, one an input; the inputs if not given"
@@ -45,6 +63,9 @@ class PairSettings(JobSettings):
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the files do not say"
     )
+    split_by: SplitBy = Field(
+        default="field", description="what stays together when fields are kept back to validate on"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,11 +82,23 @@ class FieldData:
         ``name``, ``pixel_size_um``, ``input_channel``, ``z_offsets_um``,
         ``data`` and, if known, ``title``, ``description``, ``licence``,
         ``citation`` and ``limits``.
+    sets
+        What each field is for, if that is decided: ``"train"`` or ``"validation"``.
+    footprints
+        What tells the fields from each other, to find those that would leak; may be left out.
+    record
+        What the card says of the pairs file.
+    notes
+        Sentences about what should be known.
     """
 
     fields: Sequence[PairedField]
     stains: tuple[str, ...]
     card: dict[str, Any]
+    sets: tuple[SetName, ...] | None = None
+    footprints: tuple[Footprint, ...] = ()
+    record: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def check_alike(data: FieldData) -> None:
@@ -104,7 +137,8 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
     """
     if not settings.input:
         raise SettingsError(
-            "Nothing to train on. Name images with --input and --target, or a --recipe."
+            "Nothing to train on. Name images with --input and --target, a file of --pairs, or a "
+            "--recipe."
         )
     targets = settings.target or settings.input
     if len(targets) != len(settings.input):
@@ -115,9 +149,9 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
     if not settings.stains:
         raise SettingsError("Say which channels of the targets to learn, e.g. --stains DNA,ER.")
     fields: list[PairedField] = []
-    sizes: list[float] = []
-    offsets: set[tuple[float, ...] | None] = set()
-    label = ""
+    prints: list[Footprint] = []
+    opened: list[LazyImage] = []
+    images = Images()
     for source, truth in zip(settings.input, targets, strict=True):
         image = open_image(
             source,
@@ -140,17 +174,65 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
                 f"'{source}' has {planes.shape[0]} time points, '{truth}' {stains.shape[0]} and "
                 f"{stains.shape[2]} z planes. Give targets of one plane for the same time points."
             )
-        size = settings.pixel_size or planes.pixel_size_um.yx
-        if size is not None:
-            sizes.append(size)
-        offsets.add(planes.z_positions_um)
-        fits = planes.nbytes + stains.nbytes < psutil.virtual_memory().available / 8
-        for t in range(planes.shape[0]):
-            below, above = planes.data[t, 0], stains.data[t, :, 0]
-            if fits:
-                with dask.config.set(scheduler="synchronous"):
-                    below, above = below.compute(), above.compute()
-            fields.append(PairedField(f"{source} t{t}", below, above, group=source))
+        opened.append(planes)
+        group = group_of(source, image, settings, images)
+        files = {(same_file(source), planes.source.scene), (same_file(truth), stains.source.scene)}
+        found = fields_of(planes, stains, name=source, group=group)
+        fields += found
+        prints += [
+            Footprint(
+                name=field.name,
+                files=frozenset(files),
+                prints=frozenset(block_prints(planes, 0, t=t, z=planes.shape[2] // 2)),
+            )
+            for t, field in enumerate(found)
+        ]
+    return FieldData(
+        fields=fields,
+        stains=settings.stains,
+        card=card_of(opened, name=name, label=label, sources=settings.input, settings=settings),
+        footprints=tuple(prints),
+    )
+
+
+def fields_of(planes: LazyImage, stains: LazyImage, *, name: str, group: str) -> list[PairedField]:
+    """Return one field a time point, in memory where there is room.
+
+    Parameters
+    ----------
+    planes, stains
+        (T, 1, P, Y, X) and (T, C, 1, Y, X).
+    name, group
+        See `PairedField`.
+    """
+    fits = planes.nbytes + stains.nbytes < psutil.virtual_memory().available / 8
+    fields = []
+    for t in range(planes.shape[0]):
+        below, above = planes.data[t, 0], stains.data[t, :, 0]
+        if fits:
+            with dask.config.set(scheduler="synchronous"):
+                below, above = below.compute(), above.compute()
+        fields.append(PairedField(f"{name} t{t}", below, above, group=group))
+    return fields
+
+
+def card_of(
+    opened: Sequence[LazyImage],
+    *,
+    name: str,
+    label: str,
+    sources: Sequence[str],
+    settings: PairSettings,
+) -> dict[str, Any]:
+    """Return what a card says of bright-field images.
+
+    Raises
+    ------
+    PixelSizeError
+        If their pixel size is not known, or differs.
+    """
+    known = (settings.pixel_size or planes.pixel_size_um.yx for planes in opened)
+    sizes = [size for size in known if size is not None]
     if not sizes:
         raise PixelSizeError(
             "The inputs do not state their pixel size, without which nobody could use the model "
@@ -161,18 +243,48 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
             f"The inputs have pixels of {min(sizes):g} to {max(sizes):g} µm, and one model is for "
             "one size. Leave out those that differ, or resample them first."
         )
-    n_planes = fields[0].planes.shape[0]
     # Known only if all inputs say the same.
+    offsets = {planes.z_positions_um for planes in opened}
     positions = offsets.pop() if len(offsets) == 1 else None
-    return FieldData(
-        fields=fields,
-        stains=settings.stains,
-        card={
-            "name": name,
-            "pixel_size_um": float(np.median(sizes)),
-            "input_channel": label,
-            "z_offsets_um": positions or (None,) * n_planes,
-            "data": ", ".join(Path(source).name for source in settings.input),
-            "limits": ("Judge it on fields that were not trained on before you trust it.",),
-        },
-    )
+    return {
+        "name": name,
+        "pixel_size_um": float(np.median(sizes)),
+        "input_channel": label,
+        "z_offsets_um": positions or (None,) * opened[0].shape[2],
+        "data": ", ".join(Path(source).name for source in sources),
+        "limits": ("Judge it on fields that were not trained on before you trust it.",),
+    }
+
+
+def group_of(source: str, image: LazyImage, settings: PairSettings, images: Images) -> str:
+    """Return what has to stay on one side of a split together with an image.
+
+    Raises
+    ------
+    SettingsError
+        If its well or plate is asked for and not known.
+    """
+    if settings.split_by == "field":
+        return same_file(source)
+    place = _place(source, image, settings, images)
+    if place is None or not place.well:
+        raise SettingsError(
+            f"No well is known of '{source}', so that the fields cannot be split by "
+            f"{settings.split_by}. Use --split-by field, or `virtualstain pairs` with a table that "
+            "has the columns plate and well."
+        )
+    return place.plate if settings.split_by == "plate" else f"{place.plate}/{place.well}"
+
+
+def _place(source: str, image: LazyImage, settings: PairSettings, images: Images) -> Place | None:
+    """Return where an image lies, by its scene, its name, or its place in an OME-Zarr plate."""
+    path = Path(same_file(source))
+    scenes = images.scenes(source, Opening(settings.axes))
+    place = next((one.place for one in scenes if one.name == image.source.scene), None)
+    if place is not None:
+        return place if place.plate else replace(place, plate=str(path))
+    row, column = path.parts[-3:-1] if len(path.parts) > 3 else ("", "")
+    if parse_well(row + column) is not None and path.parent.parent.parent.suffix == ".zarr":
+        return Place(plate=str(path.parent.parent.parent), well=row + column)
+    named = place_of_name(image.source.scene) or place_of_name(path.name.partition(".")[0])
+    return None if named is None else replace(named, plate=str(path.parent))

@@ -16,9 +16,11 @@ from pydantic import Field
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import list_scenes
-from napari_virtualstain.jobs.base import Progress
-from napari_virtualstain.jobs.batch import Batch, BatchResult, BatchSettings, stain_item
-from napari_virtualstain.jobs.batch_items import Found, Item, find_images
+from napari_virtualstain.jobs.base import PathText, Progress
+from napari_virtualstain.jobs.batch import BatchResult, BatchSettings, stain_item
+from napari_virtualstain.jobs.batch_item import Item
+from napari_virtualstain.jobs.batch_items import Found, find_images
+from napari_virtualstain.jobs.batch_list import Batch
 
 __all__ = ["WatchSettings", "run"]
 
@@ -26,6 +28,7 @@ __all__ = ["WatchSettings", "run"]
 class WatchSettings(BatchSettings):
     """Settings of `virtualstain watch`."""
 
+    input: PathText = Field(description="folder that the microscope writes to")
     settle: float = Field(
         default=5.0, gt=0, description="seconds for which files must stay as they are"
     )
@@ -49,7 +52,7 @@ class _Waiting:
     def over(self, item: Item) -> bool:
         """Open an image anew, and return whether it is complete and at rest."""
         try:
-            image = _open(item, self._settings)
+            image = _open(item)
         except VirtualStainError as error:  # half a file, or half a folder
             self.why[item.key] = str(error)
             return False
@@ -105,14 +108,22 @@ def run(
             f"'{settings.input}' is no folder, so nothing can come into it. Make it, or name the "
             "folder that the microscope writes to."
         )
+    if settings.normalise_on != "field":
+        raise SettingsError(
+            f"A {settings.normalise_on} that is still being written has no grey values yet. Leave "
+            "out --normalise-on, or stain with `virtualstain batch` when all is there."
+        )
     say = on_note or (lambda _words: None)
     batch, waiting = Batch(settings), _Waiting(settings, clock)
+    begun = False
     while True:
         _take(batch, folder)
+        if batch.items and not begun:
+            batch.begin()
+            begun = True
         ready = [item for item in batch.waiting if waiting.over(item)]
         for item in ready:
-            stain_item(batch, item, on_progress=_named(on_progress, item))
-            now = next(one for one in batch.items if one.key == item.key)
+            now = stain_item(batch, item, on_progress=_named(on_progress, item))
             say(f"{now.name} failed: {now.sentence}" if now.sentence else f"{now.name} is stained")
             waiting.changed = clock()
         if ready:
@@ -146,8 +157,8 @@ def _is_ours(path: Path, batch: Batch) -> bool:
     return path == out or out in path.parents
 
 
-def _open(item: Item, settings: WatchSettings) -> LazyImage:
-    for scene in list_scenes(item.input, axes=settings.axes, pattern=settings.pattern):
+def _open(item: Item) -> LazyImage:
+    for scene in list_scenes(item.input, axes=item.axes, pattern=item.pattern):
         if scene.name == item.scene:
             return scene.open()
     raise SettingsError(f"{item.name} is not there any more. Put it back.")

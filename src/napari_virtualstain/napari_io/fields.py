@@ -17,7 +17,7 @@ from napari_virtualstain.napari_io.source import LayerSource, Role, source_of
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["Field", "alike", "field_of", "fields_in"]
+__all__ = ["Field", "alike", "field_of", "fields_in", "path_name"]
 
 _LOOKS = ("contrast_limits", "gamma", "colormap", "opacity", "visible", "blending")
 
@@ -30,7 +30,7 @@ class Field:
     ----------
     name
         For people: file name and scene, or the name of the layer.
-    path, scene, axes
+    path, scene, axes, pattern
         As in `LayerSource`; the path is `None` for a layer of somebody else.
     layers
         Its layers with where they came from, `None` for a layer of somebody else.
@@ -41,6 +41,7 @@ class Field:
     scene: str
     axes: str | None
     layers: tuple[tuple[Image, LayerSource | None], ...]
+    pattern: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -109,6 +110,22 @@ def field_of(layer: Image, fields: Iterable[Field]) -> Field | None:
     return next((f for f in fields if any(one is layer for one, _ in f.layers)), None)
 
 
+def path_name(path: str) -> str:
+    """Return a path for people, without what every file ends in.
+
+    Examples
+    --------
+    >>> path_name("/data/field_1/brightfield.ome.zarr")
+    'field_1/brightfield'
+    """
+    stem = Path(path).name
+    for suffix in (".zarr", ".ome", ".tif", ".tiff", ".ome"):
+        stem = stem.removesuffix(suffix)
+    # "brightfield.ome.zarr" says little without the folder that it lies in.
+    parent = Path(path).parent.name
+    return f"{parent}/{stem}" if parent else stem
+
+
 def _field(members: list[tuple[Image, LayerSource | None]]) -> Field:
     layer, source = members[0]
     if source is None or source.path is None:
@@ -119,19 +136,15 @@ def _field(members: list[tuple[Image, LayerSource | None]]) -> Field:
             path=source.path,
             scene=source.scene,
             axes=source.axes,
+            pattern=source.pattern,
             layers=tuple(members),
         )
-    stem = Path(source.path).name
-    for suffix in (".zarr", ".ome", ".tif", ".tiff", ".ome"):
-        stem = stem.removesuffix(suffix)
-    # "brightfield.ome.zarr" says little without the folder that it lies in.
-    parent = Path(source.path).parent.name
-    name = f"{parent}/{stem}" if parent else stem
     return Field(
-        name=f"{name} {source.scene}".strip(),
+        name=f"{path_name(source.path)} {source.scene}".strip(),
         path=source.path,
         scene=source.scene,
         axes=source.axes,
+        pattern=source.pattern,
         layers=tuple(members),
     )
 

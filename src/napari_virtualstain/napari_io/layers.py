@@ -91,6 +91,7 @@ def image_layers(
     levels: Sequence[da.Array] | None = None,
     roles: Mapping[str, Role] | None = None,
     axes: str | None = None,
+    pattern: str | None = None,
     pixel_size_stated: bool = False,
 ) -> list[LayerData]:
     """Return one layer a channel, bright field first so that stains lie over it.
@@ -115,7 +116,7 @@ def image_layers(
         (T, C, Z, Y, X); the layers are multiscale if there are several.
     roles
         What channels are, by name; others take the role that their light suggests.
-    axes, pixel_size_stated
+    axes, pattern, pixel_size_stated
         What the user stated to open the image, kept with the layers.
 
     Returns
@@ -141,6 +142,7 @@ def image_layers(
             path=image.source.path,
             scene=image.source.scene,
             axes=axes,
+            pattern=pattern,
             channel=channel.name,
             pixel_size_um=(size.z, size.y, size.x),
             pixel_size_stated=pixel_size_stated,

@@ -39,10 +39,13 @@ class Reopened:
         To add, in order.
     lost
         Sentences, one for each image that cannot be opened.
+    unseen
+        What the view says of their layers: kept, since a disk that is away today is back tomorrow.
     """
 
     layers: tuple[LayerData, ...]
     lost: tuple[str, ...]
+    unseen: tuple[dict[str, Any], ...] = ()
 
 
 def view_of(
@@ -52,6 +55,7 @@ def view_of(
     page: str,
     forms: Mapping[str, Mapping[str, Any]],
     passing: Callable[[str], bool],
+    unseen: tuple[dict[str, Any], ...] = (),
 ) -> View:
     """Return what a viewer shows, and add the images of its layers to the project.
 
@@ -67,6 +71,8 @@ def view_of(
         Settings that stand in forms, by page.
     passing
         Whether what lies at a path goes with the session.
+    unseen
+        Layers of the last view that could not be shown.
     """
     layers = [
         (layer, source)
@@ -83,7 +89,8 @@ def view_of(
             {**entries[_image_of(source)], "channel": source.channel, **_look_of(layer)}
             for layer, source in layers
             if _image_of(source) in entries
-        ),
+        )
+        + unseen,
         camera={"center": [float(v) for v in camera.center], "zoom": float(camera.zoom)},
         step=tuple(int(n) for n in viewer.dims.current_step),
         forms={name: dict(values) for name, values in forms.items()},
@@ -155,6 +162,7 @@ def reopen(project: Project) -> Reopened:
     runs = {entry.id: entry for entry in project.runs}
     opened: dict[str, dict[str, LayerData]] = {}
     layers: list[LayerData] = []
+    unseen: list[dict[str, Any]] = []
     for shown in view.layers:
         name = str(shown.get("input") or shown.get("run") or "")
         entry = inputs.get(name) or runs.get(name)
@@ -169,7 +177,9 @@ def reopen(project: Project) -> Reopened:
         layer = opened[name].get(str(shown.get("channel", "")))
         if layer is not None:
             layers.append(_as_shown(layer, shown, entry))
-    return Reopened(layers=tuple(layers), lost=tuple(lost))
+        elif not opened[name]:
+            unseen.append(shown)
+    return Reopened(layers=tuple(layers), lost=tuple(lost), unseen=tuple(unseen))
 
 
 def _open(project: Project, entry: InputEntry | RunEntry) -> dict[str, LayerData]:

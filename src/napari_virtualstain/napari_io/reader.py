@@ -109,6 +109,7 @@ def open_layers(
     *,
     scene: str | int | None = None,
     axes: str | None = None,
+    pattern: str | None = None,
     pixel_size_um: float | PixelSize | None = None,
     roles: Mapping[str, Role] | None = None,
     opened: LazyImage | None = None,
@@ -119,7 +120,7 @@ def open_layers(
     ----------
     path
         A file or folder.
-    scene, axes, pixel_size_um
+    scene, axes, pattern, pixel_size_um
         As in `open_image`; without a scene the first is taken where none stands out.
     roles
         What channels are, by name; see `image_layers`.
@@ -131,7 +132,9 @@ def open_layers(
     VirtualStainError
         If the path cannot be opened; see `open_image`.
     """
-    image = opened or open_for_viewer(path, scene=scene, axes=axes, pixel_size_um=pixel_size_um)
+    image = opened or open_for_viewer(
+        path, scene=scene, axes=axes, pattern=pattern, pixel_size_um=pixel_size_um
+    )
     job, model = job_of(image.source.path, image.source.kind)
     layers = image_layers(
         image,
@@ -140,6 +143,7 @@ def open_layers(
         levels=_levels(image) if axes is None else None,
         roles=roles,
         axes=axes,
+        pattern=pattern,
         pixel_size_stated=pixel_size_um is not None,
     )
     return _to_look_at(layers)
@@ -176,13 +180,16 @@ def open_for_viewer(
     *,
     scene: str | int | None = None,
     axes: str | None = None,
+    pattern: str | None = None,
     pixel_size_um: float | PixelSize | None = None,
 ) -> LazyImage:
     """Open a path as `open_image` does, but the first scene where that could not choose."""
     try:
-        return open_image(path, scene=scene, axes=axes, pixel_size_um=pixel_size_um)
+        return open_image(
+            path, scene=scene, axes=axes, pattern=pattern, pixel_size_um=pixel_size_um
+        )
     except SettingsError:
-        scenes = list_scenes(path, axes=axes) if scene is None else ()
+        scenes = list_scenes(path, axes=axes, pattern=pattern) if scene is None else ()
         if len(scenes) < 2:
             raise
     names = [one.name for one in scenes]

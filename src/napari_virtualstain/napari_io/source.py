@@ -47,6 +47,8 @@ class LayerSource:
         Which image inside the path; ``""`` when there is one.
     axes
         Axes that the user stated, `None` if the file's own were used.
+    pattern
+        How the files of the folder are named, as the user stated it, `None` if a layout told.
     channel
         Name as the file has it.
     role
@@ -74,6 +76,7 @@ class LayerSource:
     path: str | None = None
     scene: str = ""
     axes: str | None = None
+    pattern: str | None = None
     channel: str = ""
     role: Role = "other"
     stain: str = ""
@@ -159,7 +162,7 @@ def source_of(layer: Any) -> LayerSource | None:
     texts = (
         given.get(name, "") for name in ("scene", "channel", "stain", "kind", "model", "title")
     )
-    optional = (given.get(name) for name in ("path", "axes"))
+    optional = (given.get(name) for name in ("path", "axes", "pattern"))
     if not all(isinstance(text, str) for text in texts) or not all(
         text is None or isinstance(text, str) for text in optional
     ):

@@ -31,9 +31,7 @@ References
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -41,18 +39,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_virtualstain.errors import (
-    DiskError,
-    ImageFileError,
-    MissingInputError,
-    PixelDataError,
-    SettingsError,
-)
+from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.preprocessing.sealed import damaged, read_sealed, write_sealed
 from napari_virtualstain.preprocessing.surface import Smoothing, interpolated
 
-__all__ = ["IlluminationFunction", "IlluminationSettings", "load_illumination"]
+__all__ = [
+    "KIND",
+    "IlluminationFunction",
+    "IlluminationSettings",
+    "function_of",
+    "load_illumination",
+]
 
-_FORMAT = "napari-virtualstain illumination function"
+KIND = "napari-virtualstain illumination function"
+"""What a file of one function calls itself."""
 _VERSION = 1
 _PART_OF_SIDE = 0.25
 _SIGMAS_A_SIZE = 2.35
@@ -197,24 +197,7 @@ class IlluminationFunction(_Frozen):
         DiskError
             If it cannot be written.
         """
-        target = Path(path)
-        scratch = target.with_name(f".{target.name}.{os.getpid()}")
-        body = self.model_dump(mode="json")
-        text = json.dumps({"format": _FORMAT, "version": _VERSION, "sha256": _hash(body)} | body)
-        try:
-            try:
-                with scratch.open("w", encoding="utf-8") as file:
-                    file.write(text + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                scratch.replace(target)
-            finally:
-                scratch.unlink(missing_ok=True)
-        except OSError as error:
-            raise DiskError(
-                f"{str(target)!r} cannot be written: {error.strerror or error}. "
-                "Choose another place for the illumination function."
-            ) from error
+        write_sealed(path, self.model_dump(mode="json"), kind=KIND, version=_VERSION)
 
     def _checked(self, region: tuple[slice, ...] | None) -> tuple[slice, slice]:
         if region is None:
@@ -248,41 +231,22 @@ def load_illumination(path: Path | str) -> IlluminationFunction:
     ImageFileError
         If it is damaged, altered, or something else.
     """
-    file = Path(path)
+    _, content = read_sealed(path, {KIND: _VERSION})
+    return function_of(content, path)
+
+
+def function_of(content: dict[str, Any], path: Path | str) -> IlluminationFunction:
+    """Return the function in the content of a file.
+
+    Raises
+    ------
+    ImageFileError
+        If it is none.
+    """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        kind = content.pop("format", None) if isinstance(content, dict) else None
-        if kind != _FORMAT:
-            raise ImageFileError(
-                f"{str(file)!r} is no illumination function. Choose a file that this program wrote."
-            )
-        version = content.pop("version", None)
-        if version != _VERSION:
-            raise ImageFileError(
-                f"{str(file)!r} is an illumination function of version {version!r}, this program "
-                f"reads {_VERSION}. Install a newer version, or fit the function again."
-            )
-        stated = content.pop("sha256", None)
-        if stated != _hash(content):
-            raise ValueError("its content does not match its checksum")
         return IlluminationFunction.model_validate_json(json.dumps(content))
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{str(file)!r} does not exist. Check the path.") from error
-    except OSError as error:
-        raise ImageFileError(
-            f"{str(file)!r} cannot be read: {error.strerror or error}. Check the path."
-        ) from error
-    except ImageFileError:
-        raise
-    except (ValueError, TypeError, RecursionError, ValidationError) as error:
-        raise ImageFileError(
-            f"{str(file)!r} is a damaged illumination function. Copy it again, or fit it anew."
-        ) from error
-
-
-def _hash(body: dict[str, Any]) -> str:
-    """Return the checksum of the content, whatever the order and the spaces of the file."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    except ValidationError as error:
+        raise damaged(path) from error
 
 
 def nothing_to_fit(left_out: int) -> PixelDataError:

@@ -23,6 +23,8 @@ def run(settings: job.TrainSettings, console: Console) -> tuple[Any, str]:
             f"Stopped after {result.steps} steps, with a checkpoint. "
             "Go on with the same command and --resume."
         )
+    for note in result.notes:
+        console.note(note)
     pcc = ", ".join(f"{name} {value:.3f}" for name, value in result.validation_pcc.items())
     text = f"{result.out} after {result.steps} steps; validation PCC: {pcc or 'none'}"
     return result.to_json(), text
