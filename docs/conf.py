@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tree beside every page. A page that is missing here, or here and not there, stops the build.
 NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
-    "Use": ["viewer", "command-line", "cluster", "python", "projects", "reference/examples"],
+    "Use": ["viewer", "queue", "command-line", "cluster", "python", "projects", "reference/examples"],
     "Understand": [
         "trust",
         "passport",

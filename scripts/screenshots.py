@@ -186,8 +186,65 @@ def diagnose(stage: Stage) -> QWidget | None:
     return widget
 
 
+def plate_of(field: Path, at: Path) -> Path:
+    """A plate whose wells hold copies of a simulated field; made without napari."""
+    import shutil
+
+    from napari_virtualstain.io.plate_write import PlateStore, field_path
+
+    plate = PlateStore(at, name="simulated", rows=4, columns=6)
+    for row in range(4):
+        for column in range(6):
+            if (row + 2 * column) % 5:
+                shutil.copytree(field, at / field_path(row, column, 0))
+                plate.add(row, column, 0)
+    return at
+
+
+def queue(stage: Stage) -> QWidget | None:
+    """The page Queue, with some wells of a plate on the list, the first of them stained."""
+    from napari_virtualstain.jobs.simulate import SimulateSettings
+    from napari_virtualstain.jobs.simulate import run as simulate
+
+    widget = opened(stage)
+    scratch = widget.jobs.session.folder / "queue"
+    (field,) = simulate(SimulateSettings(out=str(scratch / "field"), size=512, seed=1))
+    path = plate_of(field / "brightfield.ome.zarr", scratch / "simulated.ome.zarr")
+    widget.load.open_path(path)
+    stage.wait(lambda: len(stage.viewer.layers) == 1, "the plate")
+    stage.viewer.reset_view()
+    widget.show_page("queue")
+    page = widget.queue
+    stage.wait(lambda: page.images.add.text() == "Add 19 images", "the wells")
+    page.images.map.pick({(row, column) for row in range(1, 3) for column in range(1, 4)})
+    page.images.add.click()
+    page.out.set_path(str(scratch / "stained.ome.zarr"))
+    page.start.click()
+    stage.wait(lambda: any(item.state == "done" for item in page.list.state.items), "a stain")
+    page.pause.click()
+    stage.wait(lambda: not widget.jobs.runs and page.start.isVisible(), "the pause")
+    page.open_result(next(item for item in page.list.state.items if item.state == "done"))
+    stage.wait(lambda: len(stage.viewer.layers) >= 6, "the layers of the stain")
+    page.add_fold.heading.setChecked(True)
+    return widget
+
+
+def passport(stage: Stage) -> QWidget | None:
+    """The page Stain, with the passport of a picture whose pixels are too coarse."""
+    widget = loaded(stage)
+    widget.show_page("stain")
+    stage.wait(lambda: "starts at once" in widget.stain.plan.text(), "the plan")
+    widget.stain.settings["pixel_size"].value = "0.9"
+    stage.wait(lambda: widget.stain.passport.state == "unchecked", "the card")
+    widget.stain.passport.button.click()
+    stage.wait(lambda: widget.stain.passport.state == "checked", "the passport")
+    return widget
+
+
 Shot = Callable[[Stage], "QWidget | None"]
-SHOTS: dict[str, Shot] = {shot.__name__: shot for shot in (start, load, stain, compare, diagnose)}
+SHOTS: dict[str, Shot] = {
+    shot.__name__: shot for shot in (start, load, stain, compare, diagnose, queue, passport)
+}
 """By the name of the picture. A shot returns the widget to be shown, or None for the whole window."""
 
 

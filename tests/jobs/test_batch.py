@@ -19,7 +19,7 @@ from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import batch as job
 from napari_virtualstain.jobs import stain as stain_job
 from napari_virtualstain.jobs.batch import BatchSettings, run
-from napari_virtualstain.jobs.batch_items import Item
+from napari_virtualstain.jobs.batch_item import Item
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_a_list_of_the_future_is_refused(settings, tmp_path):
     (tmp_path / "out" / "batch.json").write_text(
         '{"schema_version": 99, "settings": {}, "items": []}'
     )
-    with pytest.raises(ImageFileError, match="is of schema 99, this program knows 1"):
+    with pytest.raises(ImageFileError, match="is of schema 99, this program knows 1 to 2"):
         run(settings())
 
 

@@ -89,7 +89,7 @@ class Desk:
         self.closed = False
 
     def __getattr__(self, name):
-        if name in ("start", "load", "stain", "compare", "run_bar", "fields"):
+        if name in ("start", "load", "stain", "compare", "queue", "run_bar", "fields"):
             return getattr(self.dock, name)
         raise AttributeError(name)
 
@@ -97,7 +97,8 @@ class Desk:
         try:
             self.qtbot.waitUntil(lambda: bool(condition()), timeout=int(seconds * 1000))
         except self.qtbot.TimeoutError:
-            said = {name: getattr(self, name).notice.text for name in ("load", "stain", "compare")}
+            pages = ("load", "stain", "compare", "queue")
+            said = {name: getattr(self, name).notice.text for name in pages}
             raise AssertionError(
                 f"It did not come true. Said: {said}. Runs: {self.jobs.runs}. "
                 f"Log: {self.run_bar.log.toPlainText()}"
@@ -173,7 +174,7 @@ class Desk:
         def begun():
             return [
                 r for r in self.jobs.runs
-                if r.verb == verb and r.progress is not None and r.progress[2] == "tiles stained"
+                if r.verb == verb and r.progress is not None and r.progress[2].startswith("tiles stained")
                 and r.progress[0] > 0
             ]  # fmt: skip
 

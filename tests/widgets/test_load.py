@@ -300,3 +300,28 @@ def test_a_removed_image_leaves_an_empty_page(desk, page, field_folder):
     assert page.table.rowCount() == 0
     assert page.found.text() == ""
     assert page.notice.text.startswith("Drop an image on this page")
+
+
+def test_a_store_behind_a_url_opens_and_a_wrong_address_is_one_sentence(desk, field_folder):
+    import fsspec
+    from qtpy.QtWidgets import QInputDialog
+
+    store = field_folder / "stains.ome.zarr"
+    fsspec.filesystem("memory").put(str(store), "/far/stains.ome.zarr", recursive=True)
+    desk.dock.show_page("load")
+
+    def type_in(address):
+        desk.click(desk.load.url)
+        (dialog,) = desk.load.findChildren(QInputDialog)
+        dialog.setTextValue(address)
+        dialog.accept()
+        desk.wait(lambda: not desk.load.findChildren(QInputDialog))
+
+    type_in("memory://far/stains.ome.zarr ")
+    desk.wait(lambda: len(desk.viewer.layers) == 5)
+    desk.wait(lambda: desk.load.box.field is not None)
+    assert desk.load.box.field.path == "memory://far/stains.ome.zarr"
+    assert desk.load.box.field.name == "far/stains"
+    type_in("memory://far/nothing.ome.zarr")
+    desk.wait(lambda: "Check the address" in desk.load.notice.text)
+    assert len(desk.viewer.layers) == 5

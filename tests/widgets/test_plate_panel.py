@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
+from well_plates import plate_of
 
-from napari_virtualstain.io.plate import Plate, Site, Well
+from napari_virtualstain.io.plate import Plate
 from napari_virtualstain.io.plate_write import PlateStore, field_path
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._plate_map import PlateMap
@@ -108,18 +109,6 @@ def test_a_field_of_the_plate_is_stained_as_any_other(desk, page, tiny_model):
 
 
 # --- the map alone --------------------------------------------------------------------------------
-
-
-def plate_of(names, **facts):
-    places = [(ord(name[0]) - 65, int(name[1:]) - 1) for name in names]
-    wells = [
-        Well(
-            name=name, row=row, column=column, sites=(Site(name="0", scenes=(name,)),),
-            facts=tuple((key, value) for key, value in facts.items()),
-        )
-        for name, (row, column) in zip(names, places, strict=True)
-    ]  # fmt: skip
-    return Plate(name="", rows=8, columns=12, wells=tuple(wells))
 
 
 @pytest.fixture

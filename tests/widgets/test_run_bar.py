@@ -8,7 +8,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtualstain.compute.run import Outcome, Run
 from napari_virtualstain.compute.session import SessionState
 from napari_virtualstain.jobs.plan import PlanSettings
-from napari_virtualstain.widgets._run_bar import RunBar, _duration
+from napari_virtualstain.widgets._parts import duration
+from napari_virtualstain.widgets._run_bar import RunBar
 
 
 class QuietSession:
@@ -186,7 +187,7 @@ def test_the_log_folds_out(bar):
     ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (7200, "2.0 h")]
 )
 def test_durations_are_said_in_the_unit_that_suits(seconds, text):
-    assert _duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_theme_is_followed(bar):

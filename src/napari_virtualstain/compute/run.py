@@ -59,6 +59,8 @@ class Run:
         Whether it goes beside a run instead of behind it: a plan, a question.
     on_change
         Called with the run after every change.
+    items
+        Of a batch, by path and scene: what became of images in this run, see `Item.told`.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Run:
     progress: tuple[int, int, str] | None = None
     notes: list[str] = field(default_factory=list)
     store: Path | None = None
+    items: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     outcome: Outcome | None = None
     worker: str | None = None
     pid: int | None = None

@@ -363,6 +363,9 @@ class Session:
                 run.change(notes=[*run.notes, content])
             elif kind == "store":
                 run.change(store=Path(content))
+            elif kind == "item":
+                key = (content["input"], content["scene"])
+                run.change(items={**run.items, key: content})
         if message["progress"] is not None:
             done, total, what = message["progress"]
             run.change(progress=(int(done), int(total), str(what)))

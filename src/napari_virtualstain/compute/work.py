@@ -37,7 +37,7 @@ __all__ = [
     "warm",
 ]
 
-JOBS = ("stain", "plan", "evaluate", "doctor")
+JOBS = ("stain", "plan", "evaluate", "doctor", "batch", "passport")
 """The verbs that may run elsewhere: those whose inputs and outputs are paths."""
 MESSAGE_BYTES = 4096
 """The scheduler keeps the last thousand messages of a topic: they have to be small."""
@@ -53,7 +53,11 @@ class Listener(Protocol):
     """Told what a job says, from the thread of the job."""
 
     def __call__(self, kind: str, content: Any) -> None:
-        """Take ``"progress"`` with (done, total, what), ``"note"`` or ``"store"`` with a text."""
+        """Take what is told.
+
+        ``"progress"`` with (done, total, what), ``"note"`` or ``"store"`` with a text, ``"item"``
+        with what became of an image of a batch.
+        """
 
 
 async def cancel(run: str) -> None:
@@ -110,6 +114,7 @@ def run_job(
         "on_progress": lambda done, total, what: tell("progress", (done, total, what)),
         "on_note": lambda text: tell("note", text),
         "on_store": lambda path: tell("store", str(path)),
+        "on_item": lambda item: tell("item", item.told()),
     }
     if run is not None:
         callbacks["look"] = partial(_look, run)

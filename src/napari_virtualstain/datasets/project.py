@@ -11,6 +11,7 @@ each readable by people and by other programs:
 ``regions/*.json``      `Region`: parts of images that somebody drew
 ``decisions.jsonl``     `Decision`, one a line, only ever added to
 ``view.json``           `View`: where the user stopped
+``stains/``             results for which nobody named a place
 ``reports/``            whatever was written for people
 =====================  ======================================================
 

@@ -2,6 +2,7 @@
 
 An image that fails does not keep the others from being stained. What is done is
 remembered after each image, so that the same command goes on after a restart.
+The list may be changed meanwhile: it is read again before each image.
 """
 
 from __future__ import annotations
@@ -14,39 +15,41 @@ from typing import Any
 
 from pydantic import Field
 
-from napari_virtualstain.errors import RunCancelled, SettingsError, VirtualStainError, sentence_of
-from napari_virtualstain.io.plate import plates_of
-from napari_virtualstain.io.plate_write import PlateStore
-from napari_virtualstain.io.record import read_record
+from napari_virtualstain.errors import OutputBusyError, RunCancelled, SettingsError, sentence_of
+from napari_virtualstain.io.remote import absolute, located
 from napari_virtualstain.io.scene import listed
-from napari_virtualstain.jobs.base import PathText, Progress
-from napari_virtualstain.jobs.batch_items import Found, Item, find_images, items_of, renewed
-from napari_virtualstain.jobs.batch_state import load_items, save_items
+from napari_virtualstain.jobs.base import PathText, Progress, TimePoint
+from napari_virtualstain.jobs.batch_item import Item, failures_of
+from napari_virtualstain.jobs.batch_items import find_images
+from napari_virtualstain.jobs.batch_list import Batch
 from napari_virtualstain.jobs.prepare import InputSettings
-from napari_virtualstain.jobs.stain import StainSettings
 from napari_virtualstain.jobs.stain import run as stain
 
-__all__ = ["Batch", "BatchResult", "BatchSettings", "run", "stain_item"]
-
-_OWN = ("input", "scene", "out", "retry")
-"""Settings that may change when a batch is gone on with."""
+__all__ = ["BatchResult", "BatchSettings", "run", "stain_item"]
 
 
 class BatchSettings(InputSettings):
     """Settings of `virtualstain batch`."""
 
-    input: PathText = Field(
-        description="plate, file with several images, or folder of images; each is stained"
+    input: PathText | None = Field(  # type: ignore[assignment]
+        default=None,
+        description="plate, file with several images, or folder of images; each is stained. Left "
+        "out, the list in the output is gone on with",
     )
     scene: str | None = Field(
         default=None,
         description="only images whose name is like this, for example B0?/f01 (see `info`); "
         "several by commas",
     )
+    times: tuple[TimePoint, ...] = Field(
+        default=(), description="only these time points of each, from 0; all if not given"
+    )
     out: PathText = Field(
         description="folder for the stains; a name that ends in .zarr becomes one OME-Zarr plate"
     )
-    retry: bool = Field(default=False, description="try again what failed before")
+    retry: bool = Field(
+        default=False, description="try again what failed before, or was taken off the list"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +79,7 @@ class BatchResult:
 
     def failures(self) -> dict[str, list[str]]:
         """Return the images that failed, by the sentence that says why."""
-        found: dict[str, list[str]] = {}
-        for item in self.items:
-            if item.state == "failed":
-                found.setdefault(item.sentence, []).append(item.name)
-        return found
+        return failures_of(self.items)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
@@ -95,119 +94,16 @@ class BatchResult:
         }
 
 
-class Batch:
-    """The images of a batch and what is known of each, kept in its output.
-
-    Parameters
-    ----------
-    settings
-        Of the batch.
-
-    Raises
-    ------
-    SettingsError
-        If the output was begun with other settings.
-    """
-
-    def __init__(self, settings: BatchSettings) -> None:
-        self.settings = settings
-        self.out = Path(settings.out)
-        own = {k: v for k, v in settings.model_dump(mode="json").items() if k not in _OWN}
-        self._values = {k: v for k, v in own.items() if k in InputSettings.model_fields}
-        known = load_items(self.out, self._values)
-        self._items = {item.key: _checked(item, settings, self.out) for item in known}
-        self._plate: PlateStore | None = None
-
-    @property
-    def in_plate(self) -> bool:
-        """Whether the results are the fields of one plate."""
-        return self.out.suffix == ".zarr"
-
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """All images, in the order in which they were found."""
-        return tuple(self._items.values())
-
-    @property
-    def waiting(self) -> tuple[Item, ...]:
-        """The images that are still to be stained."""
-        return tuple(item for item in self.items if item.state == "waiting")
-
-    def take(self, found: Found) -> int:
-        """Add what is there now; return how many images have no transmitted light.
-
-        Raises
-        ------
-        SettingsError
-            If there is nothing to stain, or an image of a plate lies in no well.
-        """
-        items, without = items_of(
-            found, scenes=self.settings.scene, channel=self.settings.channel, plate=self.in_plate
-        )
-        for new in items:
-            old = self._items.get(new.key)
-            self._items[new.key] = new if old is None else renewed(old, new)
-        if self.in_plate:
-            self._open_plate(found)
-        return without
-
-    def _open_plate(self, found: Found) -> None:
-        (plate,) = plates_of(
-            scene
-            for path, scenes in found.images
-            for scene in scenes
-            if (str(path), scene.name) in self._items
-        )
-        self._plate = PlateStore(
-            self.out,
-            name=plate.name or self.out.name.split(".")[0],
-            rows=plate.rows,
-            columns=plate.columns,
-        )
-        for item in self.items:
-            if item.state == "done" and item.field is not None:
-                self._plate.add(*item.field)
-
-    def settings_of(self, item: Item) -> StainSettings:
-        """Return the settings of the stain of one image."""
-        values = {name: getattr(self.settings, name) for name in InputSettings.model_fields}
-        values |= {"input": item.input, "scene": item.scene or None}
-        return StainSettings(**values, out=str(self.out / item.out), resume=True)
-
-    def mark(self, item: Item, **changes: Any) -> None:
-        """Note what became of an image, on disk too."""
-        now = replace(item, **changes)
-        self._items[item.key] = now
-        if now.state == "done" and now.field is not None and self._plate is not None:
-            self._plate.add(*now.field)
-        self.save()
-
-    def save(self) -> None:
-        """Write down what is known."""
-        save_items(self.out, self._values, self.items)
-
-
-def _checked(item: Item, settings: BatchSettings, out: Path) -> Item:
-    """Return an item as waiting whose stain is not there any more, or that is tried again."""
-    if item.state == "failed" and settings.retry:
-        return replace(item, state="waiting", sentence="")
-    if item.state != "done":
-        return item
-    try:
-        complete = read_record(out / item.out)["status"] == "complete"
-    except VirtualStainError:
-        complete = False
-    return item if complete else replace(item, state="waiting")
-
-
 def stain_item(
     batch: Batch,
     item: Item,
     *,
     on_progress: Progress | None = None,
     on_note: Callable[[str], None] | None = None,
-) -> None:
-    """Stain one image of a batch, and note what became of it.
+) -> Item:
+    """Stain one image of a batch, note what became of it, and return it as it is then.
+
+    An image that another run writes at this moment is left to it, and waits.
 
     Raises
     ------
@@ -219,11 +115,12 @@ def stain_item(
         result = stain(batch.settings_of(item), on_progress=on_progress, on_note=on_note)
     except RunCancelled:
         raise
+    except OutputBusyError as error:
+        return replace(item, sentence=str(error))
     except Exception as error:  # noqa: BLE001 (one image must not end the night)
         seconds = round(time.monotonic() - began, 3)
-        batch.mark(item, state="failed", sentence=sentence_of(error), seconds=seconds)
-        return
-    batch.mark(item, state="done", sentence="", seconds=round(result.seconds, 3))
+        return batch.mark(item, state="failed", sentence=sentence_of(error), seconds=seconds)
+    return batch.mark(item, state="done", sentence="", seconds=round(result.seconds, 3))
 
 
 def run(
@@ -244,7 +141,7 @@ def run(
     on_note
         Told what was left out, and what became of images.
     on_item
-        Told of each image as its state changes.
+        Told of each image as it is begun, and as it has ended.
 
     Raises
     ------
@@ -254,37 +151,55 @@ def run(
     """
     began = time.monotonic()
     say = on_note or (lambda _words: None)
+    tell_item = on_item or (lambda _item: None)
     if settings.stitch != "none" and settings.mode != "auto":
         raise SettingsError("Stitched tiles have no mode. Leave out --mode or --stitch.")
     batch = Batch(settings)
-    # In full, so that it is the same image when the batch is gone on with from another folder.
-    found = find_images(
-        Path(settings.input).absolute(), axes=settings.axes, pattern=settings.pattern
+    notes = [] if settings.input is None else _take(batch, settings.input)
+    for note in notes:
+        say(note)
+    batch.begin()
+    number, busy = 0, set[tuple[str, str]]()
+    while (item := batch.next(busy)) is not None:
+        number += 1
+        ahead = sum(one.key not in busy for one in batch.waiting)
+        tell = _named(on_progress, item, number, number + ahead - 1)
+        tell_item(replace(item, state="running"))
+        now = stain_item(batch, item, on_progress=tell)
+        if now.state == "waiting":
+            busy.add(now.key)
+        if now.sentence:
+            say(f"{now.name} {'failed' if now.state == 'failed' else 'waits'}: {now.sentence}")
+        tell_item(now)
+    if batch.paused:
+        say(f"paused; waiting: {len(batch.waiting)}")
+    return BatchResult(
+        out=batch.out, items=batch.items, seconds=time.monotonic() - began, notes=tuple(notes)
     )
-    without = batch.take(found)
+
+
+def _take(batch: Batch, path: str) -> list[str]:
+    """Add the images below a path to a batch, and return what is to be said of it."""
+    # In full, so that it is the same image when the batch is gone on with from another folder.
+    settings = batch.settings
+    found = find_images(located(absolute(path)), axes=settings.axes, pattern=settings.pattern)
+    without, removed = batch.take(found)
     notes = []
     if found.others:
         notes.append(f"left out, since they are no images: {listed(found.others)}")
     if without:
         notes.append(f"{without} images hold fluorescence only and were left out")
-    for note in notes:
-        say(note)
-    batch.save()
-    ahead = batch.waiting
-    for number, item in enumerate(ahead):
-        tell = None
-        if on_progress is not None:
-            where = f"{item.name} ({number + 1} of {len(ahead)})"
+    if removed:
+        names = listed([item.name for item in removed])
+        notes.append(f"left out, since they were taken off the list: {names}")
+    return notes
 
-            def tell(done: int, total: int, what: str, where: str = where) -> None:
-                on_progress(done, total, f"{what}, {where}")
 
-        stain_item(batch, item, on_progress=tell)
-        now = next(one for one in batch.items if one.key == item.key)
-        if now.state == "failed":
-            say(f"{now.name} failed: {now.sentence}")
-        if on_item is not None:
-            on_item(now)
-    return BatchResult(
-        out=batch.out, items=batch.items, seconds=time.monotonic() - began, notes=tuple(notes)
-    )
+def _named(on_progress: Progress | None, item: Item, number: int, count: int) -> Progress | None:
+    if on_progress is None:
+        return None
+
+    def tell(done: int, total: int, what: str) -> None:
+        on_progress(done, total, f"{what}, {item.name} ({number} of {count})")
+
+    return tell

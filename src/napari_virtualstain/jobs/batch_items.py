@@ -3,74 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.io.open import find_opener, list_scenes
-from napari_virtualstain.io.plate import parse_well, plates_of
+from napari_virtualstain.io.plate import Plate, parse_well, plates_of
 from napari_virtualstain.io.plate_write import field_path
 from napari_virtualstain.io.scene import Scene
+from napari_virtualstain.jobs.batch_item import Item, Key
 
-__all__ = ["Found", "Item", "ItemState", "find_images", "items_of"]
-
-ItemState = Literal["waiting", "done", "failed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One image of a batch.
-
-    Parameters
-    ----------
-    input
-        Its file or folder.
-    scene
-        Which image in there, ``""`` if it holds one.
-    out
-        Where its stain goes, relative to the output of the batch.
-    field
-        Of a plate: row, column and field, from 0.
-    state
-        ``"waiting"``, also if it was begun; ``"done"``; or ``"failed"``.
-    sentence
-        Why it failed, or what is waited for.
-    seconds
-        That it took.
-    """
-
-    input: str
-    scene: str
-    out: str
-    field: tuple[int, int, int] | None = None
-    state: ItemState = "waiting"
-    sentence: str = ""
-    seconds: float = 0.0
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """By which it is found again."""
-        return (self.input, self.scene)
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        stem = Path(self.input).name
-        return f"{stem} {self.scene}" if self.scene else stem
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        values = asdict(self)
-        return values | {"field": None if self.field is None else list(self.field)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Item:
-        """Return the item of `to_json`; raises `TypeError` for other values."""
-        field = values.get("field")
-        return cls(**{**values, "field": None if field is None else tuple(field)})
+__all__ = [
+    "Chosen",
+    "Found",
+    "chosen_images",
+    "find_images",
+    "key_of",
+    "placed",
+    "plates_in",
+    "scene_pattern",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +89,13 @@ def _visible(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
 
 
-def items_of(
+Chosen = tuple[Path, Scene | None]
+"""An image: its path, and its scene where it could be opened."""
+
+
+def chosen_images(
     found: Found, *, scenes: str | None, channel: str | None, plate: bool
-) -> tuple[tuple[Item, ...], int]:
+) -> tuple[tuple[Chosen, ...], int]:
     """Return what is to be stained, and how many images have no transmitted light.
 
     Parameters
@@ -153,9 +112,9 @@ def items_of(
     Raises
     ------
     SettingsError
-        If no image is left, or one of a plate lies in no well.
+        If no image is left.
     """
-    chosen: list[tuple[Path, Scene | None]] = []
+    chosen: list[Chosen] = []
     without = 0
     for path, members in found.images:
         if not members and not plate and scenes is None:
@@ -174,57 +133,102 @@ def items_of(
             f"There is nothing to stain: of the images, {why}. Choose others with --scene, or name "
             "the bright field with --channel."
         )
-    if plate:
-        return tuple(_fields(chosen)), without
-    return tuple(_stores(chosen)), without
+    return tuple(chosen), without
 
 
 def _matches(name: str, pattern: str) -> bool:
-    return any(fnmatchcase(name, part.strip()) for part in pattern.split(","))
+    return any(fnmatchcase(name, part.strip()) for part in re.split(_COMMA, pattern))
+
+
+_COMMA = re.compile(r",(?!\])")
+"""Between patterns; one in a name is written ``[,]``."""
+
+
+def scene_pattern(names: Iterable[str]) -> str:
+    """Return what ``--scene`` has to say for these scenes and no others.
+
+    Examples
+    --------
+    >>> scene_pattern(["B03/f01", "a,b*"])
+    'B03/f01,a[,]b[*]'
+    """
+    return ",".join(re.sub(r"([\[*?,])", r"[\1]", name) for name in names)
 
 
 def _lit(scene: Scene) -> bool:
     return any(c.modality != "fluorescence" for c in scene.announced or ())
 
 
-def _stores(chosen: Sequence[tuple[Path, Scene | None]]) -> Iterable[Item]:
-    """Yield items with a store each, named after file and scene."""
-    taken: set[str] = set()
-    several = len({path for path, _ in chosen}) > 1
+def placed(
+    chosen: Sequence[Chosen], known: Collection[Item], *, plate: bool, own: dict[str, Any]
+) -> list[Item]:
+    """Return images that wait, each with a place for its result that no other has.
+
+    Parameters
+    ----------
+    chosen
+        The images; those that are known keep their places.
+    known
+        What is in the list already.
+    plate
+        Whether the results are the fields of one plate.
+    own
+        `ITEM_SETTINGS` and ``times`` of the new ones.
+
+    Raises
+    ------
+    SettingsError
+        If an image of a plate lies in no well.
+    """
+    there = {item.key: item for item in known}
+    taken = {item.out.casefold() for item in known}
+    several = len({path for path, _ in chosen} | {Path(item.input) for item in known}) > 1
+    items = []
     for path, scene in chosen:
         inner = "" if scene is None else scene.name
-        parts = [_stem(path)] if several or not inner else []
-        name = _safe("_".join([*parts, *([inner] if inner else [])]))
-        number, unique = 2, name
-        while unique.casefold() in taken:
-            unique, number = f"{name}_{number}", number + 1
-        taken.add(unique.casefold())
-        yield Item(input=str(path), scene=inner, out=f"{unique}.ome.zarr")
-
-
-def _fields(chosen: Sequence[tuple[Path, Scene | None]]) -> Iterable[Item]:
-    """Yield items that are the fields of one plate."""
-    plates = plates_of(scene for _, scene in chosen if scene is not None)
-    if len(plates) > 1:
-        raise SettingsError(
-            f"The images lie on {len(plates)} plates. Stain one after the other, or give a folder "
-            "with --out, which does not end in .zarr."
-        )
-    order: dict[tuple[int, int], int] = {}
-    for path, scene in chosen:
-        if scene is None:
+        old = there.get(key_of(path, scene))
+        if old is not None:
+            items.append(replace(old, **own))
             continue
-        at = parse_well(scene.well)
-        if at is None:
-            raise SettingsError(
-                f"{str(path)!r}, {scene.name or 'its only image'}, lies in no well, so it has no "
-                "place in a plate. Give a folder with --out, which does not end in .zarr."
-            )
-        number = order.get(at, 0)
-        order[at] = number + 1
-        yield Item(
-            input=str(path), scene=scene.name, out=field_path(*at, number), field=(*at, number)
+        field = _field(path, scene, taken) if plate and scene is not None else None
+        out = _store(path, inner, several, taken) if field is None else field_path(*field)
+        taken.add(out.casefold())
+        items.append(Item(input=str(path), scene=inner, out=out, field=field, **own))
+    return items
+
+
+def _store(path: Path, scene: str, several: bool, taken: Collection[str]) -> str:
+    """Return the name of a store, after file and scene."""
+    parts = [_stem(path)] if several or not scene else []
+    name = _safe("_".join([*parts, *([scene] if scene else [])]))
+    number, unique = 2, name
+    while f"{unique}.ome.zarr".casefold() in taken:
+        unique, number = f"{name}_{number}", number + 1
+    return f"{unique}.ome.zarr"
+
+
+def _field(path: Path, scene: Scene, taken: Collection[str]) -> tuple[int, int, int]:
+    """Return the next free field of the well in which an image lies."""
+    at = parse_well(scene.well)
+    if at is None:
+        raise SettingsError(
+            f"{str(path)!r}, {scene.name or 'its only image'}, lies in no well, so it has no "
+            "place in a plate. Give a folder with --out, which does not end in .zarr."
         )
+    number = 0
+    while field_path(*at, number).casefold() in taken:
+        number += 1
+    return (*at, number)
+
+
+def key_of(path: Path, scene: Scene | None) -> Key:
+    """Return the key that an image has on a list."""
+    return (str(path), "" if scene is None else scene.name)
+
+
+def plates_in(chosen: Iterable[Chosen]) -> tuple[Plate, ...]:
+    """Return the plates on which images lie."""
+    return plates_of(scene for _, scene in chosen if scene is not None)
 
 
 def _stem(path: Path) -> str:
@@ -238,8 +242,3 @@ def _stem(path: Path) -> str:
 def _safe(name: str) -> str:
     """Return a name that every system takes for a file."""
     return re.sub(r"[^\w.+\-]+", "_", name).strip("._") or "image"
-
-
-def renewed(old: Item, new: Item) -> Item:
-    """Return what is known of an item at its present place."""
-    return replace(new, state=old.state, sentence=old.sentence, seconds=old.seconds)

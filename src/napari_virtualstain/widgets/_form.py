@@ -15,18 +15,23 @@ from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from qtpy.QtWidgets import QWidget
+
+from napari_virtualstain.widgets._parts import form, wide
 
 __all__ = ["SettingsForm", "label_of", "words_of"]
 
 _LABELS = {
     "z": "Z planes",
     "pixel_size": "Pixel size (µm)",
+    "z_step": "Z step (µm)",
     "tile": "Tile (px)",
     "axes": "Axes",
     "channel": "Bright field",
     "out": "Output",
     "overwrite": "Replace output",
     "csv": "Table file",
+    "t": "Time point",
 }
 
 
@@ -73,8 +78,18 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         self._kind = kind
         said = placeholders or {}
         rows = [_control(name, kind.model_fields[name], said.get(name, "")) for name in fields]
-        super().__init__(widgets=rows, labels=True)
-        self.margins = (0, 0, 0, 0)
+        super().__init__(widgets=rows, labels=False)
+        # In the rows of all other forms, whose labels end at one line.
+        self.sheet = QWidget()
+        lines = form()
+        for row in rows:
+            switch = isinstance(row, CheckBox)  # says its name itself
+            lines.addRow("" if switch else row.label, row.native)
+            if isinstance(row, ComboBox):
+                wide(row.native)
+            if not switch:
+                lines.labelForField(row.native).setToolTip(row.tooltip)
+        self.sheet.setLayout(lines)
 
     def values(self) -> dict[str, Any]:
         """Return what differs from the defaults, for `make_settings`."""

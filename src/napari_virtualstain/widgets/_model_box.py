@@ -81,7 +81,7 @@ def card_words(card: ModelCard) -> str:
     trained, validated = card.training, card.training.n_validation_fields
     rows = [
         ("Takes", f"{len(offsets)} {planes} of {card.inputs[0].channel}{where}"),
-        ("Pixel size", f"{card.pixel_size_um:g} µm"),
+        ("Pixel size", card.pixel_size_words),
         ("Predicts", f"{', '.join(stains)}; in brackets: correlation on validation fields"),
         ("Trained on", f"{trained.data}: {trained.n_fields} fields, {validated} more to validate"),
         ("Method", f"{card.generator}, loss {trained.loss}"),

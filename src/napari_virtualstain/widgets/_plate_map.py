@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_virtualstain.io.plate import Plate, Well, well_name
 
-__all__ = ["PlateMap"]
+__all__ = ["PlateMap", "between"]
 
 _LARGEST, _SMALLEST = 26, 5
 """Edge of a well in pixels."""
@@ -129,8 +129,8 @@ class PlateMap(QWidget):
             return
         palette = self.palette()
         text, ground = palette.windowText().color(), palette.window().color()
-        faint = _between(ground, text, 0.25)
-        filled = _between(ground, text, 0.6)
+        faint = between(ground, text, 0.25)
+        filled = between(ground, text, 0.6)
         colours = self._colours()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -151,7 +151,7 @@ class PlateMap(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(text, max(1.5, edge / 10)))
             painter.drawEllipse(ring)
-        self._name_lines(painter, edge, _between(ground, text, 0.75))
+        self._name_lines(painter, edge, between(ground, text, 0.75))
         painter.end()
 
     def _name_lines(self, painter: QPainter, edge: float, colour: QColor) -> None:
@@ -244,7 +244,7 @@ class PlateMap(QWidget):
         return "\n".join(lines)
 
 
-def _between(one: QColor, other: QColor, share: float) -> QColor:
+def between(one: QColor, other: QColor, share: float) -> QColor:
     """Return a mixture of two colours."""
     parts = zip(one.getRgb()[:3], other.getRgb()[:3], strict=True)
     return QColor(*(round(a + (b - a) * share) for a, b in parts))

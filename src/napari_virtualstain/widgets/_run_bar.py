@@ -24,6 +24,7 @@ from napari_virtualstain.compute.session import SessionState
 from napari_virtualstain.jobs.base import Pace
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Jobs
+from napari_virtualstain.widgets._parts import duration
 
 __all__ = ["RunBar"]
 
@@ -175,7 +176,7 @@ class RunBar(QWidget):
         self.bar.setValue(done)
         self.bar.setUpdatesEnabled(True)
         left = self._pace.seconds_left(done, total, what)
-        soon = "" if left is None else f", {_duration(left)} left"
+        soon = "" if left is None else f", {duration(left)} left"
         self.details.setText(f"{done} of {total} {what}{soon}{behind}")
 
     def _end(self, run: Run, title: str) -> None:
@@ -238,11 +239,3 @@ def _in_words(state: SessionState) -> str:
         return f"Ready: {names.get(device, names.get(f'{device}:0', device))}"
     words = state.words
     return f"{words[:1].upper()}{words[1:]}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

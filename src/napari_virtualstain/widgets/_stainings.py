@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,8 @@ class Staining:
         Of its runs, but for region, resume and overwrite.
     painter
         Of its layers.
+    unnamed
+        Whether the user has named no place for it.
     temporary
         Whether its store goes with the session.
     runs
@@ -53,6 +56,7 @@ class Staining:
     image: Field
     settings: StainSettings
     painter: Painter
+    unnamed: bool
     temporary: bool
     runs: list[Run] = field(default_factory=list)
     complete: bool = False
@@ -76,11 +80,17 @@ class Stainings(QObject):
         In whose session temporary stores lie.
     parent
         As in Qt.
+
+    Attributes
+    ----------
+    home
+        Folder of the results for which the user names no place; they are temporary if `None`.
     """
 
     def __init__(self, viewer: napari.Viewer, fields: Fields, jobs: Jobs, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer, self._fields, self._jobs = viewer, fields, jobs
+        self.home: Path | None = None
         self.all: list[Staining] = []
 
     def of_run(self, run: Run) -> Staining | None:
@@ -107,16 +117,16 @@ class Stainings(QObject):
         wanted
             Absolute; with `TEMPORARY` as its output where the user has named none.
         """
-        temporary = wanted.out == TEMPORARY
+        unnamed = wanted.out == TEMPORARY
         for staining in reversed(self.all):
             same = {"overwrite": staining.settings.overwrite}
             if wanted.tile is None:
                 same["tile"] = staining.settings.tile  # type: ignore[assignment]
-            if temporary:
+            if unnamed:
                 same["out"] = staining.settings.out  # type: ignore[assignment]
             layers = staining.painter.layers.values()
             if (
-                staining.temporary == temporary
+                staining.unnamed == unnamed
                 and wanted.model_copy(update=same) == staining.settings
                 # Layers that the user has removed are not brought back by going on.
                 and (not layers or any(layer in self._viewer.layers for layer in layers))
@@ -126,11 +136,11 @@ class Stainings(QObject):
 
     def make(self, image: Field, wanted: StainSettings) -> Staining:
         """Return a new stain; layers that show what its store replaces go."""
-        temporary = wanted.out == TEMPORARY
+        unnamed = wanted.out == TEMPORARY
         settings = wanted
-        if temporary:
-            name = f"{file_name(image.name)}-{file_name(wanted.model)}.ome.zarr"
-            settings = wanted.model_copy(update={"out": str(self._jobs.temporary(name))})
+        if unnamed:
+            stem = f"{file_name(image.name)}-{file_name(wanted.model)}"
+            settings = wanted.model_copy(update={"out": str(self._place(stem))})
         elif wanted.overwrite:
             self._remove_layers_of(wanted.out)
         layer = image.brightfield
@@ -144,9 +154,22 @@ class Stainings(QObject):
             over=_opener(image),
             parent=self,
         )
-        staining = Staining(image=image, settings=settings, painter=painter, temporary=temporary)
+        staining = Staining(
+            image=image, settings=settings, painter=painter, unnamed=unnamed,
+            temporary=unnamed and self.home is None,
+        )  # fmt: skip
         self.all.append(staining)
         return staining
+
+    def _place(self, stem: str) -> Path:
+        """Return a place that holds nothing yet."""
+        if self.home is None:
+            return self._jobs.temporary(f"{stem}.ome.zarr")
+        taken = {staining.settings.out for staining in self.all}
+        places = (
+            self.home / f"{stem}{n}.ome.zarr" for n in chain([""], map("-{}".format, count(2)))
+        )
+        return next(place for place in places if str(place) not in taken and not place.exists())
 
     def forget(self, staining: Staining) -> None:
         """Remove the layers of a stain whose store is no longer its own."""
@@ -180,8 +203,10 @@ def file_name(text: str) -> str:
 
 def _opener(image: Field) -> Callable[[], LazyImage] | None:
     """Return what opens an image again, `None` for one in memory."""
-    path, scene, axes = image.path, image.scene or None, image.axes
-    return None if path is None else lambda: open_image(path, scene=scene, axes=axes)
+    path, scene, axes, pattern = image.path, image.scene or None, image.axes, image.pattern
+    if path is None:
+        return None
+    return lambda: open_image(path, scene=scene, axes=axes, pattern=pattern)
 
 
 def _contrast_of_truth(fields: Fields, layer: Image | None) -> dict[str, tuple[float, float]]:

@@ -323,7 +323,7 @@ def _settings(predicted: Field | None, true: Field | None, target: str | None) -
         "match": _match(predicted, true, in_memory=in_memory),
     }
     if not in_memory:
-        values |= {"scene": true.scene or None, "axes": true.axes}
+        values |= {"scene": true.scene or None, "axes": true.axes, "pattern": true.pattern}
     return make_settings(EvaluateSettings, values)
 
 

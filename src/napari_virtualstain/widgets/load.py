@@ -7,26 +7,20 @@ the layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
-    QDoubleSpinBox,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
+    QInputDialog,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -40,12 +34,15 @@ from napari_virtualstain.jobs.info import InfoSettings
 from napari_virtualstain.napari_io.fields import Field, alike
 from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.reader import open_layers
-from napari_virtualstain.napari_io.source import LayerSource, Role, source_of, tagged
+from napari_virtualstain.napari_io.source import tagged
+from napari_virtualstain.widgets._channel_table import ChannelTable
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background
 from napari_virtualstain.widgets._notice import Notice
 from napari_virtualstain.widgets._parts import CopyCommand, Wrapped, form, wide
+from napari_virtualstain.widgets._pattern_panel import PatternPanel
+from napari_virtualstain.widgets._pixel_sizes import PixelSizes, letters_of
 from napari_virtualstain.widgets._plate_panel import PlatePanel
 
 if TYPE_CHECKING:
@@ -53,18 +50,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadPage"]
 
-_ROLES: dict[Role, str] = {
-    "brightfield": "bright field",
-    "truth": "true stain",
-    "prediction": "predicted stain",
-    "other": "neither",
-}
 _EMPTY = (
     "Drop an image on this page or on the viewer: OME-Zarr, TIFF, a plate folder, or a folder with "
     "one file a plane."
 )
-_LARGEST_UM = 1000.0
-_ROLE_WIDTH = 125
 
 
 class LoadPage(QWidget):
@@ -85,8 +74,7 @@ class LoadPage(QWidget):
         self._viewer, self._fields = viewer, fields
         self._background = Background(self)
         self._scenes: tuple[Scene, ...] = ()
-        self._scenes_of: tuple[str, str | None] | None = None
-        self._shown_um: dict[str, float] = {}
+        self._scenes_of: _Opened | None = None
         self._refused: str | Path = ""
         self._behind = True
         self.axes = QLineEdit()
@@ -94,13 +82,19 @@ class LoadPage(QWidget):
         self.axes.setToolTip("What the axes of this file are, one letter of t, c, z, y, x each")
         self.file = QPushButton("Open an image…")
         self.folder = QPushButton("Open a folder or OME-Zarr…")
+        self.url = QPushButton("URL…")
+        self.url.setToolTip("Open an OME-Zarr from the internet, chunk by chunk as it is looked at")
+        self.own_names = QPushButton("Files are named my way…")
+        self.own_names.setToolTip("Say how the files of a folder are named, and see what fits")
+        self.pattern = PatternPanel(self._background)
         self.notice = Notice(viewer)
         self.box = FieldBox(fields, lambda field: True, "no image is open yet")
         self.scene = wide(QComboBox())
         self._rows = form()
         self.found = Wrapped()
-        self.y_um, self.z_um = _size_box("y and x"), _size_box("z")
-        self.table = _channel_table()
+        self.sizes = PixelSizes(self)
+        self.y_um, self.z_um = self.sizes.y_um, self.sizes.z_um
+        self.table = ChannelTable()
         self.guesses = Wrapped()
         self.confirm = QPushButton("Confirm")
         self.confirm.setToolTip("I have looked at these guesses, and they are right")
@@ -109,12 +103,15 @@ class LoadPage(QWidget):
         self._arrange()
         self.file.clicked.connect(self.ask_for_file)
         self.folder.clicked.connect(self.ask_for_folder)
+        self.url.clicked.connect(self.ask_for_url)
         self.box.chosen.connect(self.show_field)
         self.scene.activated.connect(lambda index: self._open_scene(self._scenes[index].name))
         self.plate.opened.connect(lambda name: self._open_scene(name, instead=True))
-        self.y_um.editingFinished.connect(self._resize_yx)
-        self.z_um.editingFinished.connect(self._resize_z)
+        self.sizes.changed.connect(fields.look)
         self.axes.returnPressed.connect(self._open_with_axes)
+        self.table.changed.connect(fields.look)
+        self.own_names.clicked.connect(self._ask_for_pattern)
+        self.pattern.opened.connect(lambda path, text: self.open_path(path, pattern=text))
         self.confirm.clicked.connect(self._confirm)
         self.go.clicked.connect(self.proceed)
         self.show_field()
@@ -129,24 +126,41 @@ class LoadPage(QWidget):
         """Let the user choose a folder or an OME-Zarr."""
         self._ask("Open a folder or OME-Zarr", QFileDialog.FileMode.Directory)
 
+    def ask_for_url(self) -> None:
+        """Let the user type the address of an OME-Zarr, without holding up the viewer."""
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Open from the internet")
+        dialog.setLabelText("Address of an OME-Zarr, https://… or s3://…")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.resize(520, dialog.height())
+        dialog.textValueSelected.connect(lambda text: self.open_path(text.strip()))
+        dialog.open()
+
     def open_path(
-        self, path: str | Path, *, scene: str | None = None, axes: str | None = None
+        self,
+        path: str | Path,
+        *,
+        scene: str | None = None,
+        axes: str | None = None,
+        pattern: str | None = None,
     ) -> None:
         """Open a path in the background and add its channels as layers.
 
         Parameters
         ----------
         path
-            File or folder.
+            File, folder or URL.
         scene
             Which of the images in it.
         axes
             Of a file that does not say.
+        pattern
+            How the files of a folder are named.
         """
         self.notice.hint(f"Opening {Path(path).name} …")
         self._background.run(
             f"open {path}",
-            lambda: open_layers(path, scene=scene, axes=axes),
+            lambda: open_layers(path, scene=scene, axes=axes, pattern=pattern),
             self._add,
             lambda sentence: self._refuse(path, sentence),
         )
@@ -155,6 +169,22 @@ class LoadPage(QWidget):
         self.notice.fail(words_of(sentence))
         self._refused = path
         self._ask_for_axes(wanted="for example --axes" in sentence)
+        if Path(path).is_dir() and not (Path(path) / "zarr.json").exists():
+            # No layout knows its names, or one that is wrong does.
+            self.pattern.show_folder(Path(path), self.pattern.line.text())
+
+    def _ask_for_pattern(self) -> None:
+        """Ask how the files of the folder that is shown, or of another one, are named."""
+        field = self.box.field
+        shown = None if field is None or field.path is None else Path(field.path)
+        if shown is not None and shown.is_dir() and not shown.name.endswith(".zarr"):
+            self.pattern.show_folder(shown, (field.pattern or "") if field is not None else "")
+            return
+        self._ask(
+            "The folder with the files",
+            QFileDialog.FileMode.Directory,
+            lambda path: self.pattern.show_folder(Path(path)),
+        )
 
     def _ask_for_axes(self, *, wanted: bool) -> None:
         """Show the row in which the axes of a file are stated that does not say them."""
@@ -164,15 +194,18 @@ class LoadPage(QWidget):
     def _open_with_axes(self) -> None:
         self.open_path(self._refused, axes=self.axes.text().strip() or None)
 
-    def _ask(self, title: str, mode: QFileDialog.FileMode) -> None:
+    def _ask(
+        self, title: str, mode: QFileDialog.FileMode, then: Callable[[str], None] | None = None
+    ) -> None:
         dialog = QFileDialog(self, title)
         dialog.setFileMode(mode)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.open_path)
+        dialog.fileSelected.connect(then or self.open_path)
         dialog.open()
 
     def _add(self, layers: Sequence[LayerData], *, instead: Field | None = None) -> None:
         self.notice.clear()
+        self.pattern.hide()
         self._ask_for_axes(wanted=False)
         for layer, _ in () if instead is None else instead.layers:
             if layer in self._viewer.layers:
@@ -187,10 +220,10 @@ class LoadPage(QWidget):
         scene = next((one for one in self._scenes if one.name == name), None)
         if field is None or field.path is None or scene is None or name == field.scene:
             return
-        path, axes = field.path, field.axes
+        path, axes, pattern = field.path, field.axes, field.pattern
         self._background.run(
             "open the next",
-            lambda: open_layers(path, axes=axes, opened=open_image(scene.open())),
+            lambda: open_layers(path, axes=axes, pattern=pattern, opened=open_image(scene.open())),
             lambda layers: self._add_scene(layers, path, instead=instead),
             lambda sentence: self._refuse(path, sentence),
         )
@@ -231,46 +264,8 @@ class LoadPage(QWidget):
         if self.notice.text == _EMPTY:
             self.notice.clear()
         self.found.setText(_description(field))
-        self._show_size(field)
-        self._show_channels(field)
-
-    def _show_size(self, field: Field) -> None:
-        layer = field.layers[0][0]
-        steps = zip(layer.scale, layer.units, strict=True)
-        known = dict(zip(_letters(layer), steps, strict=True))
-        for box, axis in ((self.y_um, "y"), (self.z_um, "z")):
-            scale, unit = known.get(axis, (0.0, "pixel"))
-            in_um = str(unit) in ("micrometer", "um", "µm")
-            box.blockSignals(True)
-            box.setValue(float(scale) if in_um else 0.0)
-            box.blockSignals(False)
-            self._shown_um[axis] = box.value()
-        self.z_um.setEnabled("z" in known)
-
-    def _show_channels(self, field: Field) -> None:
-        self.table.setRowCount(len(field.layers))
-        for row, (layer, source) in enumerate(field.layers):
-            name = QTableWidgetItem(layer.name if source is None else source.channel)
-            name.setToolTip(layer.name)
-            name.setFlags(Qt.ItemFlag.ItemIsEnabled)
-            self.table.setItem(row, 0, name)
-            role = QComboBox()
-            for key, text in _ROLES.items():
-                role.addItem(text, key)
-            now = source.role if source is not None else "brightfield"
-            role.setCurrentIndex(list(_ROLES).index(now))
-            role.setToolTip("What this channel is to a virtual stain")
-            stain = QLineEdit(source.stain if source is not None else "")
-            stain.setPlaceholderText("stain" if now in ("truth", "prediction") else "")
-            stain.setToolTip("Name under which prediction and truth are paired, for example DNA")
-            stain.setEnabled(now in ("truth", "prediction"))
-            role.activated.connect(lambda _, r=role, s=stain, one=layer: self._give(one, r, s))
-            stain.editingFinished.connect(lambda r=role, s=stain, one=layer: self._give(one, r, s))
-            self.table.setCellWidget(row, 1, role)
-            self.table.setCellWidget(row, 2, stain)
-        height = self.table.horizontalHeader().height() + 4
-        height += sum(self.table.rowHeight(row) for row in range(self.table.rowCount()))
-        self.table.setFixedHeight(min(height, 260))
+        self.sizes.show_field(field)
+        self.table.show_field(field)
 
     def _show_guesses(self, field: Field | None) -> None:
         guesses = () if field is None else field.open_guesses
@@ -285,23 +280,23 @@ class LoadPage(QWidget):
         if field is None or field.path is None:
             self.plate.show_plates((), "")
             return
-        path, axes = field.path, field.axes
-        if self._scenes_of == (path, axes):
+        opened = _opened(field)
+        if self._scenes_of == opened:
             self._offer_scenes(self._scenes, field.scene)
             return
         self._scenes, self._scenes_of = (), None
         self.plate.show_plates((), "")
         self._background.run(
             "scenes",
-            lambda: list_scenes(path, axes=axes),
-            lambda scenes: self._take_scenes(scenes, (path, axes)),
+            lambda: list_scenes(opened[0], axes=opened[1], pattern=opened[2]),
+            lambda scenes: self._take_scenes(scenes, opened),
             lambda sentence: None,  # the image itself is open already
         )
 
-    def _take_scenes(self, scenes: tuple[Scene, ...], of: tuple[str, str | None]) -> None:
+    def _take_scenes(self, scenes: tuple[Scene, ...], of: _Opened) -> None:
         self._scenes, self._scenes_of = scenes, of
         field = self.box.field
-        if field is not None and (field.path, field.axes) == of:
+        if field is not None and _opened(field) == of:
             self._offer_scenes(scenes, field.scene)
 
     def _offer_scenes(self, scenes: tuple[Scene, ...], shown: str) -> None:
@@ -315,47 +310,6 @@ class LoadPage(QWidget):
         self.plate.show_plates(plates_of(scenes), shown)
 
     # --- changing ---------------------------------------------------------------------------------
-
-    def _give(self, layer: Any, role: QComboBox, stain: QLineEdit) -> None:
-        """Note the role of a channel with its layer."""
-        source = source_of(layer) or LayerSource(channel=layer.name)
-        wanted: Role = role.currentData()
-        assert wanted in get_args(Role)
-        new = source.with_role(wanted, stain.text().strip())
-        if new != source:
-            layer.metadata = tagged(layer.metadata, new)
-            self._fields.look()
-
-    def _resize_yx(self) -> None:
-        """Take the pixel size from the user, for the layers and for every run."""
-        if self.y_um.value() != self._shown_um.get("y"):
-            self._resize({"y": self.y_um.value() or None, "x": self.y_um.value() or None})
-
-    def _resize_z(self) -> None:
-        """Take the distance of the planes from the user, for the layers."""
-        if self.z_um.value() != self._shown_um.get("z"):
-            self._resize({"z": self.z_um.value() or None})
-
-    def _resize(self, stated: dict[str, float | None]) -> None:
-        field = self.box.field
-        if field is None:
-            return
-        for layer, source in field.layers:
-            known = source or LayerSource(channel=layer.name)
-            labels = _letters(layer)
-            layer.scale = [stated.get(a) or old for a, old in zip(labels, layer.scale, strict=True)]
-            layer.units = [
-                ("um" if stated[a] else "pixel") if a in stated else str(old)
-                for a, old in zip(labels, layer.units, strict=True)
-            ]
-            sizes = dict(zip("zyx", known.pixel_size_um, strict=True)) | stated
-            guesses = tuple(g for g in known.guesses if "pixel size" not in g.lower())
-            new = replace(known, pixel_size_um=(sizes["z"], sizes["y"], sizes["x"]))
-            if "y" in stated:
-                new = replace(new, pixel_size_stated=stated["y"] is not None, guesses=guesses)
-            if source is not None:
-                layer.metadata = tagged(layer.metadata, new)
-        self._fields.look()
 
     def _confirm(self) -> None:
         field = self.box.field
@@ -372,13 +326,14 @@ class LoadPage(QWidget):
             raise MissingInputError(
                 "This image lies in memory, so no command can open it. Save it as OME-Zarr first."
             )
-        settings = InfoSettings(input=field.path, axes=field.axes).absolute()
+        settings = InfoSettings(input=field.path, axes=field.axes, pattern=field.pattern).absolute()
         return to_command("info", settings, positional=("input",))
 
     def _arrange(self) -> None:
         top = QHBoxLayout()
         top.addWidget(self.file)
         top.addWidget(self.folder)
+        top.addWidget(self.url)
         self._rows.addRow("Axes", self.axes)
         self._ask_for_axes(wanted=False)
         self._rows.addRow("Image", self.box)
@@ -393,7 +348,9 @@ class LoadPage(QWidget):
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
         column.addLayout(top)
+        column.addWidget(self.own_names)
         column.addWidget(self.notice)
+        column.addWidget(self.pattern)
         column.addLayout(self._rows)
         column.addWidget(self.plate)
         column.addWidget(self.table)
@@ -403,37 +360,12 @@ class LoadPage(QWidget):
         column.addStretch(1)
 
 
-def _size_box(axis: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(0.0, _LARGEST_UM)
-    box.setDecimals(4)
-    box.setSingleStep(0.05)
-    box.setSuffix(" µm")
-    box.setSpecialValueText("not stated")
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    box.setToolTip(f"Distance of pixels along {axis} in micrometres; 0 if nobody knows")
-    return box
+_Opened = tuple[str, str | None, str | None]
+"""Path, axes and pattern with which an image was opened."""
 
 
-def _channel_table() -> QTableWidget:
-    table = QTableWidget(0, 3)
-    table.setHorizontalHeaderLabels(["Channel", "Is", "Stain"])
-    table.verticalHeader().hide()
-    table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-    header = table.horizontalHeader()
-    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-    header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
-    table.setColumnWidth(1, _ROLE_WIDTH)
-    header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
-    return table
-
-
-def _letters(layer: Any) -> list[str]:
-    """Return the axes of a layer; those of layers of somebody else by their place, as in a run."""
-    labels = [str(label).lower() for label in layer.axis_labels]
-    n = len(labels)
-    return labels if set(labels) <= set("tzyx") or n > 4 else list("tzyx"[-n:])
+def _opened(field: Field) -> _Opened:
+    return (field.path or "", field.axes, field.pattern)
 
 
 def _description(field: Field) -> str:
@@ -441,7 +373,9 @@ def _description(field: Field) -> str:
     layer, source = field.layers[0]
     finest = layer.data[0] if layer.multiscale else layer.data
     names = {"t": "time points", "z": "z planes", "y": "rows", "x": "columns"}
-    parts = [f"{n} {names.get(a, a)}" for a, n in zip(_letters(layer), finest.shape, strict=False)]
+    parts = [
+        f"{n} {names.get(a, a)}" for a, n in zip(letters_of(layer), finest.shape, strict=False)
+    ]
     many = len(field.layers)
     channels = f"{many} channel{'' if many == 1 else 's'}"
     kind = "a layer in memory" if field.path is None or source is None else source.kind

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_virtualstain.datasets.project import Project
+from napari_virtualstain.io.remote import is_remote
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Jobs, jobs_of_application
 from napari_virtualstain.widgets._parts import Page
+from napari_virtualstain.widgets._project import ProjectPanel
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets.compare import ComparePage
 from napari_virtualstain.widgets.load import LoadPage
+from napari_virtualstain.widgets.queue import QueuePage
 from napari_virtualstain.widgets.stain import StainPage
 from napari_virtualstain.widgets.start import StartPage
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MainWidget"]
 
+_PAGES = ("start", "load", "stain", "compare", "queue")
 _WIDTH = 380
 
 
@@ -43,10 +49,12 @@ class MainWidget(QWidget):
         self.jobs = jobs or jobs_of_application()
         self.fields = Fields(napari_viewer, self)
         self.run_bar = RunBar(napari_viewer, self.jobs)
-        self.start = StartPage(napari_viewer, self.jobs, self.run_bar)
+        self.project = ProjectPanel(napari_viewer, self._state, self._is_passing)
+        self.start = StartPage(napari_viewer, self.jobs, self.run_bar, self.project)
         self.load = LoadPage(napari_viewer, self.fields)
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.pages = QTabWidget()
         self.pages.setDocumentMode(True)
         self.pages.tabBar().setDrawBase(False)
@@ -55,6 +63,7 @@ class MainWidget(QWidget):
             ("Load", self.load),
             ("Stain", self.stain),
             ("Compare", self.compare),
+            ("Queue", self.queue),
         ):
             self.pages.addTab(Page(page), title)
         column = QVBoxLayout(self)
@@ -66,16 +75,43 @@ class MainWidget(QWidget):
         self.start.open_file.connect(lambda: self._load_then(self.load.ask_for_file))
         self.start.open_folder.connect(lambda: self._load_then(self.load.ask_for_folder))
         self.start.opened.connect(lambda: self.show_page("load"))
+        self.project.opened.connect(self._show_project)
+        self.project.changed.connect(self._live_in)
+        self.stain.stained.connect(self.project.note)
         self.load.proceed.connect(lambda: self.show_page("stain"))
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        page = self.stain
-        self.destroyed.connect(lambda: page.close_runs())
+        pages = (self.stain, self.queue)
+        self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
 
     def show_page(self, name: str) -> None:
-        """Show ``"start"``, ``"load"``, ``"stain"`` or ``"compare"``."""
-        self.pages.setCurrentIndex(("start", "load", "stain", "compare").index(name))
+        """Show ``"start"``, ``"load"``, ``"stain"``, ``"compare"`` or ``"queue"``."""
+        self.pages.setCurrentIndex(_PAGES.index(name))
+
+    # --- a project --------------------------------------------------------------------------------
+
+    def _state(self) -> tuple[str, dict[str, dict[str, Any]]]:
+        """Return the page that shows, and what stands in the forms."""
+        queue = {"out": self.queue.out.line.text().strip()}
+        return _PAGES[self.pages.currentIndex()], {"stain": self.stain.state(), "queue": queue}
+
+    def _show_project(self, project: Project) -> None:
+        """Fill the forms of a project, and show the page that showed."""
+        view = project.view
+        if "stain" in view.forms:
+            self.stain.show_state(view.forms["stain"])
+        if (out := view.forms.get("queue", {}).get("out")) and not self.queue.out.is_there:
+            self.queue.out.set_path(str(out))
+        if view.page in _PAGES:
+            self.show_page(view.page)
+
+    def _live_in(self, project: Project | None) -> None:
+        self.stain.live_in(None if project is None else project.folder / "stains")
+
+    def _is_passing(self, path: str) -> bool:
+        """Return whether what lies at a path goes with the session."""
+        return not is_remote(path) and Path(path).is_relative_to(self.jobs.session.folder)
 
     def _load_then(self, ask: Any) -> None:
         self.show_page("load")
@@ -89,11 +125,14 @@ class MainWidget(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:  # noqa: N802
-        """Open what was dropped, with our own readers and without asking which."""
-        self.show_page("load")
-        for url in event.mimeData().urls():
-            if url.isLocalFile():
-                self.load.open_path(url.toLocalFile())
+        """Open what was dropped, with our own readers and without asking which; or queue it."""
+        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        if self.pages.currentIndex() == _PAGES.index("queue"):
+            self.queue.add_paths(paths)
+        else:
+            self.show_page("load")
+            for path in paths:
+                self.load.open_path(path)
         event.acceptProposedAction()
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802
@@ -104,4 +143,5 @@ class MainWidget(QWidget):
     def end(self) -> None:
         """Cancel this viewer's runs and stop watching it; the session lives on for others."""
         self.stain.close_runs()
+        self.queue.close_runs()
         self.fields.close()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -21,21 +20,22 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
 from napari_virtualstain.errors import MissingInputError, VirtualStainError
-from napari_virtualstain.io.keep import keep_result
-from napari_virtualstain.jobs.base import make_settings
+from napari_virtualstain.jobs.base import JobSettings, make_settings
+from napari_virtualstain.jobs.passport import PassportSettings
 from napari_virtualstain.jobs.plan import PlanSettings
 from napari_virtualstain.jobs.stain import StainSettings
 from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._fields import FieldBox, Fields
-from napari_virtualstain.widgets._form import SettingsForm, words_of
+from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
+from napari_virtualstain.widgets._keep import KeepButton, ask_for_zarr
 from napari_virtualstain.widgets._live import ViewWatch
-from napari_virtualstain.widgets._model_box import ModelBox
 from napari_virtualstain.widgets._notice import Notice
-from napari_virtualstain.widgets._painter import levels_of
-from napari_virtualstain.widgets._parts import CopyCommand, Foldout, Wrapped, form, wide
+from napari_virtualstain.widgets._parts import CopyCommand, Wrapped, form
+from napari_virtualstain.widgets._passport_card import PassportCard
 from napari_virtualstain.widgets._run_bar import RunBar
+from napari_virtualstain.widgets._run_form import RunForm
 from napari_virtualstain.widgets._spool import Spool
 from napari_virtualstain.widgets._stain_switch import StainSwitch
 from napari_virtualstain.widgets._stainings import TEMPORARY, Staining, Stainings, file_name
@@ -46,19 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StainPage"]
 
-_ADVANCED = (
-    "channel", "z", "pixel_size", "resample", "mode", "tile", "memory", "precision", "statistics",
-    "stitch", "seed", "overwrite",
-)  # fmt: skip
-_OPEN = {
-    "channel": "as the page Load has it",
-    "z": "by their positions",
-    "pixel_size": "from the file",
-    "tile": "by memory",
-    "memory": "half of what is free",
-}
-_HERE = "this computer"
-_ADDRESS = re.compile(r"(tcp|tls)://[^\s/:]+:\d+")
 _PLAN_MS = 300
 _MEASURE_MB = 2000
 """Of pixels that are read without having been asked to, to know their grey values."""
@@ -96,12 +83,12 @@ class StainPage(QWidget):
         self._plan: Run | None = None
         self._planned: PlanSettings | None = None
         self.box = FieldBox(fields, _can_be_stained, "no bright field is open yet")
-        self.model = ModelBox()
-        self.device = wide(QComboBox())
-        self.compute = wide(QComboBox())
+        self.form = RunForm(jobs, StainSettings, self)
+        self.model, self.settings = self.form.model, self.form.settings
+        self.device, self.compute = self.form.device, self.form.compute
         self.out = QLineEdit()
         self.choose = QPushButton("Choose…")
-        self.settings = SettingsForm(StainSettings, _ADVANCED, placeholders=_OPEN)
+        self.passport = PassportCard(viewer, jobs)
         self.plan = Wrapped()
         self.doubts = Notice(viewer)
         self.notice = Notice(viewer)
@@ -109,7 +96,9 @@ class StainPage(QWidget):
         self.all = QPushButton("Stain all")
         self.live = QCheckBox("Live")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
-        self.keep = QPushButton("Keep result…")
+        self.keep = KeepButton(
+            self.stainings, jobs, lambda: self.box.field, self._background, self.notice
+        )
         self.switch = StainSwitch()
         self._arrange()
         self._soon = QTimer(self)
@@ -121,22 +110,38 @@ class StainPage(QWidget):
         self._again.setInterval(_AGAIN_MS)
         self._again.timeout.connect(self._turn)
         self.box.chosen.connect(self._changed)
-        self.model.chosen.connect(self._changed)
-        self.device.currentIndexChanged.connect(self._changed)
-        self.compute.currentTextChanged.connect(self._compute_where)
+        self.form.changed.connect(self._changed)
+        self.form.doubted.connect(self.notice.hint)
+        self.form.moved.connect(self._plan_anew)
         self.out.editingFinished.connect(self._changed)
-        self.settings.changed.connect(self._changed)
         self.view.clicked.connect(self.stain_view)
         self.all.clicked.connect(self.stain_all)
         self.live.toggled.connect(self._turn)
+        self.passport.asked.connect(self._check_picture)
         self._watch = ViewWatch(viewer, self)
         self._watch.moved.connect(self._turn)
-        self.keep.clicked.connect(self._ask_where_to_keep)
+        self.keep.kept.connect(self._after_keeping)
         self.choose.clicked.connect(self._ask_for_output)
         jobs.run_changed.connect(self._follow)
-        jobs.state_changed.connect(self._offer_devices)
-        self._offer_devices()
         self._changed()
+
+    # --- a project --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return what stands in the form, for a project."""
+        return {**self.form.values(), "out": self.out.text().strip()}
+
+    def show_state(self, state: Mapping[str, Any]) -> None:
+        """Fill the form with what `state` returned, perhaps of another version."""
+        self.out.setText(str(state.get("out", "")))
+        self.form.show_values(state)
+
+    def live_in(self, home: Path | None) -> None:
+        """Write results for which no place is named into a folder, or to temporary ones again."""
+        self.stainings.home = home
+        self.out.setPlaceholderText(
+            "temporary, until you keep it" if home is None else f"in the project: {home.name}/"
+        )
 
     # --- what would be done -----------------------------------------------------------------------
 
@@ -147,16 +152,15 @@ class StainPage(QWidget):
         candidates = [one for _, one in image.with_role("brightfield")]
         found: dict[str, Any] = {
             "input": image.path,
-            "model": self.model.name,
             "scene": image.scene or None,
             "axes": image.axes,
+            "pattern": image.pattern,
             # Of several the model's own kind is taken, or the job asks.
             "channel": candidates[0].channel if len(candidates) == 1 and image.path else None,
-            "device": self.device.currentData() or "auto",
         }
         if source is not None and source.pixel_size_stated:
             found["pixel_size"] = source.pixel_size_um[1]
-        found.update(self.settings.values())
+        found.update(self.form.values())
         return {key: value for key, value in found.items() if value is not None}
 
     def command(self) -> str:
@@ -182,24 +186,11 @@ class StainPage(QWidget):
         elsewhere = self._jobs.address
         return line if elsewhere is None else f"{line} --scheduler {elsewhere}"
 
-    def _compute_where(self) -> None:
-        """Take the address of a scheduler once it is one, or this computer."""
-        text = self.compute.currentText().strip()
-        if text in ("", _HERE):
-            address = None
-        elif _ADDRESS.fullmatch(text):
-            address = text
-        else:
-            self.notice.hint(
-                "Give the address of a dask scheduler, such as tcp://host:8786 or tls://host:8786, "
-                f"or choose “{_HERE}”."
-            )
-            return
-        if address != self._jobs.address:
-            self._jobs.address = address
-            self._planned = None
-            self.notice.clear()
-            self._changed()
+    def _plan_anew(self) -> None:
+        """Plan for the scheduler that runs go to now."""
+        self._planned = None
+        self.notice.clear()
+        self._changed()
 
     def _chosen(self) -> Field:
         image = self.box.field
@@ -211,8 +202,9 @@ class StainPage(QWidget):
         image = self.box.field
         for button in (self.view, self.all, self.live, self.copy):
             button.setEnabled(image is not None and self.model.card is not None)
-        self.keep.setVisible(self._to_keep() is not None)
+        self.keep.look()
         self._offer_stains()
+        self.passport.offer(self._about())
         if image is None or self.model.problem or image.path is None:
             if self._plan is not None:
                 self._plan.cancel()
@@ -238,9 +230,8 @@ class StainPage(QWidget):
         image = self.box.field
         if image is None or image.path is None or self.model.card is None:
             return
-        wanted = {k: v for k, v in self.values(image).items() if k in PlanSettings.model_fields}
         try:
-            settings = make_settings(PlanSettings, wanted)
+            settings = make_settings(PlanSettings, _of(PlanSettings, self.values(image)))
         except VirtualStainError as error:
             self.notice.fail(words_of(str(error)))
             return
@@ -273,6 +264,36 @@ class StainPage(QWidget):
         limits = () if card is None else tuple(card.limits)
         doubts = [n for n in result["notes"] if not any(n.endswith(limit) for limit in limits)]
         self.doubts.warn(words_of(" ".join(_sentence(doubt) for doubt in doubts)))
+
+    # --- whether it makes sense -------------------------------------------------------------------
+
+    def _about(self) -> str:
+        """Return what a passport would be about, ``""`` if there is nothing to check."""
+        image = self.box.field
+        if image is None or self.model.card is None:
+            return ""
+        return json.dumps({"image": image.key, **_of(PassportSettings, self.values(image))})
+
+    def _check_picture(self) -> None:
+        """Ask for the passport of the chosen image; one in memory is written first."""
+        image, about = self.box.field, self._about()
+        if image is None or image.brightfield is None:
+            return
+        values = _of(PassportSettings, self.values(image))
+        values["t"] = shown_time(self._viewer, image.brightfield) or 0
+
+        def check(path: str) -> None:
+            try:
+                settings = make_settings(PassportSettings, {**values, "input": path})
+            except VirtualStainError as error:
+                self.passport.refuse(about, str(error))
+                return
+            self.passport.check(about, settings)
+
+        if image.path is not None:
+            check(image.path)
+        else:
+            self._spool.write(image, check, lambda text: self.passport.refuse(about, text))
 
     # --- doing it ---------------------------------------------------------------------------------
 
@@ -410,7 +431,7 @@ class StainPage(QWidget):
         self.notice.hint(
             f"Stained {', '.join(result['stains'])} in {result['seconds']:.1f} s{part}; {where}."
         )
-        self.keep.setVisible(self._to_keep() is not None)
+        self.keep.look()
         if staining.complete:
             self.stained.emit(staining.settings.out)
 
@@ -436,46 +457,11 @@ class StainPage(QWidget):
 
     # --- keeping ----------------------------------------------------------------------------------
 
-    def _to_keep(self) -> Staining | None:
-        """Return the newest finished stain of the chosen image that would be lost at the end."""
-        return self.stainings.newest(self.box.field, lambda s: s.temporary and s.complete)
-
-    def _ask_where_to_keep(self) -> None:
-        staining = self._to_keep()
-        if staining is not None:
-            self._ask_path(Path(staining.settings.out).name[4:], self.keep_at)
-
     def keep_at(self, path: str) -> None:
-        """Copy the temporary result to a place of the user's, and show it from there.
+        """See `KeepButton.keep_at`."""
+        self.keep.keep_at(path)
 
-        An input that was in memory is kept beside it, so that the run can be repeated. The
-        temporary stores stay until the session ends: other layers may show them.
-        """
-        staining = self._to_keep()
-        if staining is None:
-            return
-        target, settings = Path(path).absolute(), staining.settings
-        inputs = Path(settings.input)
-        spooled = inputs if inputs.is_relative_to(self._jobs.session.folder) else None
-        depth = staining.painter.depth
-        self.notice.hint(f"Copying the result to {target} …")
-
-        def copy() -> list[Any]:
-            keep_result(Path(settings.out), target, spooled)
-            return levels_of(target, depth)
-
-        self._background.run(
-            "keep",
-            copy,
-            lambda levels: self._kept(staining, target, levels),
-            lambda sentence: self.notice.fail(words_of(sentence)),
-        )
-
-    def _kept(self, staining: Staining, target: Path, levels: list[Any]) -> None:
-        staining.painter.move_to(target, levels)
-        staining.temporary = False
-        staining.settings = staining.settings.model_copy(update={"out": str(target)})
-        self.notice.hint(f"Kept in {target}.")
+    def _after_keeping(self) -> None:
         self._changed()
         self._fields.look()
 
@@ -487,57 +473,26 @@ class StainPage(QWidget):
             self.out.setText(path)
             self._changed()
 
-        self._ask_path(f"{name}.ome.zarr", take)
-
-    def _ask_path(self, name: str, then: Any) -> None:
-        dialog = QFileDialog(self, "Keep the stain as OME-Zarr")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilter("OME-Zarr (*.ome.zarr)")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.selectFile(name)
-        dialog.fileSelected.connect(then)
-        dialog.open()
+        ask_for_zarr(self, f"{name}.ome.zarr", take)
 
     # --- the rest ---------------------------------------------------------------------------------
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Look at what another page has chosen meanwhile."""
+        super().showEvent(event)
+        self.form.show_address()
 
     def close_runs(self) -> None:
         """Cancel what this viewer asked for, and stop painting: the viewer is going."""
         if self._plan is not None:
             self._plan.cancel()
+        self.passport.stop()
         self._watch.stop()
         self.stainings.close()
-
-    def _offer_devices(self, state: Any = None) -> None:
-        del state
-        worker = self._jobs.state.worker
-        names = worker.get("devices", {})
-        default = names.get(worker.get("device", ""), "")
-        wanted = [("auto", f"automatic{': ' + default if default else ''}")]
-        wanted += [(key, f"{key}: {text}") for key, text in names.items()]
-        now = self.device.currentData()
-        shown = range(self.device.count())
-        if [(self.device.itemData(i), self.device.itemText(i)) for i in shown] == wanted:
-            return
-        self.device.blockSignals(True)
-        self.device.clear()
-        for key, text in wanted:
-            self.device.addItem(text, key)
-        keys = [key for key, _ in wanted]
-        self.device.setCurrentIndex(keys.index(now) if now in keys else 0)
-        self.device.blockSignals(False)
 
     def _arrange(self) -> None:
         self.out.setPlaceholderText("temporary, until you keep it")
         self.out.setToolTip("OME-Zarr to write; left empty, the result goes when the viewer closes")
-        self.device.setToolTip("Where the network runs")
-        self.compute.setEditable(True)
-        self.compute.addItem(_HERE)
-        if self._jobs.address is not None:
-            self.compute.setCurrentText(self._jobs.address)
-        self.compute.setToolTip(
-            "This computer, or the address of a dask scheduler whose workers share the tiles; they "
-            "have to see the input and the output under the same paths"
-        )
         self.view.setToolTip(
             "Stain the tiles in view, the middle first; the numbers are those of Stain all"
         )
@@ -546,15 +501,12 @@ class StainPage(QWidget):
             f"{_VIEW_TILE} px"
         )
         self.all.setToolTip("Stain the whole image, all time points")
-        self.keep.setToolTip("Copy the finished result to a place of your own")
         out = QHBoxLayout()
         out.addWidget(self.out, 1)
         out.addWidget(self.choose)
         rows = form()
         rows.addRow("Image", self.box)
-        rows.addRow("Model", self.model)
-        rows.addRow("Device", self.device)
-        rows.addRow("Compute", self.compute)
+        self.form.add_to(rows)
         rows.addRow("Output", out)
         buttons = QHBoxLayout()
         buttons.addWidget(self.view)
@@ -566,7 +518,8 @@ class StainPage(QWidget):
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
         column.addLayout(rows)
-        column.addWidget(Foldout("More settings", self.settings.native))
+        column.addWidget(self.form.fold)
+        column.addWidget(self.passport)
         column.addWidget(self.plan)
         column.addWidget(self.doubts)
         column.addWidget(self.notice)
@@ -578,6 +531,11 @@ class StainPage(QWidget):
 
 def _can_be_stained(image: Field) -> bool:
     return image.brightfield is not None and not image.predicted
+
+
+def _of(kind: type[JobSettings], values: dict[str, Any]) -> dict[str, Any]:
+    """Return those of some settings that a verb has."""
+    return {name: value for name, value in values.items() if name in kind.model_fields}
 
 
 def _sentence(text: str) -> str:

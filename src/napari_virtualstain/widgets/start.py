@@ -40,13 +40,15 @@ class StartPage(QWidget):
         To diagnose with.
     run_bar
         To show the diagnosis' progress in.
+    project
+        Where projects are opened.
     """
 
     open_file = Signal()
     open_folder = Signal()
     opened = Signal()
 
-    def __init__(self, viewer: Any, jobs: Jobs, run_bar: RunBar) -> None:
+    def __init__(self, viewer: Any, jobs: Jobs, run_bar: RunBar, project: QWidget) -> None:
         super().__init__()
         self._viewer, self._jobs, self._run_bar = viewer, jobs, run_bar
         self._background = Background(self)
@@ -72,8 +74,8 @@ class StartPage(QWidget):
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
         for widget in (
-            steps, self.file, self.folder, self.sample, self.diagnose, self.notice, self.report,
-            self.copy,
+            steps, self.file, self.folder, self.sample, project, self.diagnose, self.notice,
+            self.report, self.copy,
         ):  # fmt: skip
             column.addWidget(widget)
         self.file.clicked.connect(self.open_file)
