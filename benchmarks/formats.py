@@ -5,8 +5,11 @@
 For each sample: *open* (shape, axes, channel names and pixel size are known) and *slice* (256 x 256 px of
 one plane are in memory). Each method runs in a process of its own that has imported what it needs; one file
 after the other, all methods in turn, the median counts. Bytes are those that the process asked the system
-for (``rchar``: mapped files do not count), files are those that Python opened. The pages of the files are in
-memory: what is measured is work, not the disk.
+for (``rchar``: mapped files do not count), files are those that Python opened, and folders those that it
+listed. The pages of the files are in memory: what is measured is work, not the disk.
+
+Then two plates that are made for it: the index of an Opera Phenix with 27,648 files, and an OME-Zarr with
+3,456 fields (194 GB if all were there, of which one is). *open* is all fields listed and the first one open.
 
 The peers are readers that people use beside napari: bioio and its plugins, napari-ome-zarr, ngio. ``--peers``
 names a Python that has them; a peer that is not there, or cannot read a file, is said in the table. Writes
@@ -17,23 +20,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ZARR, PHENIX = "OME-Zarr 0.5, 13 x 1024 x 1024", "Phenix folder, 6 x 1080 x 1080"
 SAMPLES = {
     "ND2, 2044 x 2048, 3 channels": "formats/nd2/nikon_fissionyeast_TL_488_561.nd2",
     "CZI, 2755 x 3675": "formats/czi/PGC_20X_labelfree.czi",
     "LIF, 8 images of 5 planes": "formats/lif/Project_3D.lif",
     "OME-TIFF, 256 x 256, 4 channels": "formats/ome_tiff/*.tif*",
     "TIFF stack, 20 x 512 x 512": "ecoli_bf/02/brightfield_stack.tif",
-    "OME-Zarr 0.5, 13 x 1024 x 1024": "formats/ome_zarr/isl_phase_ngffzarr_v0.5.ome.zarr",
+    ZARR: "formats/ome_zarr/isl_phase_ngffzarr_v0.5.ome.zarr",
     "OME-Zarr 0.4 plate, 6 channels": "formats/ome_zarr/phenix_V5_iohub_HCS.zarr",
-    "Phenix folder, 6 x 1080 x 1080": "phenix/Version5",
+    PHENIX: "phenix/Version5",
     "folder of 16 PNG, 1024 x 1024": "isl_neurons",
 }
 EDGE = 256
@@ -127,16 +133,23 @@ class Meter:
     """What this process has read and opened so far."""
 
     def __init__(self) -> None:
-        self.files = 0
+        self.files = self.folders = 0
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and "/proc/" not in str(arguments[0]):
             self.files += 1
+        elif event in ("os.scandir", "os.listdir"):
+            self.folders += 1
 
-    def read(self) -> tuple[float, int, int]:
+    def read(self) -> dict[str, float]:
         lines = Path("/proc/self/io").read_text().splitlines()
-        return time.perf_counter(), int(lines[0].split()[1]), self.files
+        return {
+            "s": time.perf_counter(),
+            "bytes": int(lines[0].split()[1]),
+            "files": self.files,
+            "folders": self.folders,
+        }
 
 
 def measure(method: str, path: Path) -> dict[str, Any]:
@@ -154,9 +167,137 @@ def measure(method: str, path: Path) -> dict[str, Any]:
         assert np.asarray(pixels).shape[-2:] == (EDGE, EDGE)
         del image
     return {
-        part: {"s": b[0] - a[0], "bytes": b[1] - a[1], "files": b[2] - a[2]}
+        part: {what: b[what] - a[what] for what in a}
         for part, a, b in (("open", begin, middle), ("slice", middle, end))
     }
+
+
+def largest_mb() -> float:
+    """Return the largest memory of this process; ``ru_maxrss`` would count that of its parent too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def measure_plate(small: Path, plate: Path) -> dict[str, Any]:
+    """Return what opening a plate takes for the first time in a process that has opened an image."""
+    open_it, slice_it = ours()
+    slice_it(open_it(small))
+    before = largest_mb()
+    meter = Meter()
+    begin = meter.read()
+    image = open_it(plate)
+    middle = meter.read()
+    slice_it(image)
+    end = meter.read()
+    peak = largest_mb()
+    return {
+        "open": {what: middle[what] - begin[what] for what in begin},
+        "slice": {what: end[what] - middle[what] for what in begin},
+        "mb": peak,
+        "more_mb": peak - before,
+    }
+
+
+# --- plates that are made for it ---------------------------------------------------------------------
+
+
+def write_phenix(folder: Path) -> None:
+    """Write the index of 384 wells, 9 fields and 8 channels, and the pixels of the first field."""
+    import numpy as np
+    import tifffile
+
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "helpers"))
+    from plate_index import write_index
+
+    write_index(folder)
+    for channel in range(1, 9):
+        file = folder / f"r01c01f01p01-ch{channel}sk1fk1fl1.tiff"
+        tifffile.imwrite(file, np.zeros((1080, 1080), np.uint16))
+
+
+def write_zarr_plate(folder: Path) -> None:
+    """Write an OME-Zarr 0.5 of 384 wells and 9 fields, 6 x 2160 x 2160; only the first has pixels."""
+    import numpy as np
+    import zarr
+
+    rows, columns = "ABCDEFGHIJKLMNOP", range(1, 25)
+    shape, chunks = (1, 6, 1, 2160, 2160), (1, 1, 1, 540, 540)
+    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}] + [
+        {"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"
+    ]
+    scale = [{"type": "scale", "scale": [1, 1, 1, 0.3, 0.3]}]
+    names = [{"label": n} for n in ("Brightfield", "DNA", "RNA", "ER", "AGP", "Mito")]
+    image = {
+        "multiscales": [
+            {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+        ],
+        "omero": {"channels": names},
+    }
+
+    def group(place: Path, ome: dict[str, Any]) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        content = {
+            "zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": "0.5", **ome}},
+        }  # fmt: skip
+        (place / "zarr.json").write_text(json.dumps(content))
+
+    wells = [f"{row}/{column}" for row in rows for column in columns]
+    plate = {
+        "rows": [{"name": row} for row in rows],
+        "columns": [{"name": str(column)} for column in columns],
+        "wells": [
+            {"path": well, "rowIndex": i // 24, "columnIndex": i % 24}
+            for i, well in enumerate(wells)
+        ],
+    }
+    group(folder, {"plate": plate})
+    first = zarr.create_array(
+        folder / wells[0] / "0" / "0", shape=shape, chunks=chunks, dtype="u2", zarr_format=3
+    )
+    first[:] = np.ones(shape, np.uint16)
+    described = (folder / wells[0] / "0" / "0" / "zarr.json").read_text()
+    for well in wells:
+        group(folder / well, {"well": {"images": [{"path": str(n)} for n in range(9)]}})
+        for n in range(9):
+            group(folder / well / str(n), image)
+            (folder / well / str(n) / "0").mkdir(exist_ok=True)
+            (folder / well / str(n) / "0" / "zarr.json").write_text(described)
+
+
+def plate_rows(root: Path, repeats: int) -> list[list[str]]:
+    """Measure both plates, each opening in a process of its own."""
+    small = {"Phenix": root / SAMPLES[PHENIX], "zarr": root / SAMPLES[ZARR]}
+    rows: list[list[str]] = []
+    with tempfile.TemporaryDirectory() as made:
+        phenix, plate = Path(made) / "P" / "Images", Path(made) / "plate.ome.zarr"
+        write_phenix(phenix)
+        write_zarr_plate(plate)
+        cases = {
+            "Phenix index, 27,648 files, first time": (small["Phenix"], phenix.parent, True),
+            "the same, reopened": (small["Phenix"], phenix.parent, False),
+            "OME-Zarr plate, 3,456 fields": (small["zarr"], plate, False),
+        }
+        for name, (known, path, fresh) in cases.items():
+            results = []
+            for n in range(repeats):
+                cache = Path(made) / (f"cache{n}" if fresh else "cache0")
+                done = subprocess.run(
+                    [sys.executable, __file__, "--plate", str(known), str(path)],
+                    capture_output=True, text=True, timeout=300, check=True,
+                    env={**os.environ, "NVS_CACHE": str(cache)},
+                )  # fmt: skip
+                results.append(json.loads(done.stdout.splitlines()[-1]))
+            times = [r["open"]["s"] + r["slice"]["s"] for r in results]
+            memory = max(r["mb"] for r in results), max(r["more_mb"] for r in results)
+            rows.append(
+                [
+                    name,
+                    *(cell(results, part) for part in ("open", "slice")),
+                    f"{min(times) * 1000:.0f} to {max(times) * 1000:.0f}",
+                    f"{memory[0]:.0f} MB, {memory[1]:.0f} MB of it for this",
+                ]
+            )
+    return rows
 
 
 # --- all of them ------------------------------------------------------------------------------------
@@ -178,15 +319,19 @@ def median(results: list[dict[str, Any]], part: str, what: str) -> float:
     return float(statistics.median(r[part][what] for r in results))
 
 
+def cell(results: list[dict[str, Any]], part: str) -> str:
+    """Return what one part took, in words."""
+    seconds, kilobytes = median(results, part, "s"), median(results, part, "bytes") / 1000
+    files, folders = (median(results, part, what) for what in ("files", "folders"))
+    listed = f", {folders:.0f} folders" if folders else ""
+    return f"{seconds * 1000:.1f} ms, {kilobytes:,.0f} kB, {files:.0f} files{listed}"
+
+
 def row(sample: str, method: str, results: list[Any]) -> list[str]:
     words = next((r for r in results if isinstance(r, str)), None)
     if words is not None:
         return [sample, method, words, "", ""]
-    cells = [sample, method]
-    for part in ("open", "slice"):
-        seconds, kilobytes = median(results, part, "s"), median(results, part, "bytes") / 1000
-        files = median(results, part, "files")
-        cells.append(f"{seconds * 1000:.1f} ms, {kilobytes:,.0f} kB, {files:.0f} files")
+    cells = [sample, method, *(cell(results, part) for part in ("open", "slice"))]
     spread = [r["open"]["s"] + r["slice"]["s"] for r in results]
     cells.append(f"{min(spread) * 1000:.1f} to {max(spread) * 1000:.1f}")
     return cells
@@ -199,7 +344,11 @@ def main() -> None:
     parser.add_argument("--peers", default=sys.executable, help="a Python that has the peers")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "PATH"), help=argparse.SUPPRESS)
+    parser.add_argument("--plate", nargs=2, metavar=("SMALL", "PATH"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.plate:
+        print(json.dumps(measure_plate(Path(given.plate[0]), Path(given.plate[1]))))
+        return
     if given.one:
         print(json.dumps(measure(given.one[0], Path(given.one[1]))))
         return
@@ -236,7 +385,22 @@ def main() -> None:
         "",
         table(header, rows),
         "",
-        "*open*: shape, axes, channel names and pixel size are known. *slice*: the pixels are in memory.",
+        (
+            "*open*: shape, axes, channel names and pixel size are known. *slice*: the pixels are in memory. "
+            "*Folders* are those that were listed."
+        ),
+        "",
+        "## Large plates",
+        "",
+        (
+            "Made by the script. *Open*: all fields are listed and the first is open, in a process that has opened "
+            "another image before; memory is the largest of the whole process."
+        ),
+        "",
+        table(
+            ["plate", "open", f"slice of {EDGE} x {EDGE} px", "both, ms, from to", "memory"],
+            plate_rows(root, given.repeats),
+        ),
     ]
     write("formats.md", "\n".join(text))
 

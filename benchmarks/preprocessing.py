@@ -1,4 +1,4 @@
-"""Light and focus against simulated truth, and on a real stack.
+"""Light, focus, quality of planes and the passport against simulated truth, and a real stack.
 
 Run: ``python benchmarks/preprocessing.py [--data FOLDER]``. The folder of real images, also
 named by NVS_REALDATA, is optional.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
 from _report import processor, table, write
 
-from napari_virtualstain import open_image
+from napari_virtualstain import open_image, passport
+from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.focused import stack_profile
 from napari_virtualstain.datasets.light import corrected_planes
 from napari_virtualstain.datasets.planes import InputPlanes
@@ -24,7 +27,8 @@ from napari_virtualstain.preprocessing.focus import MEASURES, FocusProfile, focu
 from napari_virtualstain.preprocessing.focus_calibration import calibrated_direction
 from napari_virtualstain.preprocessing.illumination_fit import fit_illumination
 from napari_virtualstain.preprocessing.in_focus import best_plane, in_focus_range
-from napari_virtualstain.simulate import FieldSettings, simulate_field
+from napari_virtualstain.preprocessing.quality import noise_level, plane_quality
+from napari_virtualstain.simulate import FieldSettings, held_out_settings, simulate_field
 from napari_virtualstain.simulate.camera import shading
 
 FIELD = (256, 256)
@@ -32,6 +36,18 @@ COUNTS = (1, 4, 16, 32)
 PLANES_UM = tuple(float(z) for z in range(-8, 9, 2))
 ERRORS_UM = (-2.0, 0.0, 2.0)
 SEEDS = 4
+DENSITIES = (100, 600, 1200, 2400)
+"""Cells a mm², from sparse to one beside the other."""
+PASSPORTS = 8
+DEFECTS: dict[str, dict[str, float]] = {
+    "as in training": {},
+    "three times the noise": {"noise": 3.0},
+    "without noise": {"noise": 0.0},
+    "light that falls by 60 %": {"illumination": 0.6},
+    "8 µm out of focus": {"focus_error_um": 8.0},
+    "few cells": {"density_per_mm2": 20.0},
+}
+"""What is changed in simulated fields."""
 SEEN = 9
 """Plane of the real stack whose edges lie best on those of its stains."""
 
@@ -141,6 +157,61 @@ def real_table(folder: Path) -> str:
     return f"{text}\n\nIn focus by the slope, plane {SEEN} named: {kept.start} to {kept.stop - 1}."
 
 
+def quality_tables() -> tuple[str, str]:
+    """Return noise and the empty part beside what is known of simulated fields."""
+    noise, empty = [], []
+    for density in DENSITIES:
+        found: dict[str, list[tuple[float, float]]] = {"noise": [], "bright field": [], "AGP": []}
+        for seed in range(SEEDS):
+            settings = FieldSettings(
+                shape_px=FIELD, focus_offsets_um=(0.0,), density_per_mm2=density
+            )
+            field = simulate_field(settings, seed=3000 + seed)
+            still = simulate_field(replace(settings, noise=0.0), seed=3000 + seed)
+            plane = np.squeeze(field.brightfield)
+            spread = plane.astype(float) - np.squeeze(still.brightfield)
+            found["noise"].append((noise_level(plane), float(spread.std())))
+            squares = np.squeeze(field.cells).reshape(FIELD[0] // 16, 16, FIELD[1] // 16, 16)
+            bare = float((squares == 0).all(axis=(1, 3)).mean())
+            agp = field.stains[0, settings.stain_names.index("AGP")]
+            found["bright field"].append((plane_quality(plane).empty_fraction, bare))
+            found["AGP"].append((plane_quality(np.squeeze(agp)).empty_fraction, bare))
+        ratios = [measured / truth for measured, truth in found["noise"]]
+        noise.append((density, f"{min(ratios):.2f} to {max(ratios):.2f}"))
+        bare = np.mean([truth for _, truth in found["AGP"]])
+        parts = (np.mean([measured for measured, _ in found[n]]) for n in ("bright field", "AGP"))
+        empty.append((density, f"{bare:.0%}", *(f"{part:.0%}" for part in parts)))
+    return table(("cells a mm²", "noise found / true"), noise), table(
+        ("cells a mm²", "squares without a cell", "empty in bright field", "empty in AGP"), empty
+    )
+
+
+def passport_table() -> str:
+    """Return what the passport of the demo model says of held-out fields with known defects."""
+    rows = []
+    for words, changed in DEFECTS.items():
+        said: Counter[str] = Counter()
+        verdicts: Counter[str] = Counter()
+        for n in range(PASSPORTS):
+            settings, seed = held_out_settings(n)
+            planes = simulate_field(replace(settings, **changed), seed=seed).brightfield[0]
+            um = settings.pixel_yx_um
+            found = passport(
+                LazyImage(
+                    data=da.from_array(planes[None, None]),
+                    channels=(Channel("Brightfield", "transmitted"),),
+                    pixel_size_um=PixelSize(4.0, *um), z_positions_um=settings.focus_offsets_um,
+                ),
+                model="demo",
+            )  # fmt: skip
+            verdicts[found.status] += 1
+            said.update(f"{c.name} {c.status}" for c in found.checks if c.status != "green")
+        colours = ", ".join(f"{verdicts[c]} {c}" for c in ("green", "amber", "red") if verdicts[c])
+        why = ", ".join(f"{name} ({count})" for name, count in said.most_common())
+        rows.append((words, colours, why))
+    return table(("fields", "verdict", "not green"), rows)
+
+
 def seconds_table() -> str:
     """Return how long it takes to read a tile of three planes, as recorded and corrected."""
     pixels = np.random.default_rng(0).integers(500, 4000, (1, 1, 3, 2160, 2160)).astype(np.uint16)
@@ -177,7 +248,7 @@ def main() -> None:
     simulated = stacks()
     focus, ranges = focus_tables(simulated)
     parts = [
-        "# Light and focus",
+        "# Light, focus and quality",
         "",
         f"`python benchmarks/preprocessing.py`; {processor()}.",
         "",
@@ -203,6 +274,25 @@ def main() -> None:
         "By the slope, with the direction learnt.",
         "",
         ranges,
+    ]
+    noise, empty = quality_tables()
+    parts += [
+        "",
+        "## What a plane is like",
+        "",
+        f"{SEEDS} simulated bright fields of {FIELD[0]} px in focus for each density, against the same without noise:",
+        "",
+        noise,
+        "",
+        "Squares of 16 px without structure, beside those without any cell:",
+        "",
+        empty,
+        "",
+        "## The passport of known defects",
+        "",
+        f"{PASSPORTS} simulated fields that the demo model was not trained on, each changed in one way.",
+        "",
+        passport_table(),
     ]
     if named:
         parts += [

@@ -76,7 +76,7 @@ CLAIMED = {
     "field.tif": True, "my.field.tiff": True, "Index.idx.xml": True, "Index.xml": True,
     "Index.ref.xml": True, "notes.xml": False, "field.txt": False, "field.nd2": True,
     "field.czi": True, "field.LIF": True, "field.lsm": True, "field.ics": True, "field.ids": True,
-    "field.oib": False,
+    "field.companion.ome": True, "field.oib": False,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 from napari_virtualstain.compute.session import Session
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
+from napari_virtualstain.jobs.batch import BatchSettings
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.jobs.plan import PlanSettings
 from napari_virtualstain.jobs.stain import StainSettings
@@ -198,6 +200,24 @@ def own_session():
     session = Session()
     yield session
     session.close()
+
+
+def test_a_batch_tells_of_each_of_its_images(compute_session, field_folder, tiny_model, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(field_folder / "brightfield.ome.zarr", folder / "a.ome.zarr")
+    (folder / "half.tif").write_bytes(b"II*\0" + bytes(50))
+    settings = BatchSettings(input=str(folder), model=str(tiny_model), out=str(tmp_path / "out"))
+    told = []
+    run = compute_session.submit(
+        "batch",
+        settings,
+        on_change=lambda r: told.append({k[0]: v["state"] for k, v in r.items.items()}),
+    )
+    assert run.wait(60).state == "done"
+    path = str(folder / "a.ome.zarr")
+    assert next(states[path] for states in told if path in states) == "running"
+    assert told[-1] == {path: "done", str(folder / "half.tif"): "failed"}
+    assert run.items[str(folder / "half.tif"), ""]["sentence"].endswith("from its source.")
 
 
 def test_a_killed_worker_fails_its_run_in_one_sentence_and_the_next_run_works(own_session, stain):

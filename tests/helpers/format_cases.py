@@ -11,6 +11,7 @@ import imageio.v3 as iio
 import numpy as np
 import tifffile
 import zarr
+from ome_files import write_set
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.io.image import Channel
@@ -152,6 +153,17 @@ def read_planes(path: Path) -> np.ndarray:
     )[None]
 
 
+def write_mixed_planes(path: Path) -> None:
+    path.mkdir()
+    tifffile.imwrite(path / "a_c0.tif", (stack()[0, 0, 0] >> 4).astype(np.uint8))
+    tifffile.imwrite(path / "a_c1.tif", stack()[0, 0, 1])
+
+
+def read_mixed_planes(path: Path) -> np.ndarray:
+    planes = [tifffile.imread(path / f"a_c{c}.tif").astype(np.uint16) for c in range(2)]
+    return np.stack(planes)[None, :, None]
+
+
 NUMBERED = (("channel 0", "unknown"), ("channel 1", "unknown"))
 SIZES = {"axes": "tczyx", "shape": (2, 2, 3, 300, 400), "pixel_um": (2.0, 0.5, 0.5)}
 MADE = {
@@ -180,6 +192,47 @@ MADE = {
         ),
         kind="ome-tiff", channels=(BF, DAPI), interval_s=30.0, waves_nm=(None, 450.0),
         twin=tiff_series("tzcyx"), **SIZES,
+    ),
+    "ome-tiff-set": Case(
+        path="a.ome.tif",
+        write=lambda p: write_set(p, {"left": tczyx(stack()), "right": tczyx(stack()) + 1}),
+        kind="ome-tiff", scenes=("left", "right"), scene="right", channels=(BF, DAPI),
+        twin=lambda _: tczyx(stack()) + 1, has_magic=False, **SIZES,
+    ),
+    "ome-tiff-companion": Case(
+        path="a.companion.ome", write=lambda p: write_set(p, {"cells": tczyx(stack())}),
+        kind="ome-tiff", channels=(BF, DAPI), twin=lambda _: tczyx(stack()), has_magic=False,
+        **SIZES,
+    ),
+    "tiff-signed-planes": Case(
+        path="a.tif",
+        write=lambda p: tifffile.imwrite(
+            p, stack(2, 3).astype("i2") - 2000, photometric="minisblack",
+            metadata={"axes": "TZYX"},
+        ),
+        kind="tiff", axes="tzyx", shape=(2, 1, 3, 300, 400), dtype="int16",
+        channels=(("channel 0", "unknown"),), pixel_um=(None, None, None),
+        twin=tiff_series("tzyx"),
+    ),
+    "tiff-float": Case(
+        path="a.tif",
+        write=lambda p: tifffile.imwrite(p, stack()[0, 0, 0].astype("f4") - 99.5),
+        kind="tiff", axes="yx", shape=(1, 1, 1, 300, 400), dtype="float32",
+        channels=(("channel 0", "unknown"),), pixel_um=(None, None, None),
+        twin=tiff_series("yx"),
+    ),
+    "png-transparent": Case(
+        path="a.png",
+        write=lambda p: iio.imwrite(p, (stack(1, colours=4)[0] >> 4).astype(np.uint8)),
+        kind="picture", axes="cyx", shape=(1, 3, 1, 300, 400), dtype="uint8",
+        channels=(("red", "unknown"), ("green", "unknown"), ("blue", "unknown")),
+        pixel_um=(None, None, None), has_magic=False, region=600_000,
+        twin=lambda p: np.moveaxis(iio.imread(p)[..., :3], -1, 0)[None, :, None],
+    ),
+    "planes-of-several-types": Case(
+        path="planes", write=write_mixed_planes, kind="numbered", axes="cyx",
+        shape=(1, 2, 1, 300, 400), channels=(("c0", "unknown"), ("c1", "unknown")),
+        pixel_um=(None, None, None), twin=read_mixed_planes, has_magic=False,
     ),
     "imagej": Case(
         path="a.tif",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import resource
 import shutil
 import sys
@@ -16,8 +17,30 @@ import time
 from pathlib import Path
 
 import numpy as np
+import tifffile
 
-SUFFIXES = (".tif", ".nd2", ".czi", ".lif", ".ics", ".png", ".lsm", "")
+SUFFIXES = (".tif", ".nd2", ".czi", ".lif", ".ics", ".png", ".lsm", ".ome", ".csv", "")
+HOWS = (
+    "cut",
+    "flip",
+    "flip",
+    "flip",
+    "zero",
+    "empty",
+    "rename",
+    "number",
+    "number",
+    "lose",
+    "swap",
+)
+"""Kinds of damage, the likely ones several times."""
+
+NUMBER = re.compile(rb"""(?<=[="':,\[\s>])-?\d+(?:\.\d+)?(?=["',\]\s<}])""")
+"""A number in XML, JSON, a table or a header of words."""
+NUMBERS = (
+    b"0", b"-1", b"1", b"2", b"3", b"7", b"1000", b"65537", b"99999999", b"4294967296", b"1e30",
+    b"0.0001", b"NaN", b"null", b"[]", b"x",
+)  # fmt: skip
 
 
 def position(chance: random.Random, length: int) -> int:
@@ -47,10 +70,47 @@ def damaged(raw: bytes, chance: random.Random, how: str) -> bytes:
     return bytes(changed)
 
 
+def contradicted(raw: bytes, chance: random.Random) -> bytes:
+    """Return bytes in whose words some numbers are others; a file that is no text keeps its length."""
+    text = b"\0" not in raw
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        found = list(NUMBER.finditer(raw))
+        if not found:
+            return raw
+        one = chance.choice(found)
+        other = chance.choice(NUMBERS)
+        if not text:
+            other = other.rjust(len(one[0]), b"0")[: len(one[0])]
+        raw = raw[: one.start()] + other + raw[one.end() :]
+    return raw
+
+
+def beginning(file: Path) -> bytes:
+    """Return how a file begins; text has no zeros there."""
+    with file.open("rb") as opened:
+        return opened.read(4096)
+
+
+def swapped(file: Path, chance: random.Random) -> None:
+    """Put another picture in the place of a file: of another type, size or number of channels."""
+    pixels = np.random.default_rng(chance.randrange(100)).integers(0, 250, (24, 32))
+    kind = chance.choice(("u1", "i2", "u4", "f4", "f8", "nan", "size", "colours", "stack"))
+    if kind == "nan":
+        pixels = np.where(pixels > 200, np.nan, pixels).astype("f4")
+    elif kind == "size":
+        pixels = pixels[:20].astype("u2")
+    elif kind in ("colours", "stack"):
+        pixels = np.stack([pixels] * 4, -1 if kind == "colours" else 0).astype("u1")
+    else:
+        pixels = (pixels.astype("i8") - (100 if kind[0] != "u" else 0)).astype(kind)
+    photometric = "rgb" if kind == "colours" else "minisblack"
+    tifffile.imwrite(file, pixels, photometric=photometric, metadata=None)
+
+
 def mutate(source: Path, folder: Path, seed: int) -> Path:
     """Return the path of a damaged copy."""
     chance = random.Random(seed)
-    how = chance.choice(("cut", "flip", "flip", "flip", "zero", "rename"))
+    how = chance.choice(HOWS)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     copy = folder / source.name
@@ -62,7 +122,19 @@ def mutate(source: Path, folder: Path, seed: int) -> Path:
     victim = chance.choice(files)
     if how == "rename" and not source.is_dir():
         return copy.rename(copy.with_suffix(chance.choice(SUFFIXES)))
-    if how == "rename" or (source.is_dir() and chance.random() < 0.1):
+    if how == "number":  # where the words are, if there are files of words
+        words = [file for file in files if b"\0" not in beginning(file)]
+        victim = chance.choice(words or files)
+        victim.write_bytes(contradicted(victim.read_bytes(), chance))
+    elif how == "lose":
+        for file in chance.sample(files, 1 + int(len(files) * chance.random() ** 2)):
+            if file != copy:
+                file.unlink(missing_ok=True)
+    elif how == "swap":
+        swapped(victim, chance)
+    elif how == "empty":
+        victim.write_bytes(b"")
+    elif how == "rename":
         victim.unlink()
     else:
         victim.write_bytes(damaged(victim.read_bytes(), chance, how))

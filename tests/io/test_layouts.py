@@ -273,6 +273,20 @@ def test_yokogawa_positions_sizes_and_wavelengths_are_read(tmp_path):
     assert open_image(tmp_path / "MeasurementData.mlf").shape == image.shape
 
 
+@pytest.mark.parametrize("number", ["1e30", "-1", "NaN", "x", "4294967296", ""])
+def test_numbers_that_no_measurement_has_are_left_out(tmp_path, number):
+    write(tmp_path, CASES["cv8000"])
+    file = tmp_path / "MeasurementDetail.mrf"
+    text = file.read_text(encoding="utf-8")
+    for known in ("12", "8", "0.325"):
+        text = text.replace(f'="{known}"', f'="{number}"')
+    file.write_text(text, encoding="utf-8")
+    (scene,) = list_scenes(tmp_path)
+    assert scene.place.plate_shape is None
+    size = scene.open().pixel_size_um
+    assert (size.y, size.x) in ((None, None), (4294967296.0, 4294967296.0), (1e30, 1e30))
+
+
 def test_incucyte_times_are_seconds(tmp_path):
     write(tmp_path, CASES["incucyte"])
     assert open_image(tmp_path, scene="A01/1").time_interval_s == 6 * 3600

@@ -26,6 +26,19 @@ LARGE = {"real-nd2", "real-czi"}
 """Copying these takes longer than opening them: a tenth of the mutations will do."""
 
 
+FOLDERS = {
+    "real-phenix": "phenix/Version5",
+    "real-phenix-zarr": "formats/ome_zarr/phenix_V5_iohub_HCS.zarr",
+    "real-imagexpress": "formats/imagexpress/9987_Plate_3420",
+    "real-cv8000": "formats/cv8000/CV8000-Minimal-DataSet-2C-3W-4S-FP2-stack_20230918_135839",
+    "real-isl": "isl_neurons",
+    "real-time-lapse": "yeast_timelapse/SL_180519_2_GR",
+}
+"""Plates and folders of planes, where any file may lack or be another picture."""
+FEW = 150
+"""Mutations of each of these, over the others."""
+
+
 def watched(command: list[str]) -> tuple[list[str], int]:
     """Run a process and return its lines; end it when it says nothing for long."""
     process = subprocess.Popen(
@@ -49,20 +62,26 @@ def watched(command: list[str]) -> tuple[list[str], int]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.realdata] * (n in REAL)) for n in CASES]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.realdata] * (n in REAL or n in FOLDERS))
+        for n in (*CASES, *FOLDERS)
+    ],
 )
 def test_a_damaged_file_is_one_sentence_or_the_picture(name, tmp_path, request, monkeypatch):
-    case = CASES[name]
-    if case.library:
+    case = CASES.get(name)
+    if case is not None and case.library:
         pytest.importorskip(case.library)
     monkeypatch.setattr(format_cases, "EDGES", [24, 32])
-    if case.write is None:
+    if case is None:
+        source = request.getfixturevalue("realdata") / FOLDERS[name]
+    elif case.write is None:
         source = request.getfixturevalue("realdata") / case.path
     else:
         source = tmp_path / "whole" / case.path
         source.parent.mkdir()
         case.write(source)
-    last = MUTATIONS // len(CASES) // (10 if name in LARGE else 1)
+    last = FEW if case is None else MUTATIONS // len(CASES) // (10 if name in LARGE else 1)
     first, baseline, defects, opened = 0, None, [], 0
     while first < last:
         lines, status = watched(

@@ -271,6 +271,17 @@ def test_a_missing_array_is_one_sentence(root):
         open_image(path_of(root))
 
 
+@pytest.mark.parametrize("edge", [0, 99999999])
+def test_chunks_that_no_array_has_are_one_sentence(root, edge):
+    path = path_of(write_image(root))
+    file = next(f for f in (path / "0" / "zarr.json", path / "0" / ".zarray") if f.is_file())
+    text = file.read_text(encoding="utf-8")
+    assert re.search(r"\b16\b", text)
+    file.write_text(re.sub(r"\b16\b", str(edge), text), encoding="utf-8")
+    with pytest.raises(ImageFileError, match=r"0' that the metadata name cannot be opened: "):
+        open_image(path)
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -156,8 +156,26 @@ def test_a_set_of_ome_files_is_one_image(tmp_path):
     del image
     gc.collect()
     (tmp_path / "c1.ome.tif").unlink()
-    with pytest.raises(ImageFileError, match="of a set of files, of which 'c1.ome.tif' is missing"):
-        open_image(tmp_path / "c0.ome.tif")
+    image = open_image(tmp_path / "c0.ome.tif")
+    assert image.missing == ((0, 1, 0),)
+    np.testing.assert_array_equal(pixels(image)[0, 0, 0], STACK[0, 0])
+
+
+def test_damaged_words_of_metamorph_cost_what_they_say(tmp_path):
+    told = (
+        '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="on"/>'
+        '<prop id="spatial-calibration-x" type="float" value="0.5"/>'
+        '<prop id="spatial-calibration-y" type="float" value="0.5"/>'
+        '<prop id="spatial-calibration-units" type="string" value="um"/>'
+        "</PlaneInfo></MetaData>"
+    )
+    whole, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    for path, words in ((whole, told), (other, told.replace("<prop", "<<", 1))):
+        tifffile.imwrite(path, STACK[0, 0], description=words, metadata=None, software="MetaSeries")
+    assert open_image(whole).pixel_size_um.x == 0.5
+    image = open_image(other)
+    assert image.pixel_size_um.x is None
+    assert image.guesses == ("The XML of the file is damaged and was not used.",)
 
 
 @pytest.mark.parametrize("samples", [3, 4])

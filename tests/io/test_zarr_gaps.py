@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.open import list_scenes, open_image
 from napari_virtualstain.io.zarr_gaps import MANY, gaps_of
 
 LAYOUTS = {
@@ -118,3 +119,25 @@ def test_a_whole_image_says_nothing_of_gaps(tmp_path):
     image = open_image(image_of(tmp_path / "a.ome.zarr", np.full((1, 1, 1, 32, 32), 9, "u2")))
     assert image.missing == ()
     assert not [g for g in image.guesses if "store" in g]
+
+
+def test_an_array_whose_chunks_lie_in_very_many_folders_is_not_listed(tmp_path):
+    keywords = {"shape": (40, 40, 8, 8), "chunks": (1, 1, 8, 8), "dtype": "u1"}
+    for name, separator, counted in (("a", "/", False), ("b", ".", True)):
+        encoding = {"name": "default", "separator": separator}
+        array = zarr.create_array(
+            tmp_path / name, zarr_format=3, chunk_key_encoding=encoding, **keywords
+        )
+        array[0] = 1
+        assert (gaps_of(array, tmp_path / name) is not None) is counted
+
+
+def test_an_image_is_opened_with_one_array_and_one_listing(tmp_path, monkeypatch):
+    path = image_of(tmp_path / "a.ome.zarr", np.full((1, 1, 1, 32, 32), 9, "u2"))
+    (scene,) = list_scenes(path)
+    opened, listed = [], []
+    original = zarr.open_array, os.walk
+    monkeypatch.setattr(zarr, "open_array", lambda **k: opened.append(k) or original[0](**k))
+    monkeypatch.setattr(os, "walk", lambda top: listed.append(top) or original[1](top))
+    scene.open()
+    assert (len(opened), len(listed)) == (1, 1)

@@ -173,7 +173,8 @@ def shift_channels(
     LazyImage
         float32 if anything is moved; what moved in from outside is NaN.
     """
-    moving = {at: by for at, by in shifts.items() if by != (0.0, 0.0)}
+    rounded = {at: (round(dy, 6), round(dx, 6)) for at, (dy, dx) in shifts.items()}
+    moving = {at: by for at, by in rounded.items() if by != (0.0, 0.0)}
     if not moving:
         return image
     floats = image.data.astype(np.float32)

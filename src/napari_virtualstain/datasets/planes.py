@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import Region
+from napari_virtualstain.datasets.z_channels import alike, joined_planes, middle_of
 from napari_virtualstain.datasets.z_planes import (
     SAME_PLANE_UM,
     listed_um,
@@ -34,11 +35,14 @@ class InputPlanes:
         Which planes of the channel these are.
     notes
         Sentences about what was chosen without being told.
+    channels
+        The channel of each plane, where they are channels of their own.
     """
 
     image: LazyImage
     z: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of planes."""
@@ -106,9 +110,16 @@ def choose_channel(image: LazyImage, *, channel: str | None, like: str) -> tuple
         return names[0], None
     lit = [c.name for c in image.channels if c.modality == "transmitted"]
     if len(lit) > 1:
-        key = _letters(like)
-        alike = [name for name in lit if key[:6] and key[:6] in _letters(name)]
-        lit = alike if len(alike) == 1 else lit
+        of_kind = [name for name in lit if alike(like, name)]
+        lit = of_kind if len(of_kind) == 1 else lit
+        middle = middle_of([c for c in image.channels if c.name in of_kind])
+        if len(lit) > 1 and middle is not None:
+            return middle.name, (
+                f"channel {middle.name!r} taken as the {like}, the middle one of {len(of_kind)} at "
+                "different heights; choose another with --channel"
+            )
+        named = [name for name in lit if name.casefold() == like.casefold()]
+        lit = named if len(lit) > 1 and len(named) == 1 else lit
     if len(lit) == 1:
         return lit[0], f"channel {lit[0]!r} taken as the {like}; choose another with --channel"
     if set(names) == {"red", "green", "blue"}:
@@ -121,10 +132,6 @@ def choose_channel(image: LazyImage, *, channel: str | None, like: str) -> tuple
         f"Which channel is the {like} cannot be told: {found}; "
         f"the image has {', '.join(names)}. Choose one with --channel."
     )
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def choose_planes(
@@ -168,6 +175,12 @@ def choose_planes(
         return InputPlanes(chosen.select(z=z), tuple(z), tuple(notes))
     offsets = "" if None in z_offsets_um else f" (at {listed_um(z_offsets_um)} µm)"
     wanted = f"The model takes {needed} z {_plural('plane', needed)}{offsets}"
+    joined = joined_planes(image, name, z_offsets_um)
+    if joined is not None:
+        stack, names = joined
+        if needed > 1:
+            notes.append(f"channels {', '.join(names)} taken as z planes, by their heights")
+        return InputPlanes(stack, tuple(range(needed)), tuple(notes), names)
     if depth < needed:
         raise ChannelError(
             f"{wanted}, channel {name!r} has {depth}. Open the whole z stack, or repeat a plane "

@@ -82,6 +82,10 @@ class TrainingReport(_Frozen):
         default=None,
         description="of a pairs file: its sha256, how fields were split, which stains were moved",
     )
+    illumination: tuple[str, ...] = Field(
+        default=(),
+        description="fingerprints of the functions that corrected the planes for uneven light",
+    )
 
 
 class ModelCard(_Frozen):

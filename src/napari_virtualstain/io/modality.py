@@ -19,7 +19,7 @@ TRANSMITTED = frozenset({
     "bf", "bfield", "brightfield", "bright", "phase", "dic", "dpc", "pc", "ph1", "ph2", "ph3",
     "phl", "tl", "trans", "transmitted", "transmission", "transillumination", "dia",
     "diascopic", "tpmt", "esid", "nomarski", "hoffman", "oblique", "retardance", "qpi",
-    "labelfree", "phasecontrast", "zernike", "chd", "tld",
+    "labelfree", "phasecontrast", "zernike", "chd", "tld", "highzbf", "lowzbf", "bfhigh", "bflow",
 })
 # fmt: on
 """Words that mean light which went through the sample."""

@@ -121,10 +121,11 @@ def _level(
     level: int,
     axes: str | None,
     scales: Sequence[Scale] | None,
+    array: Any = None,
 ) -> tuple[da.Array, str, int]:
     """Open one resolution of an image, in the order ``tczyx``, as grey values."""
     group = root / place if place else root
-    array = open_array(group, entry.paths[level])
+    array = open_array(group, entry.paths[level]) if array is None else array
     if len(entry.axes) != array.ndim:
         raise ImageFileError(
             f"{str(group)!r} names {len(entry.axes)} axes ({', '.join(entry.axes)}), but its array "
@@ -150,12 +151,13 @@ def _load(root: Path, place: str, number: int, name: str, axes: str | None) -> L
     """Open one image of a store."""
     attributes, entry = _described(root, place, number)
     state = state_of(attributes, root / place)
-    data, true_axes, samples = _level(root, place, entry, 0, axes, scales_of(state))
+    array = open_array(root / place, entry.paths[0])
+    data, true_axes, samples = _level(root, place, entry, 0, axes, scales_of(state), array)
     guesses = list(entry.guesses)
     missing: tuple[tuple[int, int, int], ...] = ()
     said: str | None = None
     if state is None and samples == 1:  # of our own stores it is known which tiles are there
-        missing, said = _missing(root / place / entry.paths[0], entry, axes)
+        missing, said = _missing(array, root / place / entry.paths[0], entry, axes)
     if said:
         guesses.append(said)
     if state is not None and state["status"] != "complete":
@@ -185,12 +187,11 @@ def _load(root: Path, place: str, number: int, name: str, axes: str | None) -> L
 
 
 def _missing(
-    folder: Path, entry: Multiscales, axes: str | None
+    array: Any, folder: Path, entry: Multiscales, axes: str | None
 ) -> tuple[tuple[tuple[int, int, int], ...], str | None]:
     """Return the planes (t, c, z) that were never written, and what to say of what lacks."""
     if is_remote(folder) or entry.axes[-2:] != ("y", "x"):
         return (), None
-    array = open_array(folder, "")
     gaps = gaps_of(array, folder)
     if gaps is None:
         return (), None

@@ -95,9 +95,9 @@ OPENERS: dict[str, Opener] = {
         ),
         Opener(
             name="tiff",
-            description="TIFF, BigTIFF, OME-TIFF, ImageJ hyperstacks, LSM",
+            description="TIFF, BigTIFF, OME-TIFF and sets of it, ImageJ hyperstacks, LSM",
             target="napari_virtualstain.io.tiff:scenes",
-            claims=partial(is_file_of, "tiff", (*TIFF_SUFFIXES, ".lsm")),
+            claims=partial(is_file_of, "tiff", (*TIFF_SUFFIXES, ".lsm", ".ome")),
         ),
         Opener(
             name="nd2",

@@ -266,12 +266,20 @@ def arrange(
     if unknown or len(set(letters)) != len(letters) or not {"y", "x"} <= set(letters):
         raise ask_for_axes(where, data.shape)
     samples = int(data.shape[letters.index("s")]) if "s" in letters else 1
-    order = [a for a in "tcszyx" if a in letters]
-    data = data.transpose([letters.index(a) for a in order])
-    data = data[tuple(slice(None) if a in order else None for a in "tcszyx")]
-    t, c, s, z, y, x = data.shape
-    # (T, C, S, Z, Y, X) -> (T, C * S, Z, Y, X)
-    data = data.reshape((t, c * s, z, y, x))
+    full = "tcszyx" if samples > 1 else AXES
+    if samples == 1 and "s" in letters:
+        data = data[tuple(0 if a == "s" else slice(None) for a in letters)]
+        letters = letters.replace("s", "")
+    # What changes nothing is not done: dask would go through all pieces of a large image for it.
+    order = [a for a in full if a in letters]
+    if order != list(letters):
+        data = data.transpose([letters.index(a) for a in order])
+    if len(order) < len(full):
+        data = data[tuple(slice(None) if a in order else None for a in full)]
+    if samples > 1:
+        t, c, s, z, y, x = data.shape
+        # (T, C, S, Z, Y, X) -> (T, C * S, Z, Y, X)
+        data = data.reshape((t, c * s, z, y, x))
     true = "".join(a for a in AXES if a in letters or (a == "c" and samples > 1))
     return data, true, samples
 

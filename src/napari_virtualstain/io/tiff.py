@@ -7,6 +7,7 @@ single strip of theirs may be as large as the file.
 
 from __future__ import annotations
 
+import math
 import struct
 import weakref
 from dataclasses import replace
@@ -14,12 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.fingerprint import fingerprint
 from napari_virtualstain.io.image import LazyImage, Source
 from napari_virtualstain.io.lsm import PLACES, lsm_facts, positions_of
+from napari_virtualstain.io.ome_set import (
+    lost_planes,
+    members,
+    set_facts,
+)
 from napari_virtualstain.io.pixels import (
     DAMAGE,
     WANTED_CHUNK,
@@ -28,17 +35,19 @@ from napari_virtualstain.io.pixels import (
     name_channels,
     one_line,
 )
-from napari_virtualstain.io.scene import Scene
+from napari_virtualstain.io.scene import Scene, listed
 from napari_virtualstain.io.tiff_file import check_tiff, damaged, open_tiff, overheard
 from napari_virtualstain.io.tiff_metadata import (
     TiffFacts,
     imagej_facts,
     metaseries_facts,
-    ome_facts,
     resolution_facts,
 )
 
 __all__ = ["facts_of", "scenes"]
+
+MOST_LOST = 100_000
+"""Planes of a set that may lack; a header that announces more is wrong."""
 
 
 def scenes(path: Path, axes: str | None = None) -> list[Scene]:
@@ -122,12 +131,17 @@ class _Series:
         self.dtype = np.dtype(series.dtype)
         self.shape = tuple(int(n) for n in series.shape)
         self.facts = _facts(tif, index)
+        self.files = _files_of(path, tif)
+        self.lost = lost_planes(series) if tif.is_ome else None
+        if self.lost is not None and np.count_nonzero(self.lost) > MOST_LOST:
+            raise damaged(path, f"it lacks {np.count_nonzero(self.lost)} planes")
         # A set of files has no single offset, even if its pages seem to follow each other.
-        in_one_file = not tif.is_ome or len({page.parent for page in series.pages}) == 1
-        if series.dataoffset is not None and in_one_file:
+        holders = {page.parent for page in series.pages if page} if tif.is_ome else {tif}
+        if series.dataoffset is not None and len(holders) == 1:
+            holder = holders.pop()  # of several scenes, one may be in another file
             self._array: Any = np.memmap(
-                path,
-                dtype=np.dtype(tif.byteorder + self.dtype.char),
+                holder.filehandle.path,
+                dtype=np.dtype(holder.byteorder + self.dtype.char),
                 mode="r",
                 offset=series.dataoffset,
                 shape=self.shape,
@@ -136,7 +150,8 @@ class _Series:
             self.chunks = tuple(lengths.get(letter, 1) for letter in self.letters)
             tif.close()
             return
-        store = series.aszarr(level=0)
+        fill = np.nan if self.dtype.kind == "f" else 0
+        store = series.aszarr(level=0, fillvalue=fill)
         self._array = zarr.open_array(store, mode="r")
         self.chunks = tuple(int(n) for n in self._array.chunks)
         weakref.finalize(self, _close, store, tif)
@@ -147,6 +162,15 @@ class _Series:
     def __getitem__(self, region: Any) -> Any:
         with overheard():
             return np.asarray(self._array[region])
+
+
+def _files_of(path: Path, tif: Any) -> tuple[Path, ...]:
+    """Return the files that an image is read from: of most a single one."""
+    if not tif.is_ome:
+        return (path,)
+    opened = Path(tif.filehandle.path)  # the first of a set, where another was named
+    more = () if opened.samefile(path) else (opened,)
+    return (path, *more, *members(path, str(tif.ome_metadata or "")))
 
 
 def facts_of(path: Path) -> TiffFacts:
@@ -170,7 +194,7 @@ def _facts(tif: Any, index: int) -> TiffFacts:
     facts = TiffFacts()
     if tif.is_ome:
         try:
-            facts = ome_facts(tif.ome_metadata, index)
+            facts = set_facts(str(tif.ome_metadata or ""), tif.series, index)
         except SyntaxError:  # ElementTree.ParseError is one
             facts = TiffFacts(guesses=("The OME-XML of the file is damaged and was not used.",))
     elif tif.is_imagej:
@@ -180,7 +204,10 @@ def _facts(tif: Any, index: int) -> TiffFacts:
         n_channels = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
         facts = lsm_facts(tif.lsm_metadata or {}, n_channels)
     elif tif.is_metaseries:
-        facts = metaseries_facts(tif.metaseries_metadata or {})
+        try:
+            facts = metaseries_facts(tif.metaseries_metadata or {})
+        except SyntaxError:
+            facts = TiffFacts(guesses=("The XML of the file is damaged and was not used.",))
     if facts.pixel_size_um.yx is None:
         tags = resolution_facts(resolution, 0 if unit is None else int(unit.value))
         size = replace(tags.pixel_size_um, z=facts.pixel_size_um.z)
@@ -226,6 +253,7 @@ def _load(
         stated=axes,
     )
     guesses = list(facts.guesses)
+    missing = _missing(series, axes, path, guesses)
     data, channels = name_channels(data, samples, facts.channels, path.stem, guesses)
     return LazyImage(
         data=data,
@@ -237,7 +265,31 @@ def _load(
             path=where,
             kind=kind,
             scene=name,
-            identify=partial(fingerprint, [path], root=path.parent),
+            # Files that could not be read are watched too: they may be copied again.
+            identify=partial(fingerprint, series.files, root=path.parent),
         ),
         guesses=tuple(guesses),
+        missing=missing,
     )
+
+
+def _missing(
+    series: _Series, axes: str | None, path: Path, guesses: list[str]
+) -> tuple[tuple[int, int, int], ...]:
+    """Return the planes (t, c, z) without a page, and say so."""
+    if series.lost is None:
+        return ()
+    known, _, samples = arrange(
+        da.from_array(series.lost), series.letters, where=path.name, stated=axes
+    )
+    known, _ = name_channels(known, samples, (), "", [])
+    lost = np.argwhere(known[..., 0, 0].compute(scheduler="synchronous"))
+    away = [file.name for file in series.files if not file.is_file()]
+    if away:
+        what = "file is" if len(away) == 1 else "files are"
+        why = f"{len(away)} {what} not there ({listed(away, 3)}). Put all files into one folder."
+    else:
+        why = "no file of the set holds them, or it cannot be read."
+    are = "plane is" if len(lost) == 1 else "planes are"
+    guesses.append(f"{len(lost)} of {math.prod(known.shape[:3])} {are} missing, not dark: {why}")
+    return tuple((int(t), int(c), int(z)) for t, c, z in lost)

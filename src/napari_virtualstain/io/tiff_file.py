@@ -14,6 +14,13 @@ from typing import Any
 import numpy as np
 
 from napari_virtualstain.errors import ImageFileError
+from napari_virtualstain.io.ome_set import (
+    SUFFIX,
+    check_metadata,
+    companion,
+    metadata_file,
+    read_metadata,
+)
 from napari_virtualstain.io.pixels import DAMAGE, SeveralPlanesError, one_line
 from napari_virtualstain.io.safe_xml import XmlError, refuse_document_type
 
@@ -64,13 +71,82 @@ def damaged(path: Path, why: str) -> ImageFileError:
 
 
 def open_tiff(path: Path) -> Any:
-    """Return an open `tifffile.TiffFile` whose OME metadata, if any, are preferred."""
-    import tifffile
+    """Return an open `tifffile.TiffFile` whose OME metadata, if any, are preferred.
 
+    Parameters
+    ----------
+    path
+        A TIFF, or the file of metadata beside the TIFFs of a set.
+
+    Raises
+    ------
+    ImageFileError
+        If it is none, is damaged, or names files outside its folder.
+    """
     if path.stat().st_size == 0:
         raise ImageFileError(f"{str(path)!r} is empty (0 bytes). Copy it again from its source.")
+    if path.suffix.lower() == SUFFIX and not _begins_like_tiff(path):
+        first, xml = companion(path)
+        tif = _opened(first, xml, is_shaped=False)
+        try:
+            check_metadata(path, xml, _page(tif))
+        except BaseException:
+            tif.close()
+            raise
+        return tif
+    tif = _opened(path)
+    if not tif.is_ome:
+        return tif
     try:
-        tif = tifffile.TiffFile(path)
+        xml = _metadata(path, tif)
+        elsewhere = metadata_file(path, xml)
+        if elsewhere is not None and elsewhere.is_file():
+            tif.close()
+            if _begins_like_tiff(elsewhere):  # the first file of the set, which all others name
+                tif = _opened(elsewhere, is_shaped=False)
+                xml = _metadata(elsewhere, tif)
+            else:
+                xml = read_metadata(elsewhere)
+                tif = _opened(path, xml, is_shaped=False)
+        check_metadata(path, xml, _page(tif))
+        if tif.is_shaped:
+            # tifffile would read its own short description and ignore the OME-XML.
+            tif.close()
+            tif = _opened(path, is_shaped=False)
+    except BaseException:
+        tif.close()
+        raise
+    return tif
+
+
+def _page(tif: Any) -> int:
+    """Return the pixels of the first page."""
+    return math.prod(int(n) for n in tif.pages.first.shape)
+
+
+def _metadata(path: Path, tif: Any) -> str:
+    """Return the OME-XML inside a file."""
+    xml = str(tif.ome_metadata or "")
+    try:
+        refuse_document_type(xml)
+    except XmlError as error:
+        raise ImageFileError(
+            f"The OME-XML of {str(path)!r} is refused: {error}. "
+            "Save the image again from the program that it comes from."
+        ) from error
+    return xml
+
+
+def _begins_like_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4)[:2] in (b"II", b"MM")
+
+
+def _opened(path: Path, omexml: str | None = None, *, is_shaped: bool | None = None) -> Any:
+    import tifffile
+
+    try:
+        return tifffile.TiffFile(path, omexml=omexml, is_shaped=is_shaped)
     except tifffile.TiffFileError as error:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -82,33 +158,14 @@ def open_tiff(path: Path) -> Any:
         ) from error
     except (*DAMAGE, struct.error) as error:
         raise damaged(path, one_line(error)) from error
-    if tif.is_ome:
-        try:
-            refuse_document_type(tif.ome_metadata or "")
-        except XmlError as error:
-            tif.close()
-            raise ImageFileError(
-                f"The OME-XML of {str(path)!r} is refused: {error}. "
-                "Save the image again from the program that it comes from."
-            ) from error
-    if tif.is_ome and tif.is_shaped:
-        # tifffile would read its own short description and ignore the OME-XML.
-        tif.close()
-        tif = tifffile.TiffFile(path, is_shaped=False)
-    return tif
 
 
 def check_tiff(path: Path, tif: Any, said: list[str]) -> None:
     """Refuse files whose pixels lie beyond their end, without reading pixels."""
     all_series = list(tif.series)  # tifffile says what it found odd while it makes these
     for line in said:
-        if "FileNotFoundError" in line and "failed to read" in line:
-            lost = line.partition("failed to read ")[2].partition(", raised")[0]
-            raise ImageFileError(
-                f"{str(path)!r} is one of a set of files, of which {lost} is missing. "
-                "Put all files of the set into one folder."
-            )
-        if any(alarm in line for alarm in ALARMS):
+        # A file of a set that is not there, or cannot be read: its planes are missing.
+        if "OME series failed to read" not in line and any(alarm in line for alarm in ALARMS):
             raise damaged(path, one_line(ValueError(line.partition("> ")[2] or line)))
     for series in all_series:
         pages = series.pages
@@ -131,10 +188,7 @@ def check_tiff(path: Path, tif: Any, said: list[str]) -> None:
         for number in {*range(0, len(pages), step), len(pages) - 1}:
             page = pages[number]
             if page is None:
-                raise ImageFileError(
-                    f"{str(path)!r} lacks plane {number + 1} of {len(pages)}: a file of the set "
-                    "is missing. Put all files of the set into one folder."
-                )
+                continue
             size = page.parent.filehandle.size
             ends = (o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False))
             end = max(ends, default=0)

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MANY", "Gaps", "gaps_of"]
+__all__ = ["FOLDERS", "MANY", "Gaps", "gaps_of"]
 
 MANY = 16_384
 """Chunks of an array up to which its folder is listed; beyond it takes seconds."""
+FOLDERS = 1024
+"""Folders below it up to which that is done: on a share each costs a millisecond."""
 _KEY = re.compile(r"(?:c[/.])?(\d+(?:[/.]\d+)*)")
 
 Index = tuple[int, ...]
@@ -59,13 +61,13 @@ def gaps_of(array: Any, folder: Path) -> Gaps | None:
     Returns
     -------
     Gaps or None
-        `None` where nothing lacks, where listing would take long, or where the chunks are named
-        in no known way.
+        `None` where nothing lacks, where listing would take long (`MANY`, `FOLDERS`), or where
+        the chunks are named in no known way.
     """
     chunks = array.shards or array.chunks
     counts = tuple(math.ceil(n / c) for n, c in zip(array.shape, chunks, strict=True))
     total = math.prod(counts)
-    if len(counts) < 2 or not 0 < total <= MANY:
+    if len(counts) < 2 or not 0 < total <= MANY or _folders(array, counts) > FOLDERS:
         return None
     there = set()
     for key in _files(folder):
@@ -89,6 +91,14 @@ def gaps_of(array: Any, folder: Path) -> Gaps | None:
         planes = np.take(planes, np.arange(n) // c, axis=axis)
     scattered = total - len(there) - int(empty.sum()) * counts[-2] * counts[-1]
     return Gaps(planes[..., None, None], scattered, total)
+
+
+def _folders(array: Any, counts: Index) -> int:
+    """Return how many folders hold the chunks of an array that lacks none."""
+    metadata = array.metadata
+    encoding = getattr(metadata, "chunk_key_encoding", None)
+    between = getattr(encoding, "separator", None) or getattr(metadata, "dimension_separator", "/")
+    return sum(math.prod(counts[:n]) for n in range(len(counts))) if between == "/" else 1
 
 
 def _files(folder: Path) -> Iterator[str]:

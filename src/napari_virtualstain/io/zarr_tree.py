@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -32,6 +33,8 @@ __all__ = [
 
 _DEEPEST = 4
 """How many groups below the root are searched for images that nothing announces."""
+_LARGE = 2**24
+"""Pixels up to which a chunk may be much larger than the array that it belongs to."""
 _AT_ONCE = 16
 """Wells that are asked for at the same time behind a URL."""
 
@@ -44,7 +47,6 @@ def attributes_of(group: Path) -> dict[str, Any] | None:
     ImageFileError
         If they are damaged, cannot be read, or the place does not answer.
     """
-    found: dict[str, Any] | None = None
     for name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
         file = group / name
         text = read_text(file)
@@ -63,8 +65,8 @@ def attributes_of(group: Path) -> dict[str, Any] | None:
             )
         if name == "zarr.json":
             return dict(content.get("attributes") or {})
-        found = content if name == ".zattrs" else found or {}
-    return found
+        return content if name == ".zattrs" else {}  # asked no further: behind a URL it costs
+    return None
 
 
 def is_array(node: Path) -> bool:
@@ -86,7 +88,11 @@ def open_array(store: Path, inner: str) -> Any:
 
     where = store / inner if inner else store
     try:
-        return zarr.open_array(store=remote_store(where), mode="r")
+        array = zarr.open_array(store=remote_store(where), mode="r")
+        piece, whole = math.prod(array.chunks), math.prod(array.shape)
+        if not all((*array.chunks, *(array.shards or ()))) or piece > max(_LARGE, 4 * whole):
+            raise ValueError(f"its chunks have the shape {array.chunks}, it has {array.shape}")
+        return array
     except (*DAMAGE, AttributeError) as error:
         there = is_remote(where) or where.is_dir()
         why = f"cannot be opened: {one_line(error)}" if there else "is missing"

@@ -90,6 +90,7 @@ def describe_model(
             settings={name: getattr(settings, name) for name in LoopSettings.model_fields},
             versions=versions(),
             pairs=None if data.record is None else dict(data.record),
+            illumination=data.light,
         ),
         feature_statistics=describe_fields(train.fields),
         **{key: data.card[key] for key in known},

@@ -137,7 +137,9 @@ def z_planes(here: Situation, planes: InputPlanes) -> PassportCheck:
     where, depth = planes.image.z_positions_um, here.image.shape[2]
     step = here.size.z
     chosen = _plural(len(planes), "plane")
-    if depth != len(planes) or len(set(planes.z)) < len(planes):
+    if planes.channels:
+        chosen = f"channels {', '.join(planes.channels)}"
+    elif depth != len(planes) or len(set(planes.z)) < len(planes):
         chosen = f"plane{'s' * (len(planes) > 1)} {', '.join(map(str, planes.z))} of {depth}"
 
     def check(status: Status, found: str, reason: str = "", advice: str = "") -> PassportCheck:

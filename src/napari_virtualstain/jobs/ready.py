@@ -153,7 +153,12 @@ def _even(
     known = load_illumination_set(settings.illumination)
     height, width = stored.image.shape[3:]
     channel = stored.image.channel_names[0]
-    functions = known.functions_for(channel, stored.z, (height, width))
+    if stored.channels:  # each plane is a channel of its own
+        functions = tuple(
+            known.functions_for(name, (0,), (height, width))[0] for name in stored.channels
+        )
+    else:
+        functions = known.functions_for(channel, stored.z, (height, width))
     light = {
         "path": str(Path(settings.illumination).resolve()),
         "fingerprint": known.fingerprint,

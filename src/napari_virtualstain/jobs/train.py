@@ -119,6 +119,11 @@ def run(
             raise SettingsError(
                 "A recipe brings its own images. Use --recipe or --input, not both."
             )
+        if settings.illumination:
+            raise SettingsError(
+                "A recipe brings its own images, which no file of --illumination was fitted on. "
+                "Leave it out."
+            )
         data = FieldData(
             fields=recipe.fields(settings.fields, _stage(on_progress, "fields made ready")),
             stains=recipe.stains,

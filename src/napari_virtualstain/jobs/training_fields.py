@@ -22,6 +22,7 @@ from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.plate import Place, parse_well, place_of_name
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane
 from napari_virtualstain.jobs.pair_images import Images, Opening
+from napari_virtualstain.jobs.training_light import TrainingLight
 
 __all__ = [
     "FieldData",
@@ -63,6 +64,11 @@ class PairSettings(JobSettings):
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the files do not say"
     )
+    illumination: tuple[PathText, ...] = Field(
+        default=(),
+        description="files of `virtualstain illumination`, one for all images or one a plate: the "
+        "bright field is corrected for uneven light as it is read",
+    )
     split_by: SplitBy = Field(
         default="field", description="what stays together when fields are kept back to validate on"
     )
@@ -81,13 +87,15 @@ class FieldData:
     card
         ``name``, ``pixel_size_um``, ``input_channel``, ``z_offsets_um``,
         ``data`` and, if known, ``title``, ``description``, ``licence``,
-        ``citation`` and ``limits``.
+        ``citation``, ``limits`` and ``illumination_corrected``.
     sets
         What each field is for, if that is decided: ``"train"`` or ``"validation"``.
     footprints
         What tells the fields from each other, to find those that would leak; may be left out.
     record
         What the card says of the pairs file.
+    light
+        Fingerprints of the functions that correct the planes for uneven light.
     notes
         Sentences about what should be known.
     """
@@ -98,6 +106,7 @@ class FieldData:
     sets: tuple[SetName, ...] | None = None
     footprints: tuple[Footprint, ...] = ()
     record: Mapping[str, Any] | None = None
+    light: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -152,6 +161,7 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
     prints: list[Footprint] = []
     opened: list[LazyImage] = []
     images = Images()
+    light = TrainingLight(settings.illumination)
     for source, truth in zip(settings.input, targets, strict=True):
         image = open_image(
             source,
@@ -177,7 +187,11 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
         opened.append(planes)
         group = group_of(source, image, settings, images)
         files = {(same_file(source), planes.source.scene), (same_file(truth), stains.source.scene)}
-        found = fields_of(planes, stains, name=source, group=group)
+        place = _stated_place(source, image, settings, images) if settings.illumination else None
+        even = light.corrected(
+            planes, settings.z, path=source, plate=place.plate if place is not None else ""
+        )
+        found = fields_of(even, stains, name=source, group=group)
         fields += found
         prints += [
             Footprint(
@@ -192,6 +206,8 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
         stains=settings.stains,
         card=card_of(opened, name=name, label=label, sources=settings.input, settings=settings),
         footprints=tuple(prints),
+        light=light.fingerprints,
+        notes=light.notes,
     )
 
 
@@ -251,6 +267,7 @@ def card_of(
         "pixel_size_um": float(np.median(sizes)),
         "input_channel": label,
         "z_offsets_um": positions or (None,) * opened[0].shape[2],
+        "illumination_corrected": bool(settings.illumination),
         "data": ", ".join(Path(source).name for source in sources),
         "limits": ("Judge it on fields that were not trained on before you trust it.",),
     }
@@ -279,8 +296,7 @@ def group_of(source: str, image: LazyImage, settings: PairSettings, images: Imag
 def _place(source: str, image: LazyImage, settings: PairSettings, images: Images) -> Place | None:
     """Return where an image lies, by its scene, its name, or its place in an OME-Zarr plate."""
     path = Path(same_file(source))
-    scenes = images.scenes(source, Opening(settings.axes))
-    place = next((one.place for one in scenes if one.name == image.source.scene), None)
+    place = _stated_place(source, image, settings, images)
     if place is not None:
         return place if place.plate else replace(place, plate=str(path))
     row, column = path.parts[-3:-1] if len(path.parts) > 3 else ("", "")
@@ -288,3 +304,10 @@ def _place(source: str, image: LazyImage, settings: PairSettings, images: Images
         return Place(plate=str(path.parent.parent.parent), well=row + column)
     named = place_of_name(image.source.scene) or place_of_name(path.name.partition(".")[0])
     return None if named is None else replace(named, plate=str(path.parent))
+
+
+def _stated_place(
+    source: str, image: LazyImage, settings: PairSettings, images: Images
+) -> Place | None:
+    scenes = images.scenes(source, Opening(settings.axes))
+    return next((one.place for one in scenes if one.name == image.source.scene), None)

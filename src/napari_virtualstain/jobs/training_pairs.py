@@ -20,6 +20,7 @@ from napari_virtualstain.jobs.pair_images import Images, StainPlace, join_stains
 from napari_virtualstain.jobs.pair_sets import groups_of
 from napari_virtualstain.jobs.pairs import opening_of
 from napari_virtualstain.jobs.training_fields import FieldData, PairSettings, card_of, fields_of
+from napari_virtualstain.jobs.training_light import TrainingLight
 
 __all__ = ["open_pairs_file"]
 
@@ -37,7 +38,8 @@ def open_pairs_file(settings: PairSettings, *, name: str) -> FieldData:
     Parameters
     ----------
     settings
-        With ``pairs``; ``stains``, ``z`` and ``pixel_size`` outrank the file.
+        With ``pairs``; ``stains``, ``z`` and ``pixel_size`` outrank the file, which knows
+        nothing of ``illumination``.
     name
         Of the model, for its card.
 
@@ -60,6 +62,7 @@ def open_pairs_file(settings: PairSettings, *, name: str) -> FieldData:
     else:
         groups = [pair.field for pair in pairs]
     images = Images()
+    light = TrainingLight(settings.illumination)
     fields: list[PairedField] = []
     sets: list[SetName] = []
     prints: list[Footprint] = []
@@ -72,7 +75,9 @@ def open_pairs_file(settings: PairSettings, *, name: str) -> FieldData:
         for (stain, t), by in shifts.items():
             moved.setdefault(f"{pair.name} t{t}", {})[stain] = by
         opened.append(planes)
-        found = fields_of(planes, truth, name=pair.name, group=group)
+        z = settings.z if settings.z is not None else file.z
+        even = light.corrected(planes, z, path=pair.path, plate=pair.plate)
+        found = fields_of(even, truth, name=pair.name, group=group)
         fields += found
         sets += [pair.set or "train"] * len(found)
         files = {(same_file(pair.path), pair.scene)}
@@ -98,7 +103,8 @@ def open_pairs_file(settings: PairSettings, *, name: str) -> FieldData:
         sets=None if file.split is None else tuple(sets),
         footprints=tuple(prints),
         record=_record(path, file, moved),
-        notes=_notes(file, pairs, stains, moved),
+        light=light.fingerprints,
+        notes=(*_notes(file, pairs, stains, moved), *light.notes),
     )
 
 

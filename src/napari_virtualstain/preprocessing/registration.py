@@ -171,7 +171,8 @@ def apply_shift(pixels: NDArray[Any], shift: Shift | tuple[float, float]) -> NDA
     pixels
         (..., Y, X) of any type; all planes are moved alike.
     shift
-        (dy, dx) in pixels, or what `estimate_shift` returned.
+        (dy, dx) in pixels, or what `estimate_shift` returned; rounded to a millionth of a pixel,
+        since less is lost in the numbers of places and would move edges alone.
 
     Returns
     -------
@@ -185,7 +186,7 @@ def apply_shift(pixels: NDArray[Any], shift: Shift | tuple[float, float]) -> NDA
     moved = np.asarray(pixels, np.float32)
     for axis, by in ((moved.ndim - 2, dy), (moved.ndim - 1, dx)):
         moved = between(
-            moved, np.arange(moved.shape[axis], dtype=np.float64) - float(by), axis=axis
+            moved, np.arange(moved.shape[axis], dtype=np.float64) - round(float(by), 6), axis=axis
         )
     return moved
 

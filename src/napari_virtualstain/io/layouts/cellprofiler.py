@@ -1,13 +1,15 @@
 """CellProfiler's LoadData tables: one row a field, a column a channel; BBBC021 is one of them.
 
 ``FileName_OrigDNA`` and ``PathName_OrigDNA`` name the file of a channel,
-``Metadata_Plate``, ``Metadata_Well`` and ``Metadata_Site`` the field. Tables of
+``Metadata_Plate``, ``Metadata_Well`` and ``Metadata_Site`` the field, and, in
+tables of Harmony, ``Metadata_PositionZ_OrigDNA`` the height in metres. Tables of
 BBBC021 begin each column with ``Image_`` and have what was done to a well in
 two more tables.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -62,6 +64,7 @@ def read_loaddata(table: Table) -> FolderPlan:
     plates = len({row[known["plate"]] for row in table.rows}) if "plate" in known else 1
     planes: list[Plane] = []
     places: dict[str, Place] = {}
+    heights: dict[tuple[str, str, int], float] = {}
     for row in table.rows:
         facts = facts_in(row, others)
         treated = tuple(fact for fact in facts if fact[0] in ("treatment", "concentration"))
@@ -76,6 +79,9 @@ def read_loaddata(table: Table) -> FolderPlan:
             folder = row.get(re.sub("FileName", "PathName", column, flags=re.IGNORECASE), "")
             path, there = finder.find(row[column], folder)
             planes.append(Plane(path=path, channel=_short(name), scene=scene))
+            height = _number(row.get(f"Metadata_PositionZ_{name}", ""))
+            if height is not None:
+                heights[scene, _short(name), 0] = round(height * 1e6, 6)
             if there:
                 here.add(scene)
     if not here:
@@ -89,7 +95,16 @@ def read_loaddata(table: Table) -> FolderPlan:
         planes=tuple(plane for plane in planes if plane.scene in here),
         channels=tuple(Channel(name, modality_of(name)) for name in names),
         places=places,
+        z_um=heights,
     )
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _short(name: str) -> str:

@@ -6,6 +6,7 @@ channels from the ``.mes`` that it names. Both may be missing.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from napari_virtualstain.io.layouts.base import FolderPlan, Plane
 from napari_virtualstain.io.modality import modality_of
 from napari_virtualstain.io.plate import Place, well_name
 from napari_virtualstain.io.safe_xml import XmlError, parse_xml, records
+from napari_virtualstain.io.tiff_metadata import positive
 
 __all__ = ["MLF", "read_cv8000"]
 
@@ -36,7 +38,8 @@ def read_cv8000(mlf: Path) -> FolderPlan:
     """
     detail = _elements(mlf.parent / MRF, "MeasurementDetail", "MeasurementChannel")
     plate = detail.get("MeasurementDetail", [{}])[0]
-    shape = tuple(int(plate.get(key) or 0) for key in ("RowCount", "ColumnCount"))
+    stated = [plate.get(key, "") for key in ("RowCount", "ColumnCount")]
+    shape = [int(text) if text.isdecimal() and len(text) < 4 else 0 for text in stated]
     settings = plate.get("MeasurementSettingFileName", "")
     channels = _channels(mlf.parent / Path(settings).name) if settings else {}
     planes: list[Plane] = []
@@ -55,9 +58,9 @@ def read_cv8000(mlf: Path) -> FolderPlan:
                 places[plane.scene] = replace(
                     place, plate_shape=(shape[0], shape[1]) if all(shape) else None
                 )
-            height = said.get("Z")
-            if height is not None:
-                heights[plane.scene, plane.channel, plane.z] = float(height)
+            height = float(said.get("Z", "nan"))
+            if math.isfinite(height):
+                heights[plane.scene, plane.channel, plane.z] = height
     except (XmlError, KeyError, ValueError) as error:
         raise ImageFileError(
             f"{str(mlf)!r} is damaged or of a version that is not known "
@@ -170,12 +173,8 @@ def _modality(name: str, kind: str, method: str) -> Modality:
 
 def _size(channels: list[dict[str, str]], heights: dict[tuple[str, str, int], float]) -> PixelSize:
     """Return the pixel size; Z is counted from the first plane, so that only its step is used."""
-    try:
-        first = channels[0] if channels else {}
-        y = float(first.get("VerticalPixelDimension", 0)) or None
-        x = float(first.get("HorizontalPixelDimension", 0)) or None
-    except ValueError:
-        y = x = None
+    first = channels[0] if channels else {}
+    y, x = (positive(first.get(f"{way}PixelDimension")) for way in ("Vertical", "Horizontal"))
     steps = {
         round(abs(height - heights[scene, channel, z - 1]), 3)
         for (scene, channel, z), height in heights.items()
