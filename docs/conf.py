@@ -21,7 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tree beside every page. A page that is missing here, or here and not there, stops the build.
 NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
-    "Use": ["viewer", "queue", "command-line", "cluster", "python", "projects", "reference/examples"],
+    "Use": [
+        "viewer",
+        "queue",
+        "projects",
+        "command-line",
+        "cluster",
+        "python",
+        "reference/examples",
+    ],
     "Understand": [
         "trust",
         "passport",

@@ -397,3 +397,16 @@ def test_a_folder_without_images_is_found_out_before_anything_is_written(tmp_pat
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageFileError):
         find_images(tmp_path / "empty")
+
+
+def test_a_folder_that_may_not_be_written_is_said_at_once(tmp_path, monkeypatch):
+    from napari_virtualstain.errors import DiskError
+    from napari_virtualstain.jobs import batch_file
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(batch_file.os, "open", refuse)
+    monkeypatch.setattr(batch_file.sys, "platform", "linux")
+    with pytest.raises(DiskError, match="no permission to write there"):
+        batch_file.change_state(tmp_path, lambda state: state)

@@ -139,7 +139,9 @@ def test_only_some_planes_are_kept_or_those_in_focus(tmp_path):
     offsets = tuple(float(z) for z in range(-8, 9, 2))
     field = simulate_field(FieldSettings(shape_px=(128, 128), focus_offsets_um=offsets), seed=4)
     stack = np.squeeze(field.brightfield)
-    tifffile.imwrite(tmp_path / "s.ome.tif", stack, metadata={"axes": "ZYX", "Channel": {"Name": ["BF"]}})
+    tifffile.imwrite(
+        tmp_path / "s.ome.tif", stack, metadata={"axes": "ZYX", "Channel": {"Name": ["BF"]}}
+    )
     for planes, kept in (((2, 5), [2, 5]), ("focus", None)):
         out = tmp_path / f"{planes}.ome.tif"
         result = run(ExportSettings(input=str(tmp_path / "s.ome.tif"), out=str(out), planes=planes))

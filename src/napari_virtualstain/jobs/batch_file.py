@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,7 +98,9 @@ def _locked(out: Path) -> Iterator[None]:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             break
-        except (FileExistsError, PermissionError):  # the second on Windows, while it is removed
+        except (FileExistsError, PermissionError) as error:
+            if isinstance(error, PermissionError) and sys.platform != "win32":
+                raise  # on Windows also a lock that is just being removed
             waited = time.monotonic() - began
         if waited > 2 * _PATIENCE_S:
             raise OutputBusyError(
