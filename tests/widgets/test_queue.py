@@ -235,15 +235,19 @@ def test_of_a_file_with_several_images_some_are_chosen(desk, page, plate_store, 
 def test_a_viewer_that_closes_loses_nothing(desk, page, files, tmp_path):
     desk.drop(files[1], files[2])
     listed(desk, page, 2)
-    page.form.settings["tile"].value = 64
+    page.form.settings["tile"].value = 32
     page.out.set_path(str(tmp_path / "out"))
     desk.click(page.start)
     desk.running("batch")
     desk.close()
     desk.qtbot.waitUntil(lambda: not desk.jobs.runs, timeout=20_000)
     known = json.loads((tmp_path / "out" / "batch.json").read_text())
-    assert [item["state"] for item in known["items"]] == ["waiting", "waiting"]
-    assert read_record(tmp_path / "out" / "b.ome.zarr")["tiles_done"] > 0
+    first, second = known["items"]
+    # A slow window may take longer to close than the first image.
+    assert (first["state"], second["state"]) in (("waiting", "waiting"), ("done", "waiting"))
+    begun = read_record(tmp_path / "out" / "b.ome.zarr")
+    assert begun["tiles_done"] > 0
+    assert (begun["status"] == "complete") == (first["state"] == "done")
 
 
 # --- without a viewer -----------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from napari_virtualstain.io.remote import absolute
 from napari_virtualstain.jobs.batch_items import Found
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Background
@@ -53,6 +55,8 @@ class SourceBox(QWidget):
         self._named: list[Source] = []
         self._sources: list[Source] = []
         self._looked: dict[SourceKey, Found] = {}
+        self._coming: deque[Source] = deque()
+        self._busy = False
         self.box = wide(QComboBox())
         self.box.setPlaceholderText("nothing is open")
         self.files = QPushButton("Files…")
@@ -123,17 +127,27 @@ class SourceBox(QWidget):
 
     def add_paths(self, paths: Iterable[str | Path]) -> None:
         """Put files on the list; of what holds several images, offer them to be chosen from."""
-        for path in paths:
-            self._look_at(Source(path=str(Path(path).absolute())))
+        self._coming.extend(Source(path=absolute(str(path))) for path in paths)
+        self._look_at_next()
 
-    def _look_at(self, source: Source) -> None:
+    def _look_at_next(self) -> None:
+        """Look at one after the other, so that they come on the list in their order."""
+        if self._busy or not self._coming:
+            return
+        source = self._coming.popleft()
+        self._busy = True
         self.said.emit(f"Looking at {source.name} …")
         self._background.run(
-            f"images of {source.path}",
+            "images that were named",
             source.look,
-            lambda found: self._take_named(source, found),
-            self.refused.emit,
+            lambda found: self._looked_at(lambda: self._take_named(source, found)),
+            lambda sentence: self._looked_at(lambda: self.refused.emit(sentence)),
         )
+
+    def _looked_at(self, then: Callable[[], None]) -> None:
+        self._busy = False
+        then()
+        self._look_at_next()
 
     def _take_named(self, source: Source, found: Found) -> None:
         self.said.emit("")
