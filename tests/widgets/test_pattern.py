@@ -89,7 +89,7 @@ def test_the_pattern_stays_with_the_layers_and_with_every_run(
     desk.load.y_um.editingFinished.emit()
     desk.dock.show_page("stain")
     desk.choose_model(tiny_model)
-    desk.planned()
+    desk.wait(lambda: not desk.jobs.runs)
     assert f"--pattern '{PATTERN}'" in desk.stain.command()
     desk.click(desk.stain.passport.button)
     desk.wait(lambda: desk.stain.passport.state == "checked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets.start import display_checks
 
 
@@ -63,4 +64,4 @@ def test_a_diagnosis_that_fails_is_one_sentence(desk, monkeypatch):
     run.cancel()
     desk.wait(lambda: run.ended, 60)
     desk.wait(desk.start.diagnose.isEnabled)
-    assert desk.start.notice.text == run.outcome.sentence
+    assert desk.start.notice.text == words_of(run.outcome.sentence)

@@ -128,6 +128,9 @@ class SourceBox(QWidget):
     def add_paths(self, paths: Iterable[str | Path]) -> None:
         """Put files on the list; of what holds several images, offer them to be chosen from."""
         self._coming.extend(Source(path=absolute(str(path))) for path in paths)
+        if self._coming and not self._busy:
+            # Of the first only: what is said of one that is refused has to stay.
+            self.said.emit(f"Looking at {self._coming[0].name} …")
         self._look_at_next()
 
     def _look_at_next(self) -> None:
@@ -136,7 +139,6 @@ class SourceBox(QWidget):
             return
         source = self._coming.popleft()
         self._busy = True
-        self.said.emit(f"Looking at {source.name} …")
         self._background.run(
             "images that were named",
             source.look,
