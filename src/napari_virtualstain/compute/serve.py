@@ -154,12 +154,20 @@ def _listen(ended: threading.Event, words: list[str]) -> None:
 
 
 def _leave(words: list[str]) -> None:
+    _end_workers()
+    _tidy(Path(sys.argv[1]), words)
+    _end_workers()  # deleting takes a while, in which the loop may have started another
+    os._exit(0)
+
+
+def _end_workers() -> None:
     import psutil
 
     for child in psutil.Process().children(recursive=True):
-        child.kill()
-    _tidy(Path(sys.argv[1]), words)
-    os._exit(0)
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
 
 
 def _tidy(folder: Path, words: list[str]) -> None:

@@ -128,7 +128,7 @@ class Server:
         Parameters
         ----------
         pid
-            Of the worker if it is known, else everything below the server goes.
+            Of the worker if it is known, else everything below the server goes, once.
         """
         import psutil
 
@@ -162,9 +162,26 @@ class Server:
         try:
             self._process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
-            self.kill_workers()
-            self._process.kill()
-            self._process.wait()
+            self._end_all()
+
+    def _end_all(self) -> None:
+        """End the server and what it started, which it must not replace meanwhile."""
+        import psutil
+
+        below: list[psutil.Process] = []
+        try:
+            server = psutil.Process(self.pid)
+            server.suspend()  # it would start another worker for each that goes
+            below = server.children(recursive=True)
+        except psutil.NoSuchProcess:
+            pass  # it has ended this moment, and its workers with it
+        self._process.kill()
+        for process in below:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.wait()
 
     def log_tail(self) -> str:
         """Return the end of what server and worker printed."""
