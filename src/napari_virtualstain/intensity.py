@@ -20,8 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_virtualstain.errors import PixelDataError
 
-__all__ = ["Normalisation", "PixelStatistics", "Rule", "StatisticsAccumulator"]
+__all__ = ["NEARLY_EMPTY", "Normalisation", "PixelStatistics", "Rule", "StatisticsAccumulator"]
 
+NEARLY_EMPTY = 0.3
+"""Share of a usual field's standard deviation below which a field is taken to be empty."""
 _PIECE = 1 << 20
 """Pixels that are looked at together."""
 
@@ -138,7 +140,9 @@ class Rule(_Frozen):
         """Probabilities whose quantiles `fit` needs."""
         return (self.low, self.high) if self.kind == "percentile" else ()
 
-    def fit(self, statistics: PixelStatistics, *, what: str) -> Normalisation:
+    def fit(
+        self, statistics: PixelStatistics, *, what: str, typical_sd: float | None = None
+    ) -> Normalisation:
         """Return the frozen numbers for these statistics.
 
         Parameters
@@ -147,6 +151,10 @@ class Rule(_Frozen):
             Of the whole field or data set.
         what
             Names the pixels in an error, for example ``"channel 'BF', z plane 0"``.
+        typical_sd
+            Standard deviation of a usual field, `None` if not known. ``zscore`` scales a field
+            with less than `NEARLY_EMPTY` of it by this instead of its own: an empty field that is
+            blown up to a standard deviation of 1 is noise in which a network sees cells.
 
         Raises
         ------
@@ -165,6 +173,8 @@ class Rule(_Frozen):
             return Normalisation()
         if self.kind == "zscore":
             offset, scale = statistics.mean, statistics.std
+            if typical_sd is not None and 0 < scale < NEARLY_EMPTY * typical_sd:
+                scale = typical_sd
             limits = (None, None) if self.clip_sd is None else (-self.clip_sd, self.clip_sd)
         elif self.kind == "minmax":
             offset, scale = statistics.minimum, statistics.maximum - statistics.minimum

@@ -256,7 +256,7 @@ REFUSED = {
     "no field": (data(), {}, SettingsError, "Give at least one"),
     "other planes": (data(field(0), field(1, planes=3)), {"validation": 0}, ChannelError, "'field 1' has 3.*--z"),
     "one field to split": (data(field(0)), {}, SettingsError, "use --validation 0"),
-    "a small field": (data(field(0), field(1, shape=(12, 40))), {"validation": 0}, SettingsError, "smaller than a patch of 16 px"),
+    "a small field": (data(field(0), field(1, shape=(12, 40))), {"validation": 0}, SettingsError, "smaller than a patch of 16 x 16 px"),
     "a constant stain": (
         data(PairedField("flat", field(0).planes, np.ones_like(field(0).stains))), {"validation": 0},
         PixelDataError, "Stain 'DNA' is constant",

@@ -14,12 +14,13 @@ from napari_virtualstain.errors import (
     ModelPackageError,
     PixelDataError,
     SettingsError,
+    UnknownNameError,
 )
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Rule
-from napari_virtualstain.training.loop import examine, fit, learning_rate
+from napari_virtualstain.training.loop import examine, fit, rate_factor
 from napari_virtualstain.training.patches import draw_batch, turn
-from napari_virtualstain.training.settings import LoopSettings
+from napari_virtualstain.training.settings import LoopSettings, learning_settings
 
 SETTINGS = LoopSettings(
     steps=12, batch=2, patch=16, validate_every=4, learning_rate=1e-2, seed=5
@@ -167,7 +168,7 @@ def test_a_damaged_checkpoint_is_refused(train, tmp_path):
 
 @pytest.mark.parametrize(
     ("patch", "sentence"),
-    [(15, "multiple of 2 px; got 15. Use --patch 16"), (64, "smaller than a patch of 64 px")],
+    [(15, "multiple of 2 px; got 15. Use --patch 16"), (64, "smaller than a patch of 64 x 64 px")],
 )
 def test_patches_that_do_not_fit_are_refused(train, tmp_path, patch, sentence):
     with pytest.raises(SettingsError, match=sentence):
@@ -175,8 +176,7 @@ def test_patches_that_do_not_fit_are_refused(train, tmp_path, patch, sentence):
 
 
 def test_the_rate_rises_and_falls():
-    settings = LoopSettings(steps=100, learning_rate=1.0)
-    rates = [learning_rate(step, settings) for step in range(100)]
+    rates = [rate_factor(step, 100) for step in range(100)]
     assert rates[4] == max(rates) == 1.0
     assert rates[0] == pytest.approx(0.2)
     assert rates[-1] == pytest.approx(0.01, abs=2e-3)
@@ -184,7 +184,8 @@ def test_the_rate_rises_and_falls():
 
 def test_a_step_sees_the_same_patches_whenever_it_is_asked(train):
     batches = [
-        draw_batch(train, step=7, batch=3, patch=16, augment=True, seed=2)[0] for _ in range(2)
+        draw_batch(train, step=7, batch=3, patch=(16, 16), augment=True, seed=2)[0]
+        for _ in range(2)
     ]
     np.testing.assert_array_equal(*batches)
 
@@ -192,7 +193,7 @@ def test_a_step_sees_the_same_patches_whenever_it_is_asked(train):
 def test_planes_and_stains_are_turned_together():
     same = field(3)
     twin = pairs(PairedField("x", same.planes, same.planes.astype(np.float32)))
-    planes, stains = draw_batch(twin, step=0, batch=16, patch=8, augment=True, seed=0)
+    planes, stains = draw_batch(twin, step=0, batch=16, patch=(8, 8), augment=True, seed=0)
     np.testing.assert_allclose(planes, stains, atol=1e-4)
 
 
@@ -218,7 +219,7 @@ def test_a_field_without_any_truth_is_not_judged(train, missing):
 def test_of_a_large_field_the_middle_is_examined(train, monkeypatch):
     from napari_virtualstain.training import loop
 
-    monkeypatch.setattr(loop, "_EXAMINED", 16)
+    monkeypatch.setattr(loop, "_EXAMINED", {2: 16})
     generator, large = fresh(), field(8, shape=(41, 53))
     shapes = []
     predict = generator.predict
@@ -266,3 +267,151 @@ def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(train, tmp_path, monk
     with pytest.raises(DiskError, match="the disk is full.*Make room"):
         train_it(fresh(), train, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_patches_computed_a_few_at_a_time_teach_the_same(train, tmp_path):
+    ended = []
+    for at_once in (None, 1):
+        generator = build_generator(
+            "unet", in_channels=2, out_channels=2, seed=1,
+            architecture={"depth": 2, "width": 4, "norm": "none"},
+        )  # fmt: skip
+        settings = SETTINGS.model_copy(update={"at_once": at_once, "batch": 3})
+        train_it(generator, train, tmp_path / str(at_once), settings=settings)
+        ended.append(weights(generator))
+    for name, value in ended[0].items():
+        torch.testing.assert_close(value, ended[1][name], atol=1e-4, rtol=1e-3)
+
+
+def test_the_network_waits_for_no_patches_but_the_first(train):
+    import threading
+
+    from napari_virtualstain.training.prefetch import Prefetch
+
+    drawn, gate = [], threading.Event()
+
+    def draw(step):
+        drawn.append(step)
+        if step:
+            gate.wait(5)
+        return step
+
+    with Prefetch(draw, 0) as patches:
+        assert patches.take(0) == 0  # the next is being drawn by now, and is not waited for
+        gate.set()
+        assert [patches.take(1), patches.take(2), patches.take(7)] == [1, 2, 7]
+    assert drawn[:3] == [0, 1, 2]
+
+
+def test_a_budget_becomes_a_number_of_steps_that_a_resumed_training_keeps(train, tmp_path):
+    settings = SETTINGS.model_copy(update={"budget": 3.0, "validate_every": 1000})
+    stopped = train_it(fresh(), train, tmp_path, settings=settings, should_stop=_after(16))
+    assert not stopped.finished
+    path = tmp_path / "checkpoint.pt"
+    stored = torch.load(path, weights_only=True)
+    assert stored["total"] > 16
+    torch.save({**stored, "total": 25}, path)  # not what this machine would come to now
+    resumed = train_it(fresh(), train, tmp_path, settings=settings, resume=True)
+    assert (resumed.steps, resumed.finished) == (25, True)
+
+
+def _after(n):
+    steps = iter(range(1, 10_000))
+    return lambda: next(steps) >= n
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("2min", 120), ("1.5h", 5400), ("7", 7), (3, 3)]
+)
+def test_a_budget_is_read_as_people_write_it(text, seconds):
+    assert LoopSettings(budget=text).budget == seconds
+
+
+def test_a_training_that_no_longer_improves_ends_when_patience_does(train, held, tmp_path):
+    settings = SETTINGS.model_copy(
+        update={"learning_rate": 1e-12, "patience": 2, "steps": 100, "ema": 0.0}
+    )
+    plain = build_generator(  # without BatchNorm, whose running means go on whatever the rate
+        "unet", in_channels=2, out_channels=2, architecture={"depth": 2, "width": 4}
+    )
+    result = train_it(plain, train, tmp_path, held=held, settings=settings)
+    assert result.finished
+    # The first examination is the best of equals, the next two are not better.
+    assert result.steps == 3 * settings.validate_every
+
+
+def test_stains_that_few_fields_have_are_drawn_as_often_as_others():
+    rare = [PairedField(f"{n}", field(n).planes, field(n, missing=n > 0).stains) for n in range(8)]
+    some = pairs(*rare)
+    assert some.present == ((True, True), *[(True, False)] * 7)
+
+    def share(alike):
+        _, stains = draw_batch(
+            some, step=0, batch=200, patch=(8, 8), augment=False, seed=0, alike=alike
+        )
+        return np.isfinite(stains[:, 1]).all(axis=(1, 2)).mean()
+
+    assert share("pixels") < 0.25
+    assert share("stains") > 0.45
+
+
+def test_gradients_are_cut_to_a_norm(train, tmp_path):
+    cut, free = fresh(), fresh()
+    train_it(free, train, tmp_path / "a", settings=SETTINGS.model_copy(update={"steps": 1}))
+    settings = SETTINGS.model_copy(update={"steps": 1, "clip": 1e-9, "weight_decay": 0.0})
+    before = weights(cut)
+    train_it(cut, train, tmp_path / "b", settings=settings)
+    moved = [(weights(g)["last.weight"] - before["last.weight"]).abs().max() for g in (cut, free)]
+    assert moved[0] < moved[1]
+
+
+METHOD = {
+    "not a pair": (("critic",), SettingsError, "takes NAME=VALUE, not 'critic'. Write for example"),
+    "unknown": (("critic_stepz=2",), UnknownNameError, "Did you mean 'critic_steps'"),
+    "no number": (
+        ("critic_steps=many",),
+        SettingsError,
+        "Correct it in --method critic_steps=VALUE",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "kind", "sentence"), METHOD.values(), ids=METHOD)
+def test_settings_that_the_method_cannot_take_are_refused(words, kind, sentence):
+    wgan = build_generator("wgan_gp", in_channels=1, out_channels=1, preset="tiny")
+    with pytest.raises(kind, match=sentence):
+        learning_settings(wgan.learning, LoopSettings(method=words))
+
+
+def test_what_is_stated_takes_the_place_of_what_the_method_has():
+    wgan = build_generator("wgan_gp", in_channels=1, out_channels=1, preset="tiny")
+    own = learning_settings(wgan.learning, LoopSettings())
+    assert (own.learning_rate, own.critic_steps, own.beta2) == (2e-4, 5, 0.9)
+    stated = LoopSettings(learning_rate=0.5, method=("critic_steps=2", "stain_weights=1/2.5"))
+    told = learning_settings(wgan.learning, stated)
+    assert (told.learning_rate, told.critic_steps, told.stain_weights) == (0.5, 2, (1.0, 2.5))
+
+
+def test_a_gan_that_was_stopped_ends_with_the_bits_of_an_undisturbed_one(train, tmp_path):
+    """Its critic, both optimisers and what it draws go on as well."""
+    settings = SETTINGS.model_copy(
+        update={"patch": 24, "method": ("critic_width=4", "critic_steps=2")}
+    )
+
+    def gan():
+        return build_generator("wgan_gp", in_channels=2, out_channels=2, preset="tiny", seed=1)
+
+    undisturbed, resumed = gan(), gan()
+    train_it(undisturbed, train, tmp_path / "a", settings=settings)
+    train_it(gan(), train, tmp_path / "b", settings=settings, should_stop=_after(5))
+    train_it(resumed, train, tmp_path / "b", settings=settings, resume=True)
+    for name, value in weights(undisturbed).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_a_loss_that_explodes_leaves_the_last_good_weights(train, held, tmp_path):
+    generator = fresh()
+    settings = SETTINGS.model_copy(update={"learning_rate": 1e30, "steps": 400, "loss": "l2"})
+    with pytest.raises(PixelDataError, match="became .* at step"):
+        train_it(generator, train, tmp_path, held=held, settings=settings)
+    assert all(torch.isfinite(v).all() for v in weights(generator).values())

@@ -26,6 +26,11 @@ from napari_virtualstain.intensity import (
 __all__ = ["PairedField", "PairedSet", "gather_statistics", "pair_up"]
 
 _STRIP = 512
+"""Rows of a picture that are looked at together."""
+_PLANES = 8
+"""Planes of a volume that are."""
+_FLAT = 3
+"""Axes of (C, Y, X)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +42,9 @@ class PairedField:
     name
         Unique in its set.
     planes
-        Bright field (P, Y, X), any dtype, read by slices.
+        Bright field (P, Y, X), or one volume of it (1, Z, Y, X); any dtype, read by slices.
     stains
-        Fluorescence (C, Y, X) of the same Y and X; NaN is missing.
+        Fluorescence (C, *S) of the same Y and X, or Z, Y and X; NaN is missing.
     group
         What must stay on one side of a split: the field, its well or plate.
     """
@@ -58,9 +63,9 @@ class PairedField:
             )
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Y and X in pixels."""
-        return (self.planes.shape[1], self.planes.shape[2])
+    def shape(self) -> tuple[int, ...]:
+        """Y and X, or Z, Y and X, in pixels."""
+        return tuple(self.planes.shape[1:])
 
 
 def gather_statistics(
@@ -71,7 +76,7 @@ def gather_statistics(
     Parameters
     ----------
     images
-        (C, Y, X) each, with equal C.
+        (C, *S) each, with equal C.
     quantiles
         Probabilities (0 to 1) to report.
 
@@ -80,22 +85,34 @@ def gather_statistics(
     ChannelError
         If the numbers of channels differ.
     """
-    gather: list[StatisticsAccumulator] | None = None
-    for image in images:
-        n_channels = image.shape[0]
-        if gather is None:
-            gather = [StatisticsAccumulator(quantiles) for _ in range(n_channels)]
-        if len(gather) != n_channels:
+    return tuple(one.result() for one in _merged(_gathered(image, quantiles) for image in images))
+
+
+def _gathered(image: LazyArray, quantiles: tuple[float, ...]) -> list[StatisticsAccumulator]:
+    """Look at every pixel of an image (C, *S), by channel."""
+    gather = [StatisticsAccumulator(quantiles) for _ in range(image.shape[0])]
+    strip = _STRIP if len(image.shape) == _FLAT else _PLANES
+    for start, stop in pairwise([*range(0, image.shape[1], strip), image.shape[1]]):
+        for accumulator, pixels in zip(gather, np.asarray(image[:, start:stop]), strict=True):
+            accumulator.add(pixels)
+    return gather
+
+
+def _merged(gathered: Iterable[list[StatisticsAccumulator]]) -> list[StatisticsAccumulator]:
+    """Put together what was gathered of several images; what comes first is added to."""
+    merged: list[StatisticsAccumulator] | None = None
+    for one in gathered:
+        if merged is None:
+            merged = one
+            continue
+        if len(merged) != len(one):
             raise ChannelError(
-                f"Fields have {len(gather)} and {n_channels} channels. "
+                f"Fields have {len(merged)} and {len(one)} channels. "
                 "Give every field the same channels."
             )
-        rows = [*range(0, image.shape[1], _STRIP), image.shape[1]]
-        for start, stop in pairwise(rows):
-            strip = np.asarray(image[:, start:stop])
-            for accumulator, pixels in zip(gather, strip, strict=True):
-                accumulator.add(pixels)
-    return tuple(accumulator.result() for accumulator in gather or ())
+        for into, more in zip(merged, one, strict=True):
+            into.merge(more)
+    return merged or []
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,21 +126,32 @@ class PairedSet:
     inputs
         By field, then plane: fitted on that whole field.
     outputs
-        By stain: fitted on the training fields together.
+        By stain: what a prediction is returned to grey values with. Fitted on the training fields
+        together, or the identity where each field has its own.
+    targets
+        By field, then stain, where each field has its own; empty where all have `outputs`.
+    present
+        By field, then stain: whether the field has any pixel of it. Empty if not known.
+    typical_sd
+        By plane: standard deviation of a usual field. Empty if not known.
     """
 
     fields: tuple[PairedField, ...]
     inputs: tuple[tuple[Normalisation, ...], ...]
     outputs: tuple[Normalisation, ...]
+    targets: tuple[tuple[Normalisation, ...], ...] = ()
+    present: tuple[tuple[bool, ...], ...] = ()
+    typical_sd: tuple[float, ...] = ()
 
     def read(self, field: int, region: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Read and normalise a (Y, X) region: planes (P, y, x), stains (C, y, x)."""
+        """Read and normalise a region of *S: planes (P, *S), stains (C, *S)."""
         pair = self.fields[field]
         planes = np.asarray(pair.planes[(slice(None), *region)])
         stains = np.asarray(pair.stains[(slice(None), *region)])
+        targets = self.targets[field] if self.targets else self.outputs
         return (
             np.stack([n.apply(p) for n, p in zip(self.inputs[field], planes, strict=True)]),
-            np.stack([n.apply(s) for n, s in zip(self.outputs, stains, strict=True)]),
+            np.stack([n.apply(s) for n, s in zip(targets, stains, strict=True)]),
         )
 
 
@@ -134,6 +162,8 @@ def pair_up(
     output_rule: Rule,
     stain_names: Sequence[str],
     outputs: Sequence[Normalisation] | None = None,
+    typical_sd: Sequence[float] | None = None,
+    relative: bool = False,
 ) -> PairedSet:
     """Fit the normalisations of a set of fields.
 
@@ -144,32 +174,59 @@ def pair_up(
     input_rule
         Fitted on each field and plane.
     output_rule
-        Fitted on each stain over all fields, missing pixels (NaN) left out.
+        Fitted on each stain, missing pixels (NaN) left out.
     stain_names
         For messages.
     outputs
         Those of another set, for validation fields; fitted here if `None`.
+    typical_sd
+        By plane: standard deviation of a field of the training set, for validation fields;
+        the median of these fields if `None`. See `intensity.Rule.fit`.
+    relative
+        Fit the stains of each field by themselves, as Cross-Zamirski et al. publish it: what a
+        model then predicts is relative to its field, and no amount.
 
     Raises
     ------
     PixelDataError
         If a plane or stain is constant, or a plane holds NaN.
     """
-    inputs = []
-    for field in fields:
-        statistics = gather_statistics([field.planes], quantiles=input_rule.quantiles)
-        inputs.append(
+    planes = [gather_statistics([f.planes], quantiles=input_rule.quantiles) for f in fields]
+    usual = _typical(planes) if typical_sd is None else tuple(typical_sd)
+    inputs = tuple(
+        tuple(
+            input_rule.fit(s, what=f"Input plane {p} of field {field.name!r}", typical_sd=sd)
+            for p, (s, sd) in enumerate(zip(statistics, usual, strict=True))
+        )
+        for field, statistics in zip(fields, planes, strict=True)
+    )
+    gathered = [_gathered(field.stains, output_rule.quantiles) for field in fields]
+    seen = [[one.result() for one in stains] for stains in gathered]
+    present = tuple(tuple(s.count > 0 for s in stains) for stains in seen)
+    targets: tuple[tuple[Normalisation, ...], ...] = ()
+    if relative:
+        targets = tuple(
             tuple(
-                input_rule.fit(s, what=f"Input plane {p} of field {field.name!r}")
-                for p, s in enumerate(statistics)
+                _fitted(output_rule, s, f"Stain {name!r} of field {field.name!r}")
+                if s.count
+                else Normalisation()
+                for name, s in zip(stain_names, stains, strict=True)
             )
+            for field, stains in zip(fields, seen, strict=True)
         )
-    if outputs is None:
-        statistics = gather_statistics(
-            (field.stains for field in fields), quantiles=output_rule.quantiles
-        )
+        outputs = [Normalisation() for _ in stain_names]
+    elif outputs is None:
         outputs = [
-            output_rule.fit(s.model_copy(update={"not_finite": 0}), what=f"Stain {name!r}")
-            for name, s in zip(stain_names, statistics, strict=True)
+            _fitted(output_rule, one.result(), f"Stain {name!r}")
+            for name, one in zip(stain_names, _merged(gathered), strict=True)
         ]
-    return PairedSet(tuple(fields), tuple(inputs), tuple(outputs))
+    return PairedSet(tuple(fields), inputs, tuple(outputs), targets, present, usual)
+
+
+def _typical(planes: Sequence[Sequence[PixelStatistics]]) -> tuple[float, ...]:
+    """Return the median standard deviation of fields by plane."""
+    return tuple(float(np.median([s.std for s in one])) for one in zip(*planes, strict=True))
+
+
+def _fitted(rule: Rule, statistics: PixelStatistics, what: str) -> Normalisation:
+    return rule.fit(statistics.model_copy(update={"not_finite": 0}), what=what)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from napari_virtualstain.generators.learning import Learner, LearningSettings
 
 __all__ = ["Generator", "GeneratorSpec"]
 
@@ -38,6 +40,11 @@ class GeneratorSpec:
         Whether another seed gives another stain.
     source
         DOI or arXiv id of the method.
+    exactness
+        What tiles of its small presets have in common with the whole image: ``"exact"``
+        everything, ``"statistics"`` everything once normalisation has the statistics of the whole
+        image, ``"approximate"`` not all (attention, pooling to one pixel). A network is scanned
+        before it runs; this is for whoever chooses one.
     presets
         Architecture settings by name. Each spec has ``tiny``, which trains in
         about a second and is what the contract tests build.
@@ -49,6 +56,7 @@ class GeneratorSpec:
     ndim: tuple[int, ...]
     stochastic: bool
     source: str
+    exactness: Literal["exact", "statistics", "approximate"] = "exact"
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -62,11 +70,17 @@ class Generator(Protocol):
         Planes that go in, stains that come out.
     multiple_of
         Edges of what `predict` is given must be divisible by this (pixels).
+    ndim
+        Number of spatial axes.
+    learning
+        Settings of how it learns.
     """
 
     in_channels: int
     out_channels: int
     multiple_of: int
+    ndim: int
+    learning: type[LearningSettings]
 
     def predict(self, planes: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
         """Predict normalised stains.
@@ -87,3 +101,12 @@ class Generator(Protocol):
 
     def module(self) -> nn.Module:
         """Return the torch module, for training, scanning and export."""
+
+    def learner(self, settings: LearningSettings) -> Learner:
+        """Return what teaches this generator, which moves the weights of `module`.
+
+        Parameters
+        ----------
+        settings
+            Of the kind that `learning` names.
+        """

@@ -13,9 +13,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
 
-__all__ = ["SCHEMA_VERSION", "InputPlane", "ModelCard", "PlaneRanges", "Stain", "TrainingReport"]
+__all__ = [
+    "RELATIVE_UNIT",
+    "SCHEMA_VERSION",
+    "InputPlane",
+    "ModelCard",
+    "PlaneRanges",
+    "Stain",
+    "TrainingReport",
+]
 
 SCHEMA_VERSION = 1
+
+RELATIVE_UNIT = "SD of its field"
+"""Unit of stains that each training field was normalised for by itself."""
 
 _Length = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1)]
@@ -47,6 +58,11 @@ class InputPlane(_Frozen):
     statistics: PixelStatistics | None = Field(
         default=None, description="grey values of the training images, all pixels together"
     )
+    typical_sd: _Length | None = Field(
+        default=None,
+        description="median standard deviation of a training field in grey values; a field with "
+        "far less is scaled by it, not by its own",
+    )
     ranges: PlaneRanges | None = Field(
         default=None, description="noise, light, focus and the like of the training fields"
     )
@@ -60,7 +76,11 @@ class Stain(_Frozen):
     normalisation: Normalisation = Field(
         description="from grey values to what the network predicts; inverted on output"
     )
-    unit: str = Field(default="camera counts", description="of the output after inversion")
+    unit: str = Field(
+        default="camera counts",
+        description="of the output after inversion: grey values, or standard deviations of a field "
+        "that was normalised by itself, from which no amount follows",
+    )
     expected_pcc: float | None = Field(
         default=None, description="mean Pearson correlation on validation fields"
     )
@@ -135,6 +155,11 @@ class ModelCard(_Frozen):
         """The same for people, for example ``"0.6 µm"`` or ``"0.61 x 0.82 µm"``."""
         y, x = self.pixel_size_yx_um
         return f"{y:g} µm" if y == x else f"{y:g} x {x:g} µm"
+
+    @property
+    def relative_intensity(self) -> bool:
+        """Whether intensities can be compared within a field only."""
+        return any(stain.unit == RELATIVE_UNIT for stain in self.stains)
 
     @property
     def stain_names(self) -> tuple[str, ...]:

@@ -11,19 +11,119 @@ from napari_virtualstain.generators.base import Generator, GeneratorSpec
 
 __all__ = ["GENERATORS", "build_generator", "get_spec"]
 
+_HERE = "napari_virtualstain.generators"
+
 GENERATORS: dict[str, GeneratorSpec] = {
     spec.name: spec
     for spec in (
         GeneratorSpec(
             name="unet",
             title="U-Net (regression)",
-            target="napari_virtualstain.generators.unet:UNetGenerator",
+            target=f"{_HERE}.unet:UNetGenerator",
             ndim=(2,),
             stochastic=False,
             source="doi:10.1038/s41598-022-12914-x",
             presets={
                 "labelfree": {"depth": 6, "width": 32, "norm": "none"},
                 "small": {"depth": 5, "width": 16, "norm": "batch"},
+                "little": {"depth": 3, "width": 24, "norm": "batch"},
+                "tiny": {"depth": 2, "width": 4, "norm": "batch"},
+            },
+        ),
+        GeneratorSpec(
+            name="wgan_gp",
+            title="Conditional WGAN-GP",
+            target=f"{_HERE}.wgan_gp:WganGpGenerator",
+            ndim=(2,),
+            stochastic=False,
+            source="doi:10.1038/s41598-022-12914-x",
+            presets={
+                "labelfree": {"depth": 6, "width": 32, "norm": "none"},
+                "small": {"depth": 5, "width": 16, "norm": "batch"},
+                "little": {"depth": 3, "width": 24, "norm": "batch"},
+                "tiny": {"depth": 2, "width": 4, "norm": "batch"},
+            },
+        ),
+        GeneratorSpec(
+            name="pix2pix",
+            title="pix2pix (conditional GAN and L1)",
+            target=f"{_HERE}.pix2pix:Pix2PixGenerator",
+            ndim=(2,),
+            stochastic=False,
+            source="arXiv:1611.07004",
+            presets={
+                "large": {"depth": 6, "width": 64, "norm": "batch"},
+                "small": {"depth": 5, "width": 16, "norm": "batch"},
+                "little": {"depth": 3, "width": 24, "norm": "batch"},
+                "tiny": {"depth": 2, "width": 4, "norm": "batch"},
+            },
+        ),
+        GeneratorSpec(
+            name="spade",
+            title="SPADE",
+            target=f"{_HERE}.spade:SpadeGenerator",
+            ndim=(2,),
+            stochastic=False,
+            source="arXiv:1903.07291",
+            presets={
+                "paper": {"depth": 7, "width": 64, "hidden": 128},
+                "small": {"depth": 4, "width": 16, "hidden": 32},
+                "little": {"depth": 3, "width": 16, "hidden": 32},
+                "tiny": {"depth": 2, "width": 4, "hidden": 8},
+            },
+        ),
+        GeneratorSpec(
+            name="isl",
+            title="In-silico labeling (256 intensities a stain)",
+            target=f"{_HERE}.isl:IslGenerator",
+            ndim=(2,),
+            stochastic=False,
+            source="doi:10.1016/j.cell.2018.03.040",
+            presets={
+                "small": {"depth": 5, "width": 16},
+                "little": {"depth": 3, "width": 24},
+                "tiny": {"depth": 2, "width": 4, "hidden": 32, "bins": 64},
+            },
+        ),
+        GeneratorSpec(
+            name="fnet",
+            title="fnet over volumes (regression)",
+            target=f"{_HERE}.fnet:FNetGenerator",
+            ndim=(3,),
+            stochastic=False,
+            source="doi:10.1038/s41592-018-0111-2",
+            presets={
+                "paper": {"ndim": 3, "depth": 4, "width": 32},
+                "small": {"ndim": 3, "depth": 3, "width": 12},
+                "little": {"ndim": 3, "depth": 2, "width": 12},
+                "tiny": {"ndim": 3, "depth": 1, "width": 4},
+            },
+        ),
+        GeneratorSpec(
+            name="fnet2d",
+            title="fnet over planes (regression)",
+            target=f"{_HERE}.fnet:FNetGenerator",
+            ndim=(2,),
+            stochastic=False,
+            source="doi:10.1038/s41592-018-0111-2",
+            presets={
+                "paper": {"ndim": 2, "depth": 4, "width": 32},
+                "small": {"ndim": 2, "depth": 4, "width": 16},
+                "little": {"ndim": 2, "depth": 2, "width": 24},
+                "tiny": {"ndim": 2, "depth": 1, "width": 4},
+            },
+        ),
+        GeneratorSpec(
+            name="wgan_gp_3d",
+            title="Multi-channel WGAN-GP over volumes",
+            target=f"{_HERE}.wgan_gp_3d:WganGp3dGenerator",
+            ndim=(3,),
+            stochastic=False,
+            source="Venieri, master thesis, Università di Bologna",
+            presets={
+                "paper": {"depth": 4, "width": 64, "norm": "instance"},
+                "small": {"depth": 3, "width": 16, "norm": "batch"},
+                "little": {"depth": 2, "width": 16, "norm": "batch"},
                 "tiny": {"depth": 2, "width": 4, "norm": "batch"},
             },
         ),

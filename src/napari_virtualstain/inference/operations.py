@@ -255,6 +255,10 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self._thread = threading.get_ident()
 
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        # A module that says of itself that no position looks at another one is not looked into.
+        return getattr(m, "pointwise", False) or super().is_leaf_module(m, module_qualified_name)
+
     def call_module(
         self,
         m: nn.Module,

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from math import isfinite
 
 from napari_virtualstain.datasets.pairs import PairedSet, gather_statistics
-from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, TrainingReport
+from napari_virtualstain.generators.card import (
+    RELATIVE_UNIT,
+    InputPlane,
+    ModelCard,
+    Stain,
+    TrainingReport,
+)
+from napari_virtualstain.generators.learning import LearningSettings
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
@@ -18,6 +25,10 @@ from napari_virtualstain.training.settings import LoopSettings
 
 __all__ = ["describe_model"]
 
+_RELATIVE = (
+    "Relative intensity only: each training field was normalised by itself, so that amounts cannot "
+    "be read from a stain, and fields cannot be compared by their intensity."
+)
 _QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
 
 
@@ -29,6 +40,7 @@ def describe_model(
     *,
     generator: str,
     preset: str,
+    learning: LearningSettings,
     recipe: str,
     n_validation: int,
     on_field: Callable[[int, int], None] | None = None,
@@ -47,6 +59,8 @@ def describe_model(
         What the training came to.
     generator, preset
         Method and size of the network.
+    learning
+        What the method was told.
     recipe
         Name of the recipe, or what stands for it.
     n_validation
@@ -59,21 +73,30 @@ def describe_model(
     offsets = data.card["z_offsets_um"]
     pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
     spec = get_spec(generator)
-    told = {"title", "description", "licence", "citation", "limits", "illumination_corrected"}
+    told_of_method = learning.model_dump(mode="json")
+    told = {"title", "description", "licence", "citation", "illumination_corrected", "volume"}
     known = told & set(data.card)
+    limits = tuple(data.card.get("limits", ()))
     return ModelCard(
         name=data.card["name"],
         generator=generator,
         architecture=dict(spec.presets[preset]),
         inputs=tuple(
-            InputPlane(channel=data.card["input_channel"], z_offset_um=z, statistics=s, ranges=r)
-            for z, s, r in zip(offsets, statistics, ranges, strict=True)
+            InputPlane(
+                channel=data.card["input_channel"],
+                z_offset_um=z,
+                statistics=s,
+                ranges=r,
+                typical_sd=sd,
+            )
+            for z, s, r, sd in zip(offsets, statistics, ranges, train.typical_sd, strict=True)
         ),
         stains=tuple(
             Stain(
                 name=name,
                 colour=colour_of(Channel(name)),
                 normalisation=norm,
+                unit=RELATIVE_UNIT if train.targets else "camera counts",
                 expected_pcc=round(value, 4) if isfinite(value) else None,
             )
             for name, norm, value in zip(data.stains, train.outputs, pcc, strict=True)
@@ -87,11 +110,15 @@ def describe_model(
             steps=result.steps,
             seed=settings.seed,
             loss=settings.loss,
-            settings={name: getattr(settings, name) for name in LoopSettings.model_fields},
+            settings={
+                **{name: getattr(settings, name) for name in LoopSettings.model_fields},
+                **told_of_method,
+            },
             versions=versions(),
             pairs=None if data.record is None else dict(data.record),
             illumination=data.light,
         ),
+        limits=(*limits, *((_RELATIVE,) if train.targets else ())),
         feature_statistics=describe_fields(train.fields),
         **{key: data.card[key] for key in known},
     )

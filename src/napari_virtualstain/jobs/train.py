@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import numpy as np
@@ -22,10 +22,11 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.package import check_model_output, save_package
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
+from napari_virtualstain.generators.start import start_from
 from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
-from napari_virtualstain.jobs.base import PathText, Progress
+from napari_virtualstain.jobs.base import ModelText, PathText, Progress
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
 from napari_virtualstain.jobs.training_fields import (
@@ -35,9 +36,10 @@ from napari_virtualstain.jobs.training_fields import (
     open_pairs,
 )
 from napari_virtualstain.jobs.training_pairs import open_pairs_file
-from napari_virtualstain.training.loop import fit
+from napari_virtualstain.training.loop import fit, patch_shape
 from napari_virtualstain.training.patches import check_patch
-from napari_virtualstain.training.settings import LoopSettings
+from napari_virtualstain.training.settings import LoopSettings, learning_settings
+from napari_virtualstain.zoo import load_generator
 
 __all__ = ["TrainResult", "TrainSettings", "run", "train_on_fields"]
 
@@ -54,6 +56,15 @@ class TrainSettings(LoopSettings, PairSettings):
     generator: str = Field(default="unet", description=f"method: {', '.join(GENERATORS)}")
     preset: str = Field(
         default="small", description="size of the network; `virtualstain models` lists them"
+    )
+    start: ModelText | None = Field(
+        default=None,
+        description="model whose weights the network starts from, for example a U-Net for a GAN",
+    )
+    normalise_stains_on: Literal["set", "field"] = Field(
+        default="set",
+        description="whose pixels normalise the stains: those of all training fields, so that "
+        "intensities can be compared, or those of each field alone, as published",
     )
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the fields to validate on"
@@ -113,7 +124,9 @@ def run(
         settings = TrainSettings.model_validate({**recipe.settings, **stated})
     _check_output(settings)
     # What can be refused without the images is refused before they are made or read.
-    check_patch(settings.patch, multiple_of=_build(settings, 1, 1).multiple_of)
+    network = _build(settings, 1, 1)
+    check_patch(patch_shape(network, settings), multiple_of=network.multiple_of)
+    learning_settings(network.learning, settings)
     if recipe is not None:
         if settings.input or settings.target or settings.pairs:
             raise SettingsError(
@@ -172,14 +185,18 @@ def train_on_fields(
         train = pair_up(
             [data.fields[i] for i in teach],
             input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
+            relative=settings.normalise_stains_on == "field",
         )  # fmt: skip
         held = pair_up(
             [data.fields[i] for i in hold],
             input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
-            outputs=train.outputs,
+            outputs=train.outputs, typical_sd=train.typical_sd,
+            relative=settings.normalise_stains_on == "field",
         )  # fmt: skip
         n_planes = data.fields[0].planes.shape[0]
         generator = _build(settings, n_planes, len(data.stains))
+        if settings.start is not None:
+            start_from(generator, load_generator(settings.start), data.stains)
         folder = _training_folder(settings)
         result = fit(
             generator,
@@ -203,13 +220,18 @@ def train_on_fields(
                 result,
                 generator=settings.generator,
                 preset=settings.preset,
+                learning=learning_settings(generator.learning, settings),
                 recipe=settings.recipe or "own images",
                 n_validation=len(hold),
                 on_field=_stage(on_progress, "training fields measured for the card"),
             )
-            edge = min(_TEST_EDGE, *train.fields[0].shape) // generator.multiple_of
-            part = slice(0, max(1, edge) * generator.multiple_of)
-            planes, _ = train.read(0, (part, part))
+            part = tuple(
+                slice(
+                    0, max(1, min(_TEST_EDGE, n) // generator.multiple_of) * generator.multiple_of
+                )
+                for n in train.fields[0].shape
+            )
+            planes, _ = train.read(0, part)
             generator.module().to("cpu")
             save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")

@@ -10,24 +10,34 @@ the 23.1 million parameters that the text states (23,092,678). No code was publi
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
 
-__all__ = ["UNet3d"]
+__all__ = ["UNet3d", "UNet3dNorm"]
+
+UNet3dNorm = Literal["instance", "batch"]
+"""``instance``: without weights, as in the thesis. It makes every field as lively as any other, and
+so sees cells in a field that has none. ``batch``: BatchNorm, which does not, and whose tiles are
+exact."""
+
+
+_NORMS = {"instance": nn.InstanceNorm3d, "batch": nn.BatchNorm3d}
+_SLOPE = 0.05
+"""Of LeakyReLU below zero, as of the thesis's critic."""
 
 
 class _DoubleConv(nn.Sequential):
-    """Two 3 x 3 x 3 convolutions that keep the size, each with InstanceNorm and ReLU."""
+    """Two 3 x 3 x 3 convolutions that keep the size, each with a norm and LeakyReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: UNet3dNorm) -> None:
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
             layers += [
                 nn.Conv3d(channels, out_channels, 3, padding=1),
-                nn.InstanceNorm3d(out_channels),
-                nn.ReLU(inplace=True),
+                _NORMS[norm](out_channels),
+                nn.LeakyReLU(_SLOPE, inplace=True),
             ]
         super().__init__(*layers)
 
@@ -45,6 +55,8 @@ class UNet3d(nn.Module):
         Number of resolutions; Z, Y and X must be divisible by ``2 ** (depth - 1)``.
     width
         Channels at full resolution, doubled at every step down.
+    norm
+        See `UNet3dNorm`.
 
     Examples
     --------
@@ -55,19 +67,25 @@ class UNet3d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, depth: int = 4, width: int = 64
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        depth: int = 4,
+        width: int = 64,
+        norm: UNet3dNorm = "instance",
     ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(depth)]
         self.down_path = nn.ModuleList(
-            _DoubleConv(before, after)
+            _DoubleConv(before, after, norm)
             for before, after in zip([in_channels, *widths[:-1]], widths, strict=True)
         )
         self.down = nn.ModuleList(nn.Conv3d(n, n, 2, stride=2) for n in widths[:-1])
         self.up = nn.ModuleList(
             nn.ConvTranspose3d(2 * n, n, 2, stride=2) for n in reversed(widths[:-1])
         )
-        self.up_path = nn.ModuleList(_DoubleConv(2 * n, n) for n in reversed(widths[:-1]))
+        self.up_path = nn.ModuleList(_DoubleConv(2 * n, n, norm) for n in reversed(widths[:-1]))
         self.last = nn.Conv3d(width, out_channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_virtualstain.axes import LazyArray
 from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.generators.card import PlaneRanges
 from napari_virtualstain.preprocessing.likeness import (
@@ -50,12 +51,20 @@ def field_features(planes: NDArray[Any]) -> NDArray[np.float64]:
     return np.array(rows)
 
 
+def flat_planes(field: PairedField) -> LazyArray:
+    """Return the planes of a field as (P, Y, X); of a volume, the one in its middle."""
+    if len(field.shape) == 2:
+        return field.planes
+    flat: LazyArray = field.planes[:, field.shape[0] // 2]
+    return flat
+
+
 def describe_fields(fields: Sequence[PairedField]) -> dict[str, Any]:
     """Return mean and SD of the features over fields, by plane; of large fields, their middle."""
     table = np.stack(
         [
-            field_features(np.asarray(field.planes[(slice(None), *middle(field.shape, _LARGEST))]))
-            for field in fields
+            field_features(np.asarray(planes[(slice(None), *middle(planes.shape[1:], _LARGEST))]))
+            for planes in map(flat_planes, fields)
         ]
     )
     return {
@@ -96,22 +105,22 @@ def measure_ranges(
         By plane; `None` where no field is large enough, or has pixels, to be measured.
     """
     chosen = [fields[i] for i in spread_over(len(fields))]
-    large = [field for field in chosen if min(field.shape) >= SMALLEST]
+    large = [p for p in map(flat_planes, chosen) if min(p.shape[1:]) >= SMALLEST]
     n_planes = chosen[0].planes.shape[0]
     if not large:
         return (None,) * n_planes
     # One size for all, so that their measures of focus can be compared.
     window = (
-        min(_WINDOW, *(field.shape[0] for field in large)),
-        min(_WINDOW, *(field.shape[1] for field in large)),
+        min(_WINDOW, *(planes.shape[1] for planes in large)),
+        min(_WINDOW, *(planes.shape[2] for planes in large)),
     )
     found: list[list[dict[str, float]]] = [[] for _ in range(n_planes)]
-    for done, field in enumerate(large):
+    for done, planes in enumerate(large):
         if on_field is not None:
             on_field(done, len(large))
-        part = middle(field.shape, _LARGEST)
+        part = middle(planes.shape[1:], _LARGEST)
         for p, rows in enumerate(found):
-            plane = np.asarray(field.planes[(p, *part)])
+            plane = np.asarray(planes[(p, *part)])
             rows.append(comparable_numbers(plane_quality(plane), focus_in_windows(plane, window)))
     if on_field is not None:
         on_field(len(large), len(large))

@@ -2,37 +2,43 @@
 
 Plain on purpose. Each step depends on the settings, the step number and the
 state alone, so that on a CPU with the same number of threads a resumed training
-ends with the same bits as an undisturbed one.
+ends with the same bits as an undisturbed one. What a step makes smaller is the
+method's own (`generators.learning`).
 """
 
 from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from math import cos, pi
+from functools import partial
+from math import cos, pi, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import PixelDataError, SettingsError
 from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.generators.learning import Batch, Moment
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.metrics.pixel import pearson
-from napari_virtualstain.training.checkpoint import load_checkpoint, save_checkpoint
+from napari_virtualstain.training.pace import Pace
 from napari_virtualstain.training.patches import check_patch_size, draw_batch, middle
-from napari_virtualstain.training.settings import LoopSettings
+from napari_virtualstain.training.prefetch import Prefetch
+from napari_virtualstain.training.settings import LoopSettings, learning_settings
+from napari_virtualstain.training.state import State, snapshot
 
-__all__ = ["Examination", "TrainingResult", "examine", "fit", "learning_rate"]
+__all__ = ["Examination", "TrainingResult", "examine", "fit", "patch_shape", "rate_factor"]
 
-_EXAMINED = 1024
-"""Largest edge of the part of a field that is examined, in pixels."""
+_EXAMINED = {2: 1024, 3: 128}
+"""Largest edge of the part of a field that is examined, in pixels, by spatial axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +80,36 @@ class TrainingResult:
     seconds: float
 
 
-def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Return the rate of a step: linear up over 5 % of the steps, cosine down to 1 %."""
-    warm = max(1, round(0.05 * settings.steps))
+def rate_factor(step: int, steps: int, schedule: str = "cosine") -> float:
+    """Return which part of the largest rate a step has.
+
+    Linear up over 5 % of the steps; then ``"cosine"`` goes down to 1 %, ``"constant"`` stays.
+
+    Examples
+    --------
+    >>> [round(rate_factor(step, 100), 2) for step in (0, 4, 52, 99)]
+    [0.2, 1.0, 0.51, 0.01]
+    """
+    warm = max(1, round(0.05 * steps))
     if step < warm:
-        return settings.learning_rate * (step + 1) / warm
-    done = (step - warm) / max(1, settings.steps - warm)
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + cos(pi * done)))
+        return (step + 1) / warm
+    if schedule == "constant":
+        return 1.0
+    done = (step - warm) / max(1, steps - warm)
+    return 0.01 + 0.99 * 0.5 * (1 + cos(pi * min(done, 1.0)))
 
 
 def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination:
     """Predict validation fields and compare, in normalised units.
 
-    Of a field larger than 1024 px the middle is taken: what an examination needs
+    Of a field larger than 1024 px (a volume: 128 px) the middle is taken: what an examination needs
     of memory must not depend on how large somebody's images are.
     """
     measure = get_loss(loss)
     losses, correlations = [], []
     for index, field in enumerate(pairs.fields):
         # Cut to the stride: padding would be judged along with the picture.
-        planes, stains = pairs.read(index, middle(field.shape, _EXAMINED, generator.multiple_of))
+        planes, stains = pairs.read(index, _examined(field.shape, generator))
         predicted = generator.predict(planes[None])[0]
         found = float(measure(torch.from_numpy(predicted), torch.from_numpy(stains)))
         # Nothing known is no loss of 0, which no other weights could beat.
@@ -112,29 +128,18 @@ def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination
     return Examination(loss=float(np.mean(judged)) if judged else float("nan"), pcc=pcc)
 
 
+def _examined(shape: tuple[int, ...], generator: Generator) -> Region:
+    return middle(shape, _EXAMINED[generator.ndim], generator.multiple_of)
+
+
 def _check_examined(pairs: PairedSet, *, multiple_of: int) -> None:
     for field in pairs.fields:
         if min(field.shape) < multiple_of:
             raise SettingsError(
-                f"Field {field.name!r} is {field.shape[0]} x {field.shape[1]} px, smaller than the "
+                f"Field {field.name!r} is {' x '.join(map(str, field.shape))} px, smaller than the "
                 f"{multiple_of} px that the network makes one of, so it cannot examine. "
                 "Leave the field out, or use a smaller --preset."
             )
-
-
-def _average(average: dict[str, torch.Tensor], module: nn.Module, decay: float, step: int) -> None:
-    # Early on the average would be made of random weights: let it follow faster.
-    keep = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - keep)
-            else:
-                average[name].copy_(value)
-
-
-def _snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
 def fit(
@@ -176,149 +181,155 @@ def fit(
     Raises
     ------
     SettingsError
-        If patches do not fit, or the checkpoint is of other settings.
+        If patches or settings do not fit, or the checkpoint is of other settings.
     PixelDataError
-        If the loss becomes NaN.
+        If the loss becomes NaN; the generator then has the best weights so far.
     DiskError
         If checkpoint or log cannot be written.
     """
-    check_patch_size(train, patch=settings.patch, multiple_of=generator.multiple_of)
+    patch = patch_shape(generator, settings)
+    check_patch_size(train, patch=patch, multiple_of=generator.multiple_of)
     if validation is not None:
         _check_examined(validation, multiple_of=generator.multiple_of)
     began = time.monotonic()
     module = generator.module().to(device)
-    optimiser = torch.optim.AdamW(
-        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    state: dict[str, Any] = {
-        "step": 0, "average": _snapshot(module), "best": None, "best_loss": float("inf"),
-        "best_pcc": [], "rows": [], "running": [],
-    }  # fmt: skip
+    told = learning_settings(generator.learning, settings)
+    with seeded(settings.seed, device=device):
+        learner = generator.learner(told)
+    rates = {
+        name: [float(group["lr"]) for group in optimiser.param_groups]
+        for name, optimiser in learner.optimisers.items()
+    }
     frozen = settings.model_dump(mode="json")
+    state = State.fresh(module)
     checkpoint = folder / "checkpoint.pt"
     if resume:
         if not checkpoint.exists():
             raise SettingsError(
                 f"There is no checkpoint in '{folder}' to resume from. Train without --resume."
             )
-        stored = load_checkpoint(checkpoint, settings=frozen)
-        try:
-            module.load_state_dict(stored["module"])
-            optimiser.load_state_dict(stored["optimiser"])
-        except (RuntimeError, ValueError) as error:
-            raise SettingsError(
-                f"The checkpoint in '{folder}' is of another network: its preset, planes or number "
-                "of stains differ. Use the same settings, or train again without --resume."
-            ) from error
-        if tuple(stored.get("stains", stain_names)) != stain_names:
-            raise SettingsError(
-                f"The checkpoint was made for {', '.join(stored['stains'])}, this training is for "
-                f"{', '.join(stain_names)}. Name the same --stains in the same order."
-            )
-        state = {key: stored[key] for key in state}
-        state["average"] = {k: v.to(device) for k, v in stored["average"].items()}
+        state = State.resumed(checkpoint, learner, stain_names, frozen, device=device)
     else:
         with disk_errors(folder):  # now, not after the first hour
             folder.mkdir(parents=True, exist_ok=True)
-    measure = get_loss(settings.loss)
+    patches = partial(
+        draw_batch, train, batch=settings.batch, patch=patch, augment=settings.augment,
+        seed=settings.seed, alike=settings.sampler,
+    )  # fmt: skip
+    seen_a_step = settings.batch * prod(patch) / sum(prod(f.shape) for f in train.fields)
+    pace = Pace(settings, state)
     finished = True
-    module.train()
-    while state["step"] < settings.steps:
-        step = state["step"]
-        loss = _step(module, optimiser, train, settings, step, measure, device)
-        if not np.isfinite(loss):
-            raise PixelDataError(
-                f"The loss became {loss} at step {step}. Use a lower --learning-rate, or "
-                "--precision fp32; a checkpoint written before is kept."
-            )
-        state["running"].append(loss)
-        if settings.ema:
-            _average(state["average"], module, settings.ema, step)
-        else:
-            state["average"] = _snapshot(module)
-        state["step"] = step + 1
-        stopping = should_stop()
-        last = state["step"] == settings.steps
-        if last or state["step"] % settings.validate_every == 0:
-            _take_stock(generator, state, settings, validation, began, stain_names)
-            with disk_errors(folder):
-                _write_log(folder / "log.csv", state["rows"])
-        if last or stopping or state["step"] % settings.validate_every == 0:
-            # Stopping in between examines nothing: it must not change what is kept as best.
-            current = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
-            with disk_errors(checkpoint):
-                named = {"stains": list(stain_names)}
-                save_checkpoint(checkpoint, {**state, **current, **named}, settings=frozen)
-        if on_step is not None:
-            on_step(state["step"], settings.steps, f"steps, loss {loss:.4f}")
-        if stopping and not last:
-            finished = False
-            break
-    module.load_state_dict(state["best"] or state["average"])
+    for network in learner.networks.values():
+        network.train()
+    with Prefetch(patches, state.step) as drawn:
+        while state.step < pace.steps:
+            step = state.step
+            factor = rate_factor(step, pace.steps, settings.schedule)
+            for name, optimiser in learner.optimisers.items():
+                for group, rate in zip(optimiser.param_groups, rates[name], strict=True):
+                    group["lr"] = rate * factor
+            planes, stains = drawn.take(step)
+            moment = Moment(
+                step=step, epoch=step * seen_a_step, device=torch.device(device).type,
+                precision=settings.precision, clip=settings.clip,
+            )  # fmt: skip
+            # What a step draws depends on its number alone, so that a resumed one draws the same.
+            with seeded(settings.seed, step, device=device):
+                said = learner.step(
+                    Batch(
+                        torch.from_numpy(planes).to(device), torch.from_numpy(stains).to(device),
+                        at_once=settings.at_once or settings.batch,
+                    ),
+                    moment,
+                )  # fmt: skip
+            wrong = next((name for name, value in said.items() if not np.isfinite(value)), None)
+            if wrong is not None:
+                module.load_state_dict(state.kept)
+                raise PixelDataError(
+                    f"The {wrong} became {said[wrong]} at step {step}. Use a lower "
+                    "--learning-rate, or --precision fp32; a checkpoint written before is kept."
+                )
+            state.take(said, module, settings)
+            pace.tell(state)
+            stopping = should_stop()
+            examined = state.step % settings.validate_every == 0
+            last = state.step >= pace.steps
+            if last or examined:
+                _take_stock(
+                    generator, state, settings, validation,
+                    seconds=time.monotonic() - began, waited=drawn.waited_s,
+                    rate=next(iter(rates.values()))[0] * factor, stain_names=stain_names,
+                )  # fmt: skip
+                with disk_errors(folder):
+                    _write_log(folder / "log.csv", state.rows)
+                last = last or bool(settings.patience and state.stale >= settings.patience)
+            if last or stopping or examined:
+                # Stopping in between examines nothing: it must not change what is kept as best.
+                with disk_errors(checkpoint):
+                    state.save(checkpoint, learner, stain_names, frozen)
+            if on_step is not None:
+                words = ", ".join(f"{name} {value:.4f}" for name, value in said.items())
+                on_step(state.step, pace.steps, f"steps, {words}")
+            if last:
+                break
+            if stopping:
+                finished = False
+                break
+    module.load_state_dict(state.kept)
     module.eval()
-    best = Examination(state["best_loss"], tuple(state["best_pcc"])) if state["best"] else None
-    return TrainingResult(state["step"], finished, best, time.monotonic() - began)
+    best = Examination(state.best_loss, tuple(state.best_pcc)) if state.best else None
+    return TrainingResult(state.step, finished, best, time.monotonic() - began)
 
 
-def _step(
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    train: PairedSet,
-    settings: LoopSettings,
-    step: int,
-    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    device: str,
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, settings)
-    planes, stains = draw_batch(
-        train,
-        step=step,
-        batch=settings.batch,
-        patch=settings.patch,
-        augment=settings.augment,
-        seed=settings.seed,
-    )
-    x, y = torch.from_numpy(planes).to(device), torch.from_numpy(stains).to(device)
-    kind = torch.device(device).type
-    with torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bf16"):
-        predicted = module(x)
-    loss = measure(predicted.float(), y)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return float(loss.detach())
+def patch_shape(generator: Generator, settings: LoopSettings) -> tuple[int, ...]:
+    """Return the edges of a patch: (Y, X), or (Z, Y, X) of a generator over volumes."""
+    flat = (settings.patch, settings.patch)
+    return flat if generator.ndim == 2 else (settings.patch_z, *flat)
+
+
+@contextmanager
+def seeded(*seeds: int, device: str) -> Iterator[None]:
+    """Draw what torch draws from seeds, and leave its own random state as it was."""
+    cards = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=cards):
+        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1))
+        yield
 
 
 def _take_stock(
     generator: Generator,
-    state: dict[str, Any],
+    state: State,
     settings: LoopSettings,
     validation: PairedSet | None,
-    began: float,
+    *,
+    seconds: float,
+    waited: float,
+    rate: float,
     stain_names: tuple[str, ...],
 ) -> None:
     """Examine the averaged weights, keep them if they are the best, and note it."""
     row: dict[str, Any] = {
-        "step": state["step"],
-        "learning_rate": learning_rate(state["step"] - 1, settings),
-        "train_loss": float(np.mean(state["running"])),
-        "seconds": round(time.monotonic() - began, 1),
+        "step": state.step,
+        "learning_rate": rate,
+        **{f"train_{name}": float(np.mean(values)) for name, values in state.running.items()},
+        "seconds": round(seconds, 1),
+        "waited_s": round(waited, 1),
     }
     if validation is not None and validation.fields:
         module = generator.module()
-        current = _snapshot(module)
-        module.load_state_dict(state["average"])
+        current = snapshot(module)
+        module.load_state_dict(state.average)
         found = examine(generator, validation, loss=settings.loss)
-        if found.loss < state["best_loss"]:
-            state["best"] = _snapshot(module)
-            state["best_loss"], state["best_pcc"] = found.loss, list(found.pcc)
+        state.stale += 1
+        if found.loss < state.best_loss:
+            state.best, state.stale = snapshot(module), 0
+            state.best_loss, state.best_pcc = found.loss, list(found.pcc)
         module.load_state_dict(current)
         module.train()
         row["validation_loss"] = found.loss
         row |= {f"pcc {name}": value for name, value in zip(stain_names, found.pcc, strict=True)}
-    state["rows"].append(row)
-    state["running"] = []
+    state.rows.append(row)
+    state.running = {}
 
 
 def _write_log(path: Path, rows: list[dict[str, Any]]) -> None:

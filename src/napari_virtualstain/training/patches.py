@@ -6,32 +6,43 @@ step 500 sees what the undisturbed one saw.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import SettingsError
 
 __all__ = ["check_patch", "check_patch_size", "draw_batch", "middle", "turn"]
 
 
-def check_patch(patch: int, *, multiple_of: int) -> None:
+def check_patch(patch: Sequence[int], *, multiple_of: int) -> None:
     """Refuse patches that do not fit the network.
+
+    Parameters
+    ----------
+    patch
+        Edges in pixels: (Y, X) or (Z, Y, X).
+    multiple_of
+        What the network makes one pixel of.
 
     Raises
     ------
     SettingsError
         If the network cannot halve it as often as it would.
     """
-    if patch % multiple_of:
-        raise SettingsError(
-            f"The network halves its input until {multiple_of} px become one, so a patch must be "
-            f"a multiple of {multiple_of} px; got {patch}. "
-            f"Use --patch {max(1, round(patch / multiple_of)) * multiple_of}."
-        )
+    for edge, option in zip(reversed(patch), ("--patch", "--patch", "--patch-z"), strict=False):
+        if edge % multiple_of:
+            raise SettingsError(
+                f"The network halves its input until {multiple_of} px become one, so a patch must "
+                f"be a multiple of {multiple_of} px; got {edge}. "
+                f"Use {option} {max(1, round(edge / multiple_of)) * multiple_of}."
+            )
 
 
-def check_patch_size(pairs: PairedSet, *, patch: int, multiple_of: int) -> None:
+def check_patch_size(pairs: PairedSet, *, patch: Sequence[int], multiple_of: int) -> None:
     """Refuse patches that do not fit the fields or the network.
 
     Raises
@@ -41,14 +52,26 @@ def check_patch_size(pairs: PairedSet, *, patch: int, multiple_of: int) -> None:
     """
     check_patch(patch, multiple_of=multiple_of)
     for field in pairs.fields:
-        if min(field.shape) < patch:
+        if any(n < edge for n, edge in zip(field.shape, patch, strict=True)):
+            options = "--patch" if len(patch) == 2 else "--patch or --patch-z"
             raise SettingsError(
-                f"Field {field.name!r} is {field.shape[0]} x {field.shape[1]} px, smaller than a "
-                f"patch of {patch} px. Use a smaller --patch, or leave the field out."
+                f"Field {field.name!r} is {_by(field.shape)} px, smaller than a "
+                f"patch of {_by(patch)} px. Use a smaller {options}, or leave the field out."
             )
 
 
-def middle(shape: tuple[int, int], largest: int, multiple_of: int = 1) -> tuple[slice, slice]:
+def _by(shape: Sequence[int]) -> str:
+    """Return a shape for people.
+
+    Examples
+    --------
+    >>> _by((40, 90)), _by((64, 64))
+    ('40 x 90', '64 x 64')
+    """
+    return " x ".join(str(n) for n in shape)
+
+
+def middle(shape: Sequence[int], largest: int, multiple_of: int = 1) -> Region:
     """Return the middle of a field, at most so large, its edges multiples of a number.
 
     Examples
@@ -61,17 +84,24 @@ def middle(shape: tuple[int, int], largest: int, multiple_of: int = 1) -> tuple[
         length = min(n, largest) // multiple_of * multiple_of
         start = (n - length) // 2 if n > largest else 0
         parts.append(slice(start, start + length))
-    return (parts[0], parts[1])
+    return tuple(parts)
 
 
 def turn(pixels: NDArray[np.float32], which: int) -> NDArray[np.float32]:
-    """Return one of the eight flips and rotations of (C, Y, X); 0 changes nothing."""
-    turned = np.rot90(pixels, which % 4, axes=(1, 2))
-    return turned[:, :, ::-1] if which >= 4 else turned
+    """Return one of the eight flips and rotations of (C, *S) in y and x; 0 changes nothing."""
+    turned = np.rot90(pixels, which % 4, axes=(-2, -1))
+    return turned[..., ::-1] if which >= 4 else turned
 
 
 def draw_batch(
-    pairs: PairedSet, *, step: int, batch: int, patch: int, augment: bool, seed: int
+    pairs: PairedSet,
+    *,
+    step: int,
+    batch: int,
+    patch: Sequence[int],
+    augment: bool,
+    seed: int,
+    alike: str = "pixels",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cut the patches of a step.
 
@@ -81,24 +111,44 @@ def draw_batch(
         Fields with their normalisations.
     step, seed
         Decide fields, corners and turns.
-    batch, patch
-        Number and edge (pixels) of the patches.
+    batch
+        Number of the patches.
+    patch
+        Their edges in pixels: (Y, X) or (Z, Y, X), the last two alike.
     augment
         Whether to flip and rotate.
+    alike
+        ``"pixels"``: every field is drawn as often. ``"stains"``: every stain is, and then one
+        of the fields that have it.
 
     Returns
     -------
     tuple
-        Planes (B, P, patch, patch) and stains (B, C, patch, patch), normalised.
+        Planes (B, P, *patch) and stains (B, C, *patch), normalised.
     """
     rng = np.random.default_rng([seed, step])
     planes, stains = [], []
     for _ in range(batch):
-        field = int(rng.integers(len(pairs.fields)))
-        height, width = pairs.fields[field].shape
-        y, x = int(rng.integers(height - patch + 1)), int(rng.integers(width - patch + 1))
+        field = _draw_field(pairs, rng, alike)
+        corner = [
+            int(rng.integers(n - edge + 1))
+            for n, edge in zip(pairs.fields[field].shape, patch, strict=True)
+        ]
         which = int(rng.integers(8)) if augment else 0
-        p, s = pairs.read(field, (slice(y, y + patch), slice(x, x + patch)))
+        region = tuple(slice(at, at + edge) for at, edge in zip(corner, patch, strict=True))
+        p, s = pairs.read(field, region)
         planes.append(turn(p, which))
         stains.append(turn(s, which))
     return np.stack(planes), np.stack(stains)
+
+
+def _draw_field(pairs: PairedSet, rng: np.random.Generator, alike: str) -> int:
+    if alike == "pixels":
+        return int(rng.integers(len(pairs.fields)))
+    having = [
+        fields
+        for fields in zip(*pairs.present, strict=True)
+        if any(fields)  # a stain that no field has cannot be drawn
+    ]
+    found = np.flatnonzero(having[int(rng.integers(len(having)))])
+    return int(found[int(rng.integers(len(found)))])

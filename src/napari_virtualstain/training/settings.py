@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-__all__ = ["LoopSettings"]
+from napari_virtualstain.errors import SettingsError, unknown_name
+from napari_virtualstain.generators.learning import LearningSettings
+
+__all__ = ["Duration", "LoopSettings", "learning_settings"]
+
+_UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _seconds(value: Any) -> Any:
+    """Read ``"90s"``, ``"2min"``, ``"1.5h"`` or a number of seconds."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*(s|min|h|)\s*", str(value))
+    return float(found[1]) * _UNITS[found[2]] if found else value
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+"""A time in seconds, which may be written as ``90s``, ``2min`` or ``1.5h``."""
 
 
 class LoopSettings(BaseModel):
-    """The plain supervised recipe.
+    """The part of a training that all methods share.
 
     Notes
     -----
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a linear warm-up
     over the first 5 % of the steps and a cosine down to 1 % of the rate; the
-    weights that are kept are an exponential moving average.
+    weights that are kept are an exponential moving average. Methods may have
+    other defaults; what is stated here takes their place.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     loss: Literal["l1", "l2"] = Field(default="l1", description="pixel loss")
     steps: int = Field(default=2000, ge=1, description="optimiser steps")
+    budget: Duration | None = Field(
+        default=None,
+        description="time for the steps instead of their number, for example 2min; how many "
+        "follows from how long the first ones take",
+    )
     batch: int = Field(default=8, ge=1, description="patches a step")
+    at_once: int | None = Field(
+        default=None,
+        ge=1,
+        description="patches that are computed together, all of a batch if not given; gradients "
+        "are added up, which takes less memory",
+    )
     patch: int = Field(default=128, ge=8, description="edge of a patch in pixels")
-    learning_rate: float = Field(default=1e-3, gt=0, description="largest learning rate")
-    weight_decay: float = Field(default=1e-4, ge=0, description="AdamW weight decay")
+    patch_z: int = Field(default=16, ge=1, description="z planes of a patch, of volumes")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="largest learning rate; that of the method if not given"
+    )
+    weight_decay: float | None = Field(
+        default=None, ge=0, description="weight decay; that of the method if not given"
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="how the learning rate goes on after its warm-up"
+    )
+    clip: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient; not limited if not given"
+    )
+    method: tuple[str, ...] = Field(
+        default=(),
+        description="settings of the method, as NAME=VALUE; `virtualstain models` lists them",
+    )
+    sampler: Literal["pixels", "stains"] = Field(
+        default="pixels",
+        description="what is drawn alike: pixels of the fields, or stains where fields lack some",
+    )
     ema: float = Field(
         default=0.998, ge=0, lt=1, description="decay of the weight average; 0 for none"
     )
@@ -37,4 +85,58 @@ class LoopSettings(BaseModel):
     validate_every: int = Field(
         default=200, ge=1, description="steps between validations, log lines and checkpoints"
     )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="validations without a better one after which a training ends; 0 for never",
+    )
     seed: int = Field(default=0, ge=0, description="decides weights, patches and flips")
+
+
+def learning_settings(kind: type[LearningSettings], settings: LoopSettings) -> LearningSettings:
+    """Return what a method is told of a training.
+
+    Parameters
+    ----------
+    kind
+        Settings of the method; their defaults hold where nothing is stated.
+    settings
+        Of the training.
+
+    Raises
+    ------
+    UnknownNameError, SettingsError
+        If ``--method`` names a setting that the method has not, or a value that it cannot take.
+    """
+    own: dict[str, Any] = {"loss": settings.loss}
+    for name in ("learning_rate", "weight_decay"):
+        value = getattr(settings, name)
+        if value is not None:
+            own[name] = value
+    own |= _stated(kind, settings.method)
+    try:
+        return kind.model_validate(own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise SettingsError(
+            f"The setting {name} = {first['input']!r} is not possible: {first['msg']}. "
+            f"Correct it in --method {name}=VALUE."
+        ) from error
+
+
+def _stated(kind: type[LearningSettings], words: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE``; numbers of a list are parted by ``/``."""
+    stated: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise SettingsError(
+                f"--method takes NAME=VALUE, not {word!r}. "
+                "Write for example --method critic_steps=5."
+            )
+        if name not in kind.model_fields:
+            raise unknown_name("setting of the method", name, kind.model_fields)
+        many = isinstance(kind.model_fields[name].default, tuple)
+        stated[name] = tuple(value.split("/")) if many else value
+    return stated

@@ -1,0 +1,150 @@
+"""How a generator learns from a network that tells its stains from true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from napari_virtualstain.generators.learning import (
+    Batch,
+    LearningSettings,
+    Moment,
+    make_optimiser,
+    stain_weights,
+)
+from napari_virtualstain.losses.adversarial import (
+    GradientNorm,
+    fill_missing,
+    get_adversarial,
+    gradient_norms,
+    gradient_penalty,
+)
+from napari_virtualstain.losses.pixel import get_loss
+
+__all__ = ["AdversarialSettings", "Game"]
+
+
+class AdversarialSettings(LearningSettings):
+    """What can be set about a game of two networks."""
+
+    adversarial: Literal["wasserstein", "lsgan", "vanilla", "hinge"] = Field(
+        default="vanilla", description="what the networks play for"
+    )
+    pixel_weight: float = Field(default=1.0, ge=0, description="what the pixel loss counts")
+    adversarial_weight: float = Field(default=1.0, ge=0, description="what the critic counts")
+    fading: bool = Field(
+        default=False, description="divide what the critic counts by the epoch, from 1"
+    )
+    critic_steps: int = Field(
+        default=1, ge=1, description="steps of the critic to one of the generator"
+    )
+    critic_rate: float = Field(
+        default=1.0, gt=0, description="learning rate of the critic over that of the generator"
+    )
+    critic_decay: float = Field(default=0.0, ge=0, description="weight decay of the critic")
+    penalty: float = Field(
+        default=0.0, ge=0, description="what the gradient penalty counts; 0 for none"
+    )
+    gradient_norm: GradientNorm = Field(
+        default="sample",
+        description="what the penalty keeps at 1: the gradient of each sample's score, or what the "
+        "code published with doi:10.1038/s41598-022-12914-x does",
+    )
+
+
+class Game:
+    """Make stains that are right pixel by pixel, and that a critic takes for true ones.
+
+    In each step the critic learns from a batch; in every ``critic_steps``-th the generator does,
+    from the same one. The generator makes ``pixel_weight * pixel + w * adversarial`` small, with
+    ``w = adversarial_weight``, or ``adversarial_weight / (epoch + 1)`` if it fades.
+
+    Parameters
+    ----------
+    module
+        The generator's network, planes (B, P, *S) to stains (B, C, *S).
+    critic
+        Takes stains and planes, returns scores.
+    settings
+        See `AdversarialSettings`.
+
+    Notes
+    -----
+    The critic computes in float32 also where the generator does not: its penalty is the square of
+    a difference of gradients. Missing stains (NaN) are zeros in what it is given, predicted and
+    true alike, and count neither in the pixel loss nor in the penalty.
+    """
+
+    def __init__(self, module: nn.Module, critic: nn.Module, settings: AdversarialSettings) -> None:
+        device = next(module.parameters()).device
+        self._module, self._critic, self._settings = module, critic.to(device), settings
+        self._pixel = get_loss(settings.loss)
+        self._weights = stain_weights(settings, device)
+        self._terms = get_adversarial(settings.adversarial)
+        self.networks: Mapping[str, nn.Module] = {"generator": module, "critic": critic}
+        self.optimisers: Mapping[str, torch.optim.Optimizer] = {
+            "generator": make_optimiser(settings, module),
+            "critic": make_optimiser(
+                settings, critic,
+                learning_rate=settings.learning_rate * settings.critic_rate,
+                weight_decay=settings.critic_decay,
+            ),
+        }  # fmt: skip
+
+    def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
+        """Learn from a batch; see `generators.learning.Learner.step`."""
+        said = self._teach_critic(batch, moment)
+        if (moment.step + 1) % self._settings.critic_steps == 0:
+            said |= self._teach_generator(batch, moment)
+        return said
+
+    def _teach_critic(self, batch: Batch, moment: Moment) -> dict[str, float]:
+        steepness: list[torch.Tensor] = []
+
+        def losses() -> Iterator[tuple[torch.Tensor, float]]:
+            for planes, stains, share in batch.parts():
+                with torch.no_grad(), moment.arithmetic():
+                    predicted = self._module(planes)
+                fake, real = fill_missing(predicted.float(), stains)
+                loss = self._terms.critic(self._critic(real, planes), self._critic(fake, planes))
+                if self._settings.penalty:
+                    eps = torch.rand(len(planes)).to(planes.device)
+                    norms = gradient_norms(
+                        self._critic, fake, stains, planes, eps, norm=self._settings.gradient_norm
+                    )
+                    steepness.append(norms.detach())
+                    loss = loss + self._settings.penalty * gradient_penalty(norms)
+                yield loss, share
+
+        said = {"critic": moment.descend(self.optimisers["critic"], losses())}
+        if steepness:
+            norms = torch.cat([one.flatten() for one in steepness])
+            if torch.isfinite(norms).any():
+                said["gradient_norm"] = float(norms.nanmean())
+        return said
+
+    def _teach_generator(self, batch: Batch, moment: Moment) -> dict[str, float]:
+        settings = self._settings
+        weight = settings.adversarial_weight / (moment.epoch + 1 if settings.fading else 1)
+        pixels: list[float] = []
+
+        def losses() -> Iterator[tuple[torch.Tensor, float]]:
+            for planes, stains, share in batch.parts():
+                with moment.arithmetic():
+                    predicted = self._module(planes).float()
+                pixel = self._pixel(predicted, stains, self._weights)
+                pixels.append(float(pixel.detach()) * share)
+                fake, _ = fill_missing(predicted, stains)
+                score = self._terms.generator(self._critic(fake, planes))
+                yield settings.pixel_weight * pixel + weight * score, share
+
+        self._critic.requires_grad_(requires_grad=False)  # its weights learn in their own step
+        try:
+            loss = moment.descend(self.optimisers["generator"], losses())
+        finally:
+            self._critic.requires_grad_(requires_grad=True)
+        return {"loss": loss, "pixel": sum(pixels)}
