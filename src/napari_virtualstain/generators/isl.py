@@ -57,7 +57,8 @@ class _Head(nn.Module):
         columns = len(features) * features.shape[3] * self.bins.stains * self.bins.count
         rows = max(1, _AT_ONCE // columns)
         parts = [
-            quantiles(self.logits(part), self.bins, levels) for part in features.split(rows, 2)
+            quantiles(self.logits(features[:, :, at : at + rows]), self.bins, levels)
+            for at in range(0, features.shape[2], rows)
         ]
         return torch.cat(parts, dim=3)
 
