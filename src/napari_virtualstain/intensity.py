@@ -12,6 +12,7 @@ not depend on the size of the image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,7 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_virtualstain.errors import PixelDataError
 
-__all__ = ["NEARLY_EMPTY", "Normalisation", "PixelStatistics", "Rule", "StatisticsAccumulator"]
+__all__ = [
+    "NEARLY_EMPTY",
+    "Normalisation",
+    "PixelStatistics",
+    "Rule",
+    "StatisticsAccumulator",
+    "together",
+]
 
 NEARLY_EMPTY = 0.3
 """Share of a usual field's standard deviation below which a field is taken to be empty."""
@@ -57,6 +65,33 @@ class PixelStatistics(_Frozen):
     minimum: float
     maximum: float
     quantiles: dict[float, float]
+
+
+def together(statistics: Sequence[PixelStatistics]) -> PixelStatistics:
+    """Return what several planes are like as one, quantiles left out.
+
+    Examples
+    --------
+    >>> gather = [StatisticsAccumulator() for _ in range(2)]
+    >>> for one, pixels in zip(gather, ([1.0, 3.0], [5.0, 7.0])):
+    ...     one.add(np.array(pixels))
+    >>> both = together([one.result() for one in gather])
+    >>> both.count, both.mean, round(both.std, 3), both.maximum
+    (4, 4.0, 2.236, 7.0)
+    """
+    known = [s for s in statistics if s.count]
+    count = sum(s.count for s in known)
+    mean = sum(s.mean * s.count for s in known) / count if count else float("nan")
+    spread = sum((s.std**2 + (s.mean - mean) ** 2) * s.count for s in known)
+    return PixelStatistics(
+        count=count,
+        not_finite=sum(s.not_finite for s in statistics),
+        mean=mean,
+        std=float(np.sqrt(spread / count)) if count else float("nan"),
+        minimum=min((s.minimum for s in known), default=float("nan")),
+        maximum=max((s.maximum for s in known), default=float("nan")),
+        quantiles={},
+    )
 
 
 class Normalisation(_Frozen):

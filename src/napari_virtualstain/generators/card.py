@@ -21,6 +21,7 @@ __all__ = [
     "PlaneRanges",
     "Stain",
     "TrainingReport",
+    "VolumeInput",
 ]
 
 SCHEMA_VERSION = 1
@@ -65,6 +66,18 @@ class InputPlane(_Frozen):
     )
     ranges: PlaneRanges | None = Field(
         default=None, description="noise, light, focus and the like of the training fields"
+    )
+
+
+class VolumeInput(_Frozen):
+    """How a network takes a stack of one kind of light whose planes come out as planes again."""
+
+    window: _Count | None = Field(
+        default=None,
+        description="z planes that it takes and gives at a time; None for any number of them",
+    )
+    z_step_um: _Length | None = Field(
+        default=None, description="between the planes that it was trained on, if known"
     )
 
 
@@ -122,6 +135,11 @@ class ModelCard(_Frozen):
     pixel_size_um: _Length | tuple[_Length, _Length] = Field(
         description="of the pixels that the network sees: one number, or y and x"
     )
+    volume: VolumeInput | None = Field(
+        default=None,
+        description="of a network over stacks, which has one input; None for one whose planes go "
+        "in together and come out as one",
+    )
     resize_to: tuple[_Count, _Count] | None = Field(
         default=None,
         description="(y, x) in pixels that each field was resized to for the training, whatever "
@@ -155,6 +173,22 @@ class ModelCard(_Frozen):
         """The same for people, for example ``"0.6 µm"`` or ``"0.61 x 0.82 µm"``."""
         y, x = self.pixel_size_yx_um
         return f"{y:g} µm" if y == x else f"{y:g} x {x:g} µm"
+
+    @property
+    def takes_words(self) -> str:
+        """What goes in, for people, for example ``"3 planes of Brightfield at -4, +0, +4 µm"``."""
+        channel = self.inputs[0].channel
+        if self.volume is not None:
+            step = self.volume.z_step_um
+            apart = "" if step is None else f", {step:g} µm apart"
+            window = self.volume.window
+            return f"a stack of {channel}{apart}, " + (
+                "of any depth" if window is None else f"{window} planes at a time"
+            )
+        offsets = [plane.z_offset_um for plane in self.inputs]
+        known = [f"{offset:+g}" for offset in offsets if offset is not None]
+        where = f" at {', '.join(known)} µm" if len(known) == len(offsets) else ""
+        return f"{len(offsets)} plane{'s' * (len(offsets) > 1)} of {channel}{where}"
 
     @property
     def relative_intensity(self) -> bool:

@@ -26,6 +26,8 @@ from napari_virtualstain.inference.network import (
     prepare_network,
 )
 from napari_virtualstain.inference.norms import unit_statistics, with_statistics
+from napari_virtualstain.inference.stack import stack_network
+from napari_virtualstain.inference.z_window import ZWindows
 from napari_virtualstain.zoo import find_model, load_generator
 
 __all__ = ["MOST", "SharedModel", "forget_models", "shared_model"]
@@ -50,7 +52,9 @@ class SharedModel:
     device: str = "cpu"
     _networks: dict[tuple[str, bool], Network] = field(default_factory=dict)
 
-    def network(self, precision: str = "float32", *, held: bool = False) -> Network:
+    def network(
+        self, precision: str = "float32", *, held: bool = False, depth: int | None = None
+    ) -> Network:
         """Return the network ready to run, made once.
 
         Parameters
@@ -60,7 +64,14 @@ class SharedModel:
         held
             With layers in place of those that normalise by their input, to plan with; the
             statistics of an image come with `with_statistics`.
+        depth
+            Planes of the stack, of a model over volumes: as a network over planes. `None` for
+            the network as it is.
         """
+        if depth is not None:
+            return stack_network(
+                self.network(precision, held=held), depth=depth, windows=self._windows(depth)
+            )
         key = (precision, held)
         if key not in self._networks:
             module = self.model.generator.module()
@@ -71,15 +82,31 @@ class SharedModel:
             )
         return self._networks[key]
 
+    def _windows(self, depth: int) -> ZWindows | None:
+        volume = self.model.card.volume
+        if volume is None or volume.window is None:
+            return None
+        return ZWindows(depth=depth, window=volume.window)
+
     def check_bfloat16(self) -> float:
         """Return how far bfloat16 is from float32, on the planes of the model's test pair."""
-        return check_precision(
-            self.network("bfloat16"), self.network(), _test_planes(self.network())
-        )
+        return check_precision(self.network("bfloat16"), self.network(), self._test_planes())
+
+    def _test_planes(self) -> NDArray[np.float32]:
+        """Return smooth, structured pixels like a normalised image, the same every time."""
+        network, volume = self.network(), self.model.card.volume
+        stride = max(network.reach.multiple_of)
+        edges = [-(-_TEST_EDGE[network.ndim] // stride) * stride] * network.ndim
+        if volume is not None and volume.window is not None:
+            edges[0] = volume.window
+        noise = np.random.default_rng(0).normal(size=(network.in_channels, *edges))
+        smooth = gaussian_filter(noise, (0.5, *(2.0,) * network.ndim))
+        planes: NDArray[np.float32] = (smooth / smooth.std())[None].astype(np.float32)
+        return planes
 
 
-_TEST_EDGE = 128
-"""Of the picture with which precisions are compared, in pixels."""
+_TEST_EDGE = {2: 128, 3: 48}
+"""Of the picture with which precisions are compared, in pixels, by spatial axes."""
 _Key = tuple[tuple[str, int, int], ...]
 _kept: OrderedDict[tuple[str, _Key], SharedModel] = OrderedDict()
 _lock = Lock()
@@ -112,16 +139,6 @@ def shared_model(name_or_path: str | os.PathLike[str], *, device: str = "cpu") -
         while len(_kept) > MOST:
             _kept.popitem(last=False)
         return found
-
-
-def _test_planes(network: Network) -> NDArray[np.float32]:
-    """Return smooth, structured pixels like those of a normalised image, the same every time."""
-    stride = max(network.reach.multiple_of)
-    edge = -(-_TEST_EDGE // stride) * stride
-    noise = np.random.default_rng(0).normal(size=(network.in_channels, *(edge,) * network.ndim))
-    smooth = gaussian_filter(noise, (0.5, *(2.0,) * network.ndim))
-    planes: NDArray[np.float32] = (smooth / smooth.std())[None].astype(np.float32)
-    return planes
 
 
 def forget_models() -> None:

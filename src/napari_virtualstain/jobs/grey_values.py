@@ -23,7 +23,7 @@ from napari_virtualstain.datasets.statistics import (
 )
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.generators.card import ModelCard
-from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
+from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule, together
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import list_scenes
 from napari_virtualstain.io.scene import Scene
@@ -120,9 +120,14 @@ class GreyValues:
             # Among others a field with NaN is left out of the numbers, but it cannot be stained.
             found = [rows[0] for rows in image_statistics(self.planes.image, times=times)]
             fit_planes(self.planes, found, Rule(kind="none"), times=times)
+        measured = self.measure(times, on_block)
+        if self.card.volume is not None:
+            # One number for a whole stack: its planes go into one channel of the network.
+            measured = [[together(row)] * len(row) for row in measured]
         rows = fit_planes(
-            self.planes, self.measure(times, on_block), self.card.input_rule, times=times
-        )
+            self.planes, measured, self.card.input_rule, times=times,
+            typical_sd=typical_of(self.card, len(self.planes)),
+        )  # fmt: skip
         by_time = dict(zip(times, rows, strict=True))
         return tuple(by_time.get(t, ()) for t in range(self.planes.image.shape[0]))
 
@@ -133,6 +138,12 @@ class GreyValues:
     def _at(self, t: int) -> list[LazyImage]:
         """Return the images that have a time point."""
         return [field.image for field in self.fields if t < field.image.shape[0]]
+
+
+def typical_of(card: ModelCard, n_planes: int) -> list[float | None]:
+    """Return the standard deviation of a usual field by plane, as far as the card knows it."""
+    known = [plane.typical_sd for plane in card.inputs]
+    return known * n_planes if card.volume is not None else known
 
 
 def grey_values(settings: InputSettings, prepared: PreparedStain) -> GreyValues:

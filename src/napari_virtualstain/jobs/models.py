@@ -37,6 +37,8 @@ def run(settings: ModelsSettings) -> dict[str, Any]:
                 "inputs": [
                     {"channel": p.channel, "z_offset_um": p.z_offset_um} for p in card.inputs
                 ],
+                "takes": card.takes_words,
+                "volume": None if card.volume is None else card.volume.model_dump(mode="json"),
                 "stains": {s.name: s.expected_pcc for s in card.stains},
                 "pixel_size_um": card.model_dump(mode="json")["pixel_size_um"],
                 "licence": card.licence,
@@ -46,7 +48,14 @@ def run(settings: ModelsSettings) -> dict[str, Any]:
     return {
         "models": models,
         "generators": {
-            s.name: {"title": s.title, "source": s.source, "presets": sorted(s.presets)}
+            s.name: {
+                "title": s.title,
+                "source": s.source,
+                "presets": sorted(s.presets),
+                "axes": [{2: "yx", 3: "zyx"}[n] for n in s.ndim],
+                "exactness": s.exactness,
+                "stochastic": s.stochastic,
+            }
             for s in GENERATORS.values()
         },
         "recipes": {name: get_recipe(name).description for name in RECIPES},
@@ -66,12 +75,7 @@ def to_text(found: dict[str, Any]) -> str:
             lines.append(f"  {model['name']}: {model['problem']}")
             continue
         lines.append(f"  {model['name']}" + (f": {model['title']}" if model["title"] else ""))
-        offsets = [p["z_offset_um"] for p in model["inputs"]]
-        where = "" if None in offsets else f" at {', '.join(f'{o:+g}' for o in offsets)} µm"
-        lines.append(
-            f"    takes {len(offsets)} plane(s) of {model['inputs'][0]['channel']}{where}, "
-            f"{_pixels(model['pixel_size_um'])} pixels"
-        )
+        lines.append(f"    takes {model['takes']}, {_pixels(model['pixel_size_um'])} pixels")
         stains = [n if v is None else f"{n} ({v:.2f})" for n, v in model["stains"].items()]
         lines.append(f"    predicts {', '.join(stains)}  [validation PCC]")
         lines += [f"    note: {limit}" for limit in model["limits"]]
@@ -80,7 +84,10 @@ def to_text(found: dict[str, Any]) -> str:
     lines.append(f"  your own models: {found['folder']}")
     lines.append("Methods (train --generator):")
     for name, spec in found["generators"].items():
-        lines.append(f"  {name}: {spec['title']}, presets {', '.join(spec['presets'])}")
+        over = "stacks" if spec["axes"] == ["zyx"] else "planes"
+        lines.append(
+            f"  {name}: {spec['title']}, over {over}, presets {', '.join(spec['presets'])}"
+        )
     lines.append("Recipes (train --recipe):")
     lines += [f"  {name}: {text}" for name, text in found["recipes"].items()]
     return "\n".join(lines)

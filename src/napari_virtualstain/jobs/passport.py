@@ -234,7 +234,11 @@ def run(
     except ChannelError as error:
         return passport([*found, checks.refused("Z planes", error)])
     notes += [note for note in ready.notes if note not in notes]
-    found.append(checks.z_planes(here, ready.stored))
+    if card.volume is not None:
+        found.append(checks.stack(here, card.volume, ready.stored))
+        ready = ready.middle()  # of a stack it stands for all planes
+    else:
+        found.append(checks.z_planes(here, ready.stored))
     try:
         measured = measure(here, ready, settings.t, on_progress)
     except (ImageFileError, PixelDataError) as error:

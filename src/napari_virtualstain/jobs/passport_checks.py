@@ -15,9 +15,10 @@ from napari_virtualstain.jobs.passport_measure import Measured, Situation
 from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off_by
 
 if TYPE_CHECKING:
+    from napari_virtualstain.generators.card import VolumeInput
     from napari_virtualstain.inference.scan import Reach
 
-__all__ = ["channel", "field_size", "pixel_size", "refused", "z_planes"]
+__all__ = ["channel", "field_size", "pixel_size", "refused", "stack", "z_planes"]
 
 _COARSEST = 2.0
 """Image pixel over model pixel beyond which too much detail is missing to resample."""
@@ -191,6 +192,37 @@ def z_planes(here: Situation, planes: InputPlanes) -> PassportCheck:
         f"The planes lie {off:.0%} off those of the training, and where focus lies is not stated.",
         by_eye,
     )  # fmt: skip
+
+
+def stack(here: Situation, volume: VolumeInput, planes: InputPlanes) -> PassportCheck:
+    """Compare the depth of a stack, and how far its planes are apart."""
+    step, wanted = here.size.z, volume.z_step_um
+    apart = "" if step is None else f", {step:g} µm apart"
+    found = f"{_plural(len(planes), 'plane')}{apart}"
+    trained = "z step not stated" if wanted is None else f"{wanted:g} µm apart"
+    if volume.window is not None:
+        trained = f"{volume.window} planes at a time, {trained}"
+
+    def check(status: Status, reason: str = "", advice: str = "") -> PassportCheck:
+        return PassportCheck(
+            name="Z planes", status=status, found=found, trained=trained, reason=reason,
+            advice=advice,
+        )  # fmt: skip
+
+    if step is None or wanted is None:
+        whose = "the image" if step is None else "the model"
+        return check(
+            "amber", f"How far planes are apart is not stated by {whose}.",
+            "State it with --z-step." if step is None else "Ask who trained the model.",
+        )  # fmt: skip
+    ratio = max(step, wanted) / min(step, wanted)
+    if ratio <= 1 + PIXEL_TOLERANCE:
+        return check("green")
+    return check(
+        "amber" if ratio <= 2 else "red",
+        f"Cells are {ratio:.2g} times as high in planes as in training.",
+        "Record planes at the model's distance, or choose another model.",
+    )
 
 
 def _um(positions: Iterable[float]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -158,9 +158,14 @@ class PreparedStain:
 
     @property
     def output_shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of the result: (T, stains, 1, Y, X)."""
+        """Shape of the result: (T, stains, Z, Y, X), one plane of a network over planes."""
         t, _, _, height, width = self.planes.image.shape
-        return (t, len(self.model.card.stains), 1, height, width)
+        return (t, len(self.model.card.stains), self.depth or 1, height, width)
+
+    @property
+    def depth(self) -> int | None:
+        """Planes that a network over volumes is given and gives; `None` for one over planes."""
+        return None if self.model.card.volume is None else len(self.planes)
 
     def describe(self) -> str:
         """Say what would be done, in words."""
@@ -225,6 +230,7 @@ def prepare(
     ready = ready_planes(settings, image, model.card)
     planes = ready.planes
     notes += ready.notes
+    depth = None if model.card.volume is None else len(planes)
     size = planes.image.pixel_size_um
     if settings.pixel_size is not None:
         size = PixelSize(size.z, settings.pixel_size, settings.pixel_size)
@@ -239,8 +245,8 @@ def prepare(
         notes += said
     budget = memory_budget(settings, device)
     statistics, run_plan, network = choose_plan(
-        settings, shared.network, image.shape[3:], ratios, precision, recorded,
-        out_channels=len(model.card.stains), budget=budget,
+        settings, partial(shared.network, depth=depth), image.shape[3:], ratios, precision,
+        recorded, out_channels=len(model.card.stains) * (depth or 1), budget=budget,
     )  # fmt: skip
     if run_plan.mode == "halo" and run_plan.overhead > _MANY_TIMES:
         notes.append(

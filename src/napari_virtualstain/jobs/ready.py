@@ -13,7 +13,7 @@ from napari_virtualstain.datasets.light import corrected_planes
 from napari_virtualstain.datasets.planes import InputPlanes, choose_channel, choose_planes
 from napari_virtualstain.datasets.z_planes import planes_around
 from napari_virtualstain.errors import ChannelError
-from napari_virtualstain.generators.card import ModelCard
+from napari_virtualstain.generators.card import ModelCard, VolumeInput
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.focus_direction import focus_directions
 from napari_virtualstain.jobs.picture import PictureSettings, direction_of
@@ -21,6 +21,9 @@ from napari_virtualstain.preprocessing.illumination_set import load_illumination
 from napari_virtualstain.preprocessing.in_focus import BestPlane, best_plane
 
 __all__ = ["ReadyPlanes", "focus_words", "ready_planes"]
+
+_Z_TOLERANCE = 1.2
+"""Ratio of z steps from which on it is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +49,15 @@ class ReadyPlanes:
     notes: tuple[str, ...]
     light: dict[str, Any] | None = None
     focus: BestPlane | None = None
+
+    def middle(self) -> ReadyPlanes:
+        """Return the plane in the middle of a stack alone."""
+        at = len(self.planes) // 2
+
+        def one(planes: InputPlanes) -> InputPlanes:
+            return replace(planes, image=planes.image.select(z=[at]), z=planes.z[at : at + 1])
+
+        return replace(self, planes=one(self.planes), stored=one(self.stored))
 
 
 def ready_planes(
@@ -80,6 +92,8 @@ def ready_planes(
         size = image.pixel_size_um
         image = replace(image, pixel_size_um=PixelSize(settings.z_step, size.y, size.x))
     like = card.inputs[0].channel
+    if card.volume is not None:
+        return _stack(settings, image, card, card.volume)
     offsets = [plane.z_offset_um for plane in card.inputs]
     notes: list[str] = []
     best = None
@@ -105,6 +119,46 @@ def ready_planes(
     planes, light = _even(settings, stored)
     notes += _light_notes(card, light)
     return ReadyPlanes(planes=planes, stored=stored, notes=tuple(notes), light=light, focus=best)
+
+
+def _stack(
+    settings: PictureSettings, image: LazyImage, card: ModelCard, volume: VolumeInput
+) -> ReadyPlanes:
+    """Return the planes of a whole stack, or those that were named, for a network over volumes."""
+    if settings.z == "focus":
+        raise ChannelError(
+            f"The model {card.name!r} takes a whole stack and gives one, so that no plane has to "
+            "be in focus. Leave out --z focus."
+        )
+    name, note = choose_channel(image, channel=settings.channel, like=card.inputs[0].channel)
+    depth = image.shape[2]
+    z = tuple(range(depth)) if settings.z is None else tuple(settings.z)
+    if list(z) != list(range(z[0], z[0] + len(z))):
+        raise ChannelError(
+            f"The model {card.name!r} takes neighbouring z planes, from the first to the last. "
+            f"Name them in a row, for example --z {','.join(map(str, range(min(depth, 4))))}."
+        )
+    least = volume.window or 1
+    if len(z) < least:
+        raise ChannelError(
+            f"The model {card.name!r} takes {least} z planes at a time, and there are {len(z)}. "
+            "Open the whole stack, or use a model for fewer planes."
+        )
+    notes = [note] if note else []
+    step = image.pixel_size_um.z
+    if step and volume.z_step_um and not _near(step, volume.z_step_um):
+        notes.append(
+            f"z planes are {step:g} µm apart, the model was trained at {volume.z_step_um:g} µm; "
+            "expect a poorer stain"
+        )
+    stored = InputPlanes(image.select([name]).select(z=z), z, tuple(notes))
+    planes, light = _even(settings, stored)
+    notes += _light_notes(card, light)
+    return ReadyPlanes(planes=planes, stored=stored, notes=tuple(notes), light=light)
+
+
+def _near(a: float, b: float) -> bool:
+    return max(a, b) <= _Z_TOLERANCE * min(a, b)
 
 
 def _searched(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.prepare import PreparedStain
 from napari_virtualstain.jobs.stain_record import ranges
-from napari_virtualstain.jobs.stain_share import Report, gather_seams
+from napari_virtualstain.jobs.stain_share import Report, as_written, gather_seams
 from napari_virtualstain.tiling.plan import Tile
 
 if TYPE_CHECKING:
@@ -50,15 +50,14 @@ class Ledger:
         self.notes: list[str] = []
 
     def write(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
-        """Write and commit a tile that was computed here: (stains, y, x) grey values.
+        """Write and commit a tile that was computed here: (stains * z, y, x) grey values.
 
         Several threads may do so at once.
         """
         with self._one:
-            gather_seams(self._seams, self._prepared.run_plan, t, tile, stains)
-        # (C, y, x) -> (1, C, 1, y, x)
-        region = (slice(t, t + 1), slice(0, stains.shape[0]), slice(0, 1), *tile.write)
-        self._sink.write(region, stains[None, :, None], tile=self._number(t, tile))
+            gather_seams(self._seams, self._prepared, t, tile, stains)
+        region, pixels = as_written(self._prepared, t, tile, stains)
+        self._sink.write(region, pixels, tile=self._number(t, tile))
 
     def take(self, report: Report) -> None:
         """Note what a helper has written."""

@@ -19,6 +19,7 @@ from napari_virtualstain.inference.norms import (
     with_statistics,
 )
 from napari_virtualstain.inference.source import PlanesSource, Source, padded
+from napari_virtualstain.inference.stack import StackNetwork, stack_network
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.jobs.prepare import CHUNK, PreparedStain
@@ -27,6 +28,8 @@ from napari_virtualstain.tiling.plan import plan_tiles
 __all__ = ["measure_layers", "stainer_of"]
 
 _PATCH = {2: (128, 128), 3: (32, 64, 64)}
+_CORE = {2: CHUNK, 3: CHUNK // 4}
+"""Edge of the tiles of a pass over the whole image, in pixels."""
 _PATCHES_AN_AXIS = {2: 7, 3: 4}
 """Patches that statistics are frozen from: 49 of 128 x 128 px were within 7 % of the whole."""
 
@@ -53,7 +56,10 @@ def stainer_of(
     """
     source = PlanesSource(planes=prepared.planes, inputs=inputs)
     card = prepared.model.card
-    outputs = tuple(stain.normalisation for stain in card.stains)
+    # Of a stack, the planes of the first stain come first, then those of the second.
+    outputs = tuple(
+        stain.normalisation for stain in card.stains for _ in range(prepared.depth or 1)
+    )
 
     def same(t: int) -> Network:
         del t
@@ -62,10 +68,14 @@ def stainer_of(
     # Two, since the next time point is read while the last tiles of the one before are computed.
     @lru_cache(maxsize=2)
     def of_time(t: int) -> Network:
-        known = _measured(prepared, source, t, on_layer) if layers is None else layers(t)
+        known = _measured(prepared, inputs, t, on_layer) if layers is None else layers(t)
         module, planned = prepared.model.generator.module(), prepared.network
-        fixed = with_statistics(module, known, planned.ndim)
-        return prepare_network(fixed, device=prepared.device, precision=planned.precision)
+        stack = planned if isinstance(planned, StackNetwork) else None
+        fixed = with_statistics(module, known, stack.inner.ndim if stack else planned.ndim)
+        ready = prepare_network(fixed, device=prepared.device, precision=planned.precision)
+        if stack is None:
+            return ready
+        return stack_network(ready, depth=stack.depth, windows=stack.windows)
 
     held = prepared.statistics in {"frozen", "exact"}
     return Stainer(
@@ -88,17 +98,20 @@ def measure_layers(
     t
         Time point.
     """
-    return _measured(prepared, PlanesSource(planes=prepared.planes, inputs=inputs), t, None)
+    return _measured(prepared, inputs, t, None)
 
 
 def _measured(
     prepared: PreparedStain,
-    source: Source,
+    inputs: tuple[tuple[Normalisation, ...], ...],
     t: int,
     on_layer: Callable[[int, int], None] | None,
 ) -> dict[str, LayerStatistics]:
     """Measure what takes the place of the network's own normalisation, from one image."""
     module, planned = prepared.model.generator.module(), prepared.network
+    volume = isinstance(planned, StackNetwork)
+    source = PlanesSource(planes=prepared.planes, inputs=inputs, volume=volume)
+    planned = planned.inner if isinstance(planned, StackNetwork) else planned
     if prepared.statistics == "exact":
         return exact_statistics(
             module,
@@ -117,7 +130,7 @@ def _tiles(
     """Yield tiles of the padded image, with what each has of its own."""
     stride, reach = network.reach.multiple_of, network.reach
     shape = tuple(-(-n // s) * s for n, s in zip(source.shape, stride, strict=True))
-    core = [-(-CHUNK // s) * s for s in stride]
+    core = [-(-_CORE[len(shape)] // s) * s for s in stride]
     for tile in plan_tiles(shape, core=core, halo=reach.halo, multiple_of=stride):
         yield padded(source, t, tile.read)[None], tile.keep
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_virtualstain.axes import Region
     from napari_virtualstain.inference.norms import LayerStatistics
-    from napari_virtualstain.inference.planner import RunPlan
     from napari_virtualstain.inference.seams import SeamIndex
     from napari_virtualstain.io.image import LazyImage
     from napari_virtualstain.jobs.stain import StainSettings
@@ -43,6 +43,7 @@ __all__ = [
     "Report",
     "Share",
     "Spread",
+    "as_written",
     "foresee",
     "gather_seams",
     "opened_here",
@@ -357,10 +358,9 @@ class Helper:
 
         def write(t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
             with one:
-                gather_seams(report.seams, prepared.run_plan, t, tile, stains)
-            # (C, y, x) -> (1, C, 1, y, x)
-            region = (slice(t, t + 1), slice(0, writer.shape[1]), slice(0, 1), *tile.write)
-            writer.write(region, stains[None, :, None], tile=t * len(plan) + tile.index)
+                gather_seams(report.seams, prepared, t, tile, stains)
+            region, pixels = as_written(prepared, t, tile, stains)
+            writer.write(region, pixels, tile=t * len(plan) + tile.index)
 
         try:
             stain_tiles(
@@ -393,13 +393,29 @@ class Helper:
             self._writer.close()
 
 
+def as_written(
+    prepared: PreparedStain, t: int, tile: Tile, stains: NDArray[np.float32]
+) -> tuple[Region, NDArray[np.float32]]:
+    """Return where a tile's stains (stains * z, y, x) belong in the store, and as it takes them."""
+    depth = prepared.depth or 1
+    # (C * z, y, x) -> (1, C, z, y, x)
+    pixels = stains.reshape(1, -1, depth, *stains.shape[1:])
+    region = (slice(t, t + 1), slice(0, pixels.shape[1]), slice(0, depth), *tile.write)
+    return region, pixels
+
+
 def gather_seams(
-    seams: SeamIndex, plan: RunPlan, t: int, tile: Tile, stains: NDArray[np.float32]
+    seams: SeamIndex, prepared: PreparedStain, t: int, tile: Tile, stains: NDArray[np.float32]
 ) -> None:
-    """Take a tile into the seam index of its run, in the parts that the network saw apart."""
+    """Take a tile into the seam index of its run, in the parts that the network saw apart.
+
+    Of a stack the plane in its middle stands for all.
+    """
     from napari_virtualstain.inference.planner import cells_of
 
-    for part in cells_of(plan, tile):
+    depth = prepared.depth or 1
+    stains = stains[depth // 2 :: depth]
+    for part in cells_of(prepared.run_plan, tile):
         inner = tuple(
             slice(a.start - b.start, a.stop - b.start)
             for a, b in zip(part, tile.write, strict=True)

@@ -43,6 +43,8 @@ from napari_virtualstain.zoo import load_generator
 
 __all__ = ["TrainResult", "TrainSettings", "run", "train_on_fields"]
 
+_VOLUME = 3
+"""Spatial axes of a network over stacks."""
 _TEST_EDGE = 64
 """Of the test pair, in pixels."""
 
@@ -143,9 +145,14 @@ def run(
             card=dict(recipe.card),
         )
     elif settings.pairs is not None:
+        if network.ndim == _VOLUME:
+            raise SettingsError(
+                "A pairs file is of planes, and this network is over stacks. Name the stacks with "
+                "--input and --target, or choose a --generator over planes."
+            )
         data = open_pairs_file(settings, name=Path(settings.out).name)
     else:
-        data = open_pairs(settings, name=Path(settings.out).name)
+        data = open_pairs(settings, name=Path(settings.out).name, volume=network.ndim == _VOLUME)
     return train_on_fields(data, settings, on_progress=on_progress, should_stop=should_stop)
 
 

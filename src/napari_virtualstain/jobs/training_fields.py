@@ -17,6 +17,7 @@ from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.datasets.planes import InputPlanes, choose_channel
 from napari_virtualstain.datasets.split import SetName, SplitBy
 from napari_virtualstain.errors import ChannelError, PixelSizeError, SettingsError
+from napari_virtualstain.generators.card import VolumeInput
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.plate import Place, parse_well, place_of_name
@@ -129,7 +130,7 @@ def check_alike(data: FieldData) -> None:
             )
 
 
-def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
+def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> FieldData:
     """Open a user's pairs: each time point of each pair is a field.
 
     Parameters
@@ -138,6 +139,8 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
         Which images.
     name
         Of the model, for its card.
+    volume
+        Whether planes stay planes: a stack of bright field to stacks of stains.
 
     Raises
     ------
@@ -179,10 +182,13 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
             channels=list(settings.stains),
         ).with_gaps()
         InputPlanes(planes, settings.z or ()).refuse_missing(range(planes.shape[0]))
-        if planes.shape[0] != stains.shape[0] or stains.shape[2] != 1:
+        if volume and settings.z is not None:
+            stains = stains.select(z=settings.z)
+        fits = (planes.shape[0], planes.shape[2] if volume else 1)
+        if (stains.shape[0], stains.shape[2]) != fits:
             raise SettingsError(
                 f"'{source}' has {planes.shape[0]} time points, '{truth}' {stains.shape[0]} and "
-                f"{stains.shape[2]} z planes. Give targets of one plane for the same time points."
+                f"{stains.shape[2]} z planes. {_targets_wanted(planes, volume)}"
             )
         opened.append(planes)
         group = group_of(source, image, settings, images)
@@ -191,7 +197,7 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
         even = light.corrected(
             planes, settings.z, path=source, plate=place.plate if place is not None else ""
         )
-        found = fields_of(even, stains, name=source, group=group)
+        found = fields_of(even, stains, name=source, group=group, volume=volume)
         fields += found
         prints += [
             Footprint(
@@ -204,27 +210,48 @@ def open_pairs(settings: PairSettings, *, name: str) -> FieldData:
     return FieldData(
         fields=fields,
         stains=settings.stains,
-        card=card_of(opened, name=name, label=label, sources=settings.input, settings=settings),
+        card=card_of(
+            opened,
+            name=name,
+            label=label,
+            sources=settings.input,
+            settings=settings,
+            volume=volume,
+        ),
         footprints=tuple(prints),
         light=light.fingerprints,
         notes=light.notes,
     )
 
 
-def fields_of(planes: LazyImage, stains: LazyImage, *, name: str, group: str) -> list[PairedField]:
+def _targets_wanted(planes: LazyImage, volume: bool) -> str:
+    if not volume:
+        return "Give targets of one plane for the same time points."
+    return (
+        f"A network over stacks needs targets of the same {planes.shape[2]} z planes for the same "
+        "time points; for targets of one plane choose a --generator over planes."
+    )
+
+
+def fields_of(
+    planes: LazyImage, stains: LazyImage, *, name: str, group: str, volume: bool = False
+) -> list[PairedField]:
     """Return one field a time point, in memory where there is room.
 
     Parameters
     ----------
     planes, stains
-        (T, 1, P, Y, X) and (T, C, 1, Y, X).
+        (T, 1, P, Y, X) and (T, C, 1, Y, X); of volumes (T, 1, Z, Y, X) and (T, C, Z, Y, X).
     name, group
         See `PairedField`.
+    volume
+        Whether planes stay planes.
     """
     fits = planes.nbytes + stains.nbytes < psutil.virtual_memory().available / 8
     fields = []
     for t in range(planes.shape[0]):
-        below, above = planes.data[t, 0], stains.data[t, :, 0]
+        below = planes.data[t] if volume else planes.data[t, 0]
+        above = stains.data[t] if volume else stains.data[t, :, 0]
         if fits:
             with dask.config.set(scheduler="synchronous"):
                 below, above = below.compute(), above.compute()
@@ -239,6 +266,7 @@ def card_of(
     label: str,
     sources: Sequence[str],
     settings: PairSettings,
+    volume: bool = False,
 ) -> dict[str, Any]:
     """Return what a card says of bright-field images.
 
@@ -262,11 +290,14 @@ def card_of(
     # Known only if all inputs say the same.
     offsets = {planes.z_positions_um for planes in opened}
     positions = offsets.pop() if len(offsets) == 1 else None
+    steps = {planes.pixel_size_um.z for planes in opened}
+    stack = VolumeInput(z_step_um=steps.pop() if len(steps) == 1 else None)
     return {
+        **({"volume": stack} if volume else {}),
         "name": name,
         "pixel_size_um": float(np.median(sizes)),
         "input_channel": label,
-        "z_offsets_um": positions or (None,) * opened[0].shape[2],
+        "z_offsets_um": (None,) if volume else positions or (None,) * opened[0].shape[2],
         "illumination_corrected": bool(settings.illumination),
         "data": ", ".join(Path(source).name for source in sources),
         "limits": ("Judge it on fields that were not trained on before you trust it.",),

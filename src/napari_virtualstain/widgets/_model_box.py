@@ -71,16 +71,13 @@ def card_words(card: ModelCard) -> str:
     card
         Of a model.
     """
-    offsets = [plane.z_offset_um for plane in card.inputs]
-    where = "" if None in offsets else f" at {', '.join(f'{o:+g}' for o in offsets)} µm"
-    planes = "plane" if len(offsets) == 1 else "planes"
     stains = [
         s.name if s.expected_pcc is None else f"{s.name} ({s.expected_pcc:.2f})"
         for s in card.stains
     ]
     trained, validated = card.training, card.training.n_validation_fields
     rows = [
-        ("Takes", f"{len(offsets)} {planes} of {card.inputs[0].channel}{where}"),
+        ("Takes", card.takes_words),
         ("Pixel size", card.pixel_size_words),
         ("Predicts", f"{', '.join(stains)}; in brackets: correlation on validation fields"),
         ("Trained on", f"{trained.data}: {trained.n_fields} fields, {validated} more to validate"),
