@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.errors import unknown_name
+from napari_virtualstain.generators.registry import GENERATORS
 from napari_virtualstain.simulate import (
     STAINS,
     FieldSettings,
@@ -37,6 +39,9 @@ class Recipe:
         Names of the stains.
     card
         Entries of the model card.
+    fits
+        Returns what changes in the settings for fields of a shape and a network of a stride; for
+        recipes that learn from any images (``--data``).
     """
 
     name: str
@@ -45,6 +50,7 @@ class Recipe:
     fields: Callable[[int, Callable[[int, int], None]], list[PairedField]]
     stains: tuple[str, ...]
     card: Mapping[str, Any] = field(default_factory=dict)
+    fits: Callable[[tuple[int, ...], int], dict[str, Any]] | None = None
 
 
 def _simulated(n: int, on_field: Callable[[int, int], None]) -> list[PairedField]:
@@ -111,7 +117,65 @@ def _demo() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": _demo}
+_PATCHES = (256, 128, 64, 40, 32, 24, 16)
+"""Edges of patches in pixels, of which a recipe takes the largest that fits its fields."""
+
+_PAPERS: dict[str, dict[str, Any]] = {
+    "unet": {"preset": "labelfree", "batch": 20, "patch": 256, "steps": 15_000,
+             "learning_rate": 2e-4, "weight_decay": 0.0, "method": ("optimiser=adam",)},
+    "wgan_gp": {"preset": "labelfree", "batch": 20, "patch": 256, "steps": 15_000},
+    "pix2pix": {"preset": "large", "batch": 1, "patch": 256, "steps": 100_000},
+    "spade": {"preset": "paper", "batch": 1, "patch": 256, "steps": 100_000},
+    "isl": {"preset": "small", "batch": 16, "patch": 256, "steps": 50_000,
+            "learning_rate": 1e-4},
+    "fnet": {"preset": "paper", "batch": 24, "at_once": 4, "patch": 64, "patch_z": 32,
+             "steps": 50_000, "loss": "l2"},
+    "fnet2d": {"preset": "paper", "batch": 24, "patch": 64, "steps": 50_000, "loss": "l2"},
+    "wgan_gp_3d": {"preset": "paper", "batch": 16, "at_once": 2, "patch": 64, "patch_z": 32,
+                   "steps": 15_000},
+}  # fmt: skip
+"""What the papers state, by method, as far as they do; rates and losses are the methods' own."""
+
+
+def _of_method(name: str, *, paper: bool) -> Recipe:
+    """Return the recipe of a method: a small one for a processor, or the paper's."""
+    spec = GENERATORS[name]
+    volume = spec.ndim == (3,)
+    if paper:
+        settings = {"generator": name, "schedule": "constant", **_PAPERS[name]}
+        how = "as published"
+    else:
+        settings = {
+            "generator": name, "preset": "little", "batch": 4 if volume else 8, "patch": 128,
+            "patch_z": 8, "steps": 1500, "validate_every": 250, "fields": 24,
+        }  # fmt: skip
+        # At the papers' rates these would need days; gradients are kept in bounds instead.
+        settings |= {"learning_rate": 1e-3, "clip": 1.0} if name in _ADVERSARIAL else {}
+        how = "small, minutes on a processor"
+
+    def fits(shape: tuple[int, ...], stride: int) -> dict[str, Any]:
+        most = min(settings["patch"], *shape[-2:])
+        edges = [edge for edge in _PATCHES if edge <= most and edge % stride == 0]
+        found: dict[str, Any] = {"patch": edges[0]} if edges else {}
+        if len(shape) > len("yx"):
+            found["patch_z"] = max(stride, min(settings["patch_z"], shape[0]) // stride * stride)
+        return found
+
+    plain, called = _demo(), f"{name}-paper" if paper else name
+    card = {**plain.card, "name": called, "title": f"{spec.title} on simulated Cell Painting"}
+    return replace(
+        plain, name=called, description=f"{spec.title}, {how}", settings=settings, fits=fits,
+        card=card,
+    )  # fmt: skip
+
+
+_ADVERSARIAL = ("wgan_gp", "pix2pix", "spade", "wgan_gp_3d")
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": _demo,
+    **{name: partial(_of_method, name, paper=False) for name in _PAPERS},
+    **{f"{name}-paper": partial(_of_method, name, paper=True) for name in _PAPERS},
+}
 """Recipes by name, made when asked for."""
 
 

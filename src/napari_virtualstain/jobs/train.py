@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.jobs.base import ModelText, PathText, Progress
+from napari_virtualstain.jobs.known_sets import as_stacks, open_known
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
 from napari_virtualstain.jobs.training_fields import (
@@ -55,6 +56,11 @@ class TrainSettings(LoopSettings, PairSettings):
     out: PathText = Field(description="model folder to write")
     recipe: str | None = Field(default=None, description="a named training, for example demo")
     fields: int = Field(default=240, ge=1, description="number of fields of a recipe")
+    data: PathText | None = Field(
+        default=None,
+        description="folder of a public set of images that the recipe learns from, instead of "
+        "simulated fields",
+    )
     generator: str = Field(default="unet", description=f"method: {', '.join(GENERATORS)}")
     preset: str = Field(
         default="small", description="size of the network; `virtualstain models` lists them"
@@ -120,30 +126,30 @@ def run(
         If files, settings or output do not fit.
     """
     recipe: Recipe | None = None
+    stated = {name: getattr(settings, name) for name in settings.model_fields_set}
     if settings.recipe is not None:
         recipe = get_recipe(settings.recipe)
-        stated = {name: getattr(settings, name) for name in settings.model_fields_set}
         settings = TrainSettings.model_validate({**recipe.settings, **stated})
     _check_output(settings)
     # What can be refused without the images is refused before they are made or read.
     network = _build(settings, 1, 1)
-    check_patch(patch_shape(network, settings), multiple_of=network.multiple_of)
     learning_settings(network.learning, settings)
-    if recipe is not None:
-        if settings.input or settings.target or settings.pairs:
-            raise SettingsError(
-                "A recipe brings its own images. Use --recipe or --input, not both."
-            )
-        if settings.illumination:
-            raise SettingsError(
-                "A recipe brings its own images, which no file of --illumination was fitted on. "
-                "Leave it out."
-            )
-        data = FieldData(
-            fields=recipe.fields(settings.fields, _stage(on_progress, "fields made ready")),
-            stains=recipe.stains,
-            card=dict(recipe.card),
+    if recipe is None or recipe.fits is None:
+        check_patch(patch_shape(network, settings), multiple_of=network.multiple_of)
+    if settings.data is not None and recipe is None:
+        raise SettingsError(
+            "--data is the folder of a public set of images for a --recipe. For images of your "
+            "own use --input and --target, or --pairs."
         )
+    if recipe is not None:
+        _refuse_own_images(settings)
+        data = _recipe_data(recipe, settings, network, on_progress)
+        if recipe.fits is not None and data.fields:
+            smallest = min((field.shape for field in data.fields), key=min)
+            fitting = recipe.fits(smallest, network.multiple_of)
+            settings = settings.model_copy(
+                update={name: v for name, v in fitting.items() if name not in stated}
+            )
     elif settings.pairs is not None:
         if network.ndim == _VOLUME:
             raise SettingsError(
@@ -154,6 +160,32 @@ def run(
     else:
         data = open_pairs(settings, name=Path(settings.out).name, volume=network.ndim == _VOLUME)
     return train_on_fields(data, settings, on_progress=on_progress, should_stop=should_stop)
+
+
+def _refuse_own_images(settings: TrainSettings) -> None:
+    if settings.input or settings.target or settings.pairs:
+        raise SettingsError("A recipe brings its own images. Use --recipe or --input, not both.")
+    if settings.illumination:
+        raise SettingsError(
+            "A recipe brings its own images, which no file of --illumination was fitted on. "
+            "Leave it out."
+        )
+
+
+def _recipe_data(
+    recipe: Recipe, settings: TrainSettings, network: Generator, on_progress: Progress | None
+) -> FieldData:
+    """Return what a recipe learns from: a public set of images, or simulated fields."""
+    if settings.data is not None:
+        data = open_known(settings.data)
+        data = replace(data, card={**data.card, "name": Path(settings.out).name})
+    else:
+        data = FieldData(
+            fields=recipe.fields(settings.fields, _stage(on_progress, "fields made ready")),
+            stains=recipe.stains,
+            card=dict(recipe.card),
+        )
+    return as_stacks(data) if network.ndim == _VOLUME else data
 
 
 def train_on_fields(
