@@ -39,6 +39,7 @@ NAVIGATION = {
         "preprocessing",
         "pairs",
         "models",
+        "generators/index",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],
     "Project": ["architecture", "simulator", "benchmarks/index", "reference/contributing"],
@@ -61,7 +62,7 @@ root_doc = "index"
 # Not nitpicky: dead links of pages are warnings anyway, and types of other packages have no page.
 
 myst_heading_anchors = 4  # the anchors are those that Git hosts make
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 
 default_role = "py:obj"  # in docstrings, a name in single backticks
 autodoc_member_order = "bysource"
@@ -90,7 +91,7 @@ def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     trees: dict[str, list[str]] = {}
     if docname == root_doc:
         trees = {f":caption: {caption}": pages for caption, pages in NAVIGATION.items()}
-    elif docname == "benchmarks/index":
+    elif docname in {"benchmarks/index", "generators/index"}:
         trees = {":glob:": ["*"]}
     for option, pages in trees.items():
         source[0] += "\n".join(["", "```{toctree}", ":hidden:", option, "", *pages, "```", ""])

@@ -43,8 +43,8 @@ class SpadeGenerator(ForwardGenerator):
         width: int = 64,
         hidden: int = 128,
         norm: SpadeNorm = "batch",
-        start: Literal["encoder", "map"] = "encoder",
-        resize: Literal["nearest", "mean"] = "nearest",
+        start: Literal["encoder", "map"] = "map",
+        resize: Literal["nearest", "mean"] = "mean",
         spectral: bool = False,
     ) -> None:
         super().__init__(
