@@ -18,36 +18,15 @@ import numpy as np
 from _report import data_root, machine, peak_memory_mb, table, write
 from numpy.typing import NDArray
 
-from napari_virtualstain import build_generator, open_image
+from napari_virtualstain import build_generator
 from napari_virtualstain.datasets.pairs import PairedField, PairedSet, gather_statistics
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.jobs.known_sets import single_cells
 from napari_virtualstain.training.loop import fit
 from napari_virtualstain.training.settings import LoopSettings
 
 EDGE = 40
 SEED = 0
-
-
-def cells(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-    """Return bright field and DNA of every cell, (N, 40, 40), and its cell-cycle phase."""
-    bright, dna, phases = [], [], []
-    for path in sorted(folder.glob("*/Ch3_*.tif")):
-        pair = [path, path.with_name(path.name.replace("Ch3_", "Ch4_"))]
-        montages = [open_image(p, axes="yx").data[0, 0, 0].compute() for p in pair]
-        n = montages[0].shape[0] // EDGE
-        tiles = [
-            m[: n * EDGE, : n * EDGE]
-            .reshape(n, EDGE, n, EDGE)
-            .swapaxes(1, 2)
-            .reshape(-1, EDGE, EDGE)
-            for m in montages
-        ]
-        # The rest of a montage is padding: its last row of pixels, repeated.
-        real = np.abs(np.diff(tiles[0].astype(float), axis=1)).mean(axis=(1, 2)) > 1
-        bright.append(tiles[0][real])
-        dna.append(tiles[1][real])
-        phases += [path.parent.name] * int(real.sum())
-    return np.concatenate(bright).astype("f4"), np.concatenate(dna).astype("f4"), phases
 
 
 def least_squares(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,7 +47,9 @@ def main() -> None:
     parser.add_argument("--data", help="folder of real images")
     parser.add_argument("--steps", type=int, default=2500)
     options = parser.parse_args()
-    bright, dna, phases = cells(data_root(options.data) / "jurkat_ifc" / "Experiment_1")
+    folder = data_root(options.data) / "jurkat_ifc" / "Experiment_1"
+    bright, dna, phases = single_cells(folder)
+    bright, dna = bright.astype(np.float32), dna.astype(np.float32)
     order = np.random.default_rng(SEED).permutation(len(bright))
     test, teach = order[: len(order) // 5], order[len(order) // 5 :]
     fields = tuple(PairedField(f"cell {i}", bright[i][None], dna[i][None]) for i in teach)

@@ -30,12 +30,12 @@ NAMES = ("DNA", "Mito")
 class Run:
     """A stain run whose tiles are written when the test says so."""
 
-    def __init__(self, path, *, shape=(70, 90), core=32, n_t=1, seed=0, **stored):
+    def __init__(self, path, *, shape=(70, 90), core=32, n_t=1, n_z=1, seed=0, **stored):
         self.path = path
         self.plan = plan_tiles(shape, core=core, halo=4, multiple_of=4)
         self.tiles = list(self.plan)
         rng = np.random.default_rng(seed)
-        self.pixels = rng.normal(size=(n_t, 2, 1, *shape)).astype(np.float32)
+        self.pixels = rng.normal(size=(n_t, 2, n_z, *shape)).astype(np.float32)
         self.pixels[rng.random(self.pixels.shape) < 0.05] = np.nan
         self.sink = OmeZarrSink.create(
             path, shape=self.pixels.shape, channels=[Channel(n, "fluorescence") for n in NAMES],
@@ -53,7 +53,10 @@ class Run:
 
     def write(self, number, *, commit=True):
         t, index = divmod(number, len(self.tiles))
-        region = (slice(t, t + 1), slice(0, 2), slice(0, 1), *self.tiles[index].write)
+        region = (slice(t, t + 1), slice(0, 2), slice(None), *self.tiles[index].write)
+        region = tuple(
+            slice(*part.indices(n)) for part, n in zip(region, self.pixels.shape, strict=True)
+        )
         self.sink.write(region, self.pixels[region])
         if commit:
             self.sink.commit(number)
@@ -275,7 +278,7 @@ def test_chunks_are_dropped_when_they_fill_the_budget(tmp_path):
 def test_reading_while_painting_ends_with_the_whole(tmp_path):
     run = Run(tmp_path / "p.ome.zarr", n_t=2, core=16)
     painting = Painting.open(run.path, budget=24_000)  # the copies of one time point
-    assert painting._pixels._times == 1
+    assert painting._pixels._frames == 1
     stop, looks, wrong = threading.Event(), [], []
 
     def look():
@@ -453,3 +456,29 @@ def test_copies_are_those_of_the_finest_that_is_kept_on():
     copies = copies_of(pixels, levels=4, first=2)
     assert [copy.shape for copy in copies] == [(2, 2, 2), (2, 1, 1)]
     np.testing.assert_allclose(copies[1].ravel(), pixels.mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("n_t", [1, 2])
+def test_every_plane_of_a_stack_shows_what_was_written_of_it(tmp_path, n_t):
+    run = Run(tmp_path / "p.ome.zarr", n_t=n_t, n_z=3)
+    painting = Painting.open(run.path)
+    assert painting.tiles_total == len(run.all)
+    levels = painting.levels(1)
+    outer = (3,) if n_t == 1 else (n_t, 3)
+    assert [level.shape[:-2] for level in levels] == [outer] * len(levels)
+    for some in (run.all[:2], run.all[2:5], run.all[5:]):
+        for number in some:
+            run.write(number)
+        painting.update()
+        for t in range(n_t):
+            for z in range(3):
+                place = (z,) if n_t == 1 else (t, z)
+                twin = block_means(run.written[t, 1, z], len(levels))
+                for level, expected in zip(levels, twin, strict=True):
+                    np.testing.assert_allclose(np.asarray(level[place]), expected, rtol=1e-5)
+    assert painting.tiles_done == len(run.all)
+    run.sink.finish()
+    painting.update()
+    whole = [np.asarray(level) for level in painting.final_levels(1)]
+    assert whole[0].shape == levels[0].shape
+    np.testing.assert_array_equal(whole[0].reshape(-1), np.asarray(levels[0]).reshape(-1))

@@ -98,8 +98,10 @@ def _jurkat(folder: Path) -> FieldData:
             "licence": "BSD-3-Clause (data: Blasi et al. 2016, repository minh-doan/MLCP)",
             "citation": "Blasi et al. 2016, Nat. Commun. 7, 10256, doi:10.1038/ncomms10256",
             "limits": (
-                "Single cells of one line in flow, 40 x 40 px each, of one run of one instrument: "
-                "not for cells on a slide or in a dish.",
+                (
+                    "Single cells of one line in flow, 40 x 40 px each, of one run of one "
+                    "instrument: not for cells on a slide or in a dish."
+                ),
                 "The pixel size of the instrument is not in its files; 0.5 µm names the grid.",
             ),
         },
@@ -139,8 +141,10 @@ def _neurons(folder: Path) -> FieldData:
             "licence": "CC-BY-4.0 (data: Christiansen et al. 2018)",
             "citation": "Christiansen et al. 2018, Cell 173, 792, doi:10.1016/j.cell.2018.03.040",
             "limits": (
-                "Trained on one field of one culture: a starting point for fine-tuning, not a model "
-                "of neurons.",
+                (
+                    "Trained on one field of one culture: a starting point for fine-tuning, not a "
+                    "model of neurons."
+                ),
                 "The pixel size is not in the files; 1 µm names the grid.",
             ),
         },
@@ -170,8 +174,10 @@ def _ecoli(folder: Path) -> FieldData:
             "licence": "MIT (data: package colicoords)",
             "citation": "Smit et al. 2019, PLoS ONE 14, e0217524, doi:10.1371/journal.pone.0217524",
             "limits": (
-                "E. coli of one strain on one microscope, one plane of bright field: a starting "
-                "point for fine-tuning.",
+                (
+                    "E. coli of one strain on one microscope, one plane of bright field: a "
+                    "starting point for fine-tuning."
+                ),
                 "The pixel size is the package's, 80 nm.",
             ),
         },

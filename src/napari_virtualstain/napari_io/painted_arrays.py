@@ -24,7 +24,7 @@ Copies = list[NDArray[np.float32]]
 """The coarser copies of a region or picture, the finest first, each (C, Y, X)."""
 
 ReadPlane = Callable[[int, slice, slice], NDArray[np.float32]]
-"""Returns the pixels (Y, X) of a part of the plane at a time point."""
+"""Returns the pixels (Y, X) of a part of a frame, see `painted_pixels`."""
 
 
 def finest_copy(shapes: Sequence[tuple[int, ...]], n_channels: int, budget: float) -> int | None:
@@ -92,15 +92,24 @@ class PaintedLevel:
     read
         Reads a part of a plane.
     outer
-        Length of the axes before y and x: none, (T), or (T, Z) where all z planes are the same.
+        Length of the axes before y and x: none, (T), (Z) or (T, Z).
     shape_yx
         In pixels.
+    frame
+        Number of the frame at a place on the outer axes; the first of them if not given.
     """
 
     dtype = np.dtype("float32")
 
-    def __init__(self, read: ReadPlane, outer: Sequence[int], shape_yx: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        read: ReadPlane,
+        outer: Sequence[int],
+        shape_yx: tuple[int, ...],
+        frame: Callable[[tuple[int, ...]], int] | None = None,
+    ) -> None:
         self._read = read
+        self._frame = frame or _first
         self._axes: tuple[range | int, ...] = tuple(range(n) for n in (*outer, *shape_yx))
 
     @property
@@ -152,11 +161,15 @@ class PaintedLevel:
         )
         planes = []
         for place in product(*outer):
-            whole = self._read(place[0] if place else 0, _around(y), _around(x))
+            whole = self._read(self._frame(place), _around(y), _around(x))
             planes.append(whole[_steps(y), _steps(x)])
         shape = (*(len(axis) for axis in outer), len(y), len(x))
         pixels = planes[0] if len(planes) == 1 else np.stack(planes)
         return pixels.reshape(shape).reshape(self.shape).astype(dtype or self.dtype, copy=False)
+
+
+def _first(place: tuple[int, ...]) -> int:
+    return place[0] if place else 0
 
 
 def _plain(key: Any) -> Any:
@@ -183,11 +196,11 @@ class ChunkCache:
     Parameters
     ----------
     array
-        Zarr array (T, C, 1, Y, X).
+        Zarr array (T, C, Z, Y, X).
     budget
         Bytes.
     is_done
-        Whether the tile with a pixel (t, y, x) is painted; what is not is never looked for.
+        Whether the tile with a pixel (frame, y, x) is painted; what is not is never looked for.
     """
 
     def __init__(
@@ -195,6 +208,7 @@ class ChunkCache:
     ) -> None:
         self._array = array
         self._edges: tuple[int, int] = (int(array.chunks[-2]), int(array.chunks[-1]))
+        self._depth = int(array.shape[2])
         self._budget = budget
         self._is_done = is_done
         self._lock = threading.Lock()
@@ -224,7 +238,8 @@ class ChunkCache:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key]
-        pixels = np.asarray(self._array[key[0], key[1], 0, y, x], dtype=np.float32)
+        t, z = divmod(key[0], self._depth)
+        pixels = np.asarray(self._array[t, key[1], z, y, x], dtype=np.float32)
         self._keep(key, pixels, looked_at=True)
         return pixels
 

@@ -1,7 +1,8 @@
 """Which pixels are painted, in memory and on disk: written by one thread, read by another.
 
-Of each time point there are coarser copies in memory, as many as a budget allows; those that
-nobody has looked at longest are dropped, and painted again when somebody does.
+A frame is a plane at a time point: of stains of one plane, the time point; of stained stacks,
+``t * depth + z``. Of each frame there are coarser copies in memory, as many as a budget allows;
+those that nobody has looked at longest are dropped, and painted again when somebody does.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class PaintedPixels:
     Parameters
     ----------
     store
-        OME-Zarr (T, C, 1, Y, X) of this package; read as grey values.
+        OME-Zarr (T, C, Z, Y, X) of this package; read as grey values.
     plan
         Tiles over Y and X.
     budget
@@ -52,23 +53,24 @@ class PaintedPixels:
         self._complete = False
         # Raw rather than through dask, whose cache would keep what was read before it was painted.
         self._array = open_stored(store)
-        n_t, self._n_c, _, height, width = self._array.shape
+        n_t, self._n_c, self.depth, height, width = self._array.shape
+        n_frames = n_t * self.depth
         self._lock = threading.Lock()
         self.tiles = tuple(plan)
         grid = (-(-n // core) for n, core in zip(plan.shape, plan.core, strict=True))
-        self.done = np.zeros((n_t, *grid), dtype=bool)
+        self.done = np.zeros((n_frames, *grid), dtype=bool)
         count = levels_needed(height, width, int(self._array.chunks[-1]))
         self._shapes = level_shapes((height, width), count)
         self._first = finest_copy(self._shapes, self._n_c, _SHARE * budget)
         one = sum(4 * self._n_c * h * w for _, (h, w) in self.kept())
-        self._times = max(1, int(_SHARE * budget) // max(one, 1))
-        # By time point, the one looked at last at the end.
+        self._frames = max(1, int(_SHARE * budget) // max(one, 1))
+        # By frame, the one looked at last at the end.
         self._copies: OrderedDict[int, Copies] = OrderedDict()
-        if n_t == 1:
+        if n_frames == 1:
             self._copies[0] = self._blank()
         self.chunks = ChunkCache(
             self._array,
-            budget=max(budget - one * min(self._times, n_t), _FEWEST),
+            budget=max(budget - one * min(self._frames, n_frames), _FEWEST),
             is_done=self._is_done,
         )
 
@@ -86,21 +88,37 @@ class PaintedPixels:
         return list(enumerate(self._shapes))[self._first :]
 
     def flat_copy(self, level: int, c: int) -> NDArray[np.float32]:
-        """Return the memory of a copy (Y, X) where there is one time point; it grows in place."""
+        """Return the memory of a copy (Y, X) where there is one frame; it grows in place."""
         whole: NDArray[np.float32] = self._copies[0][level - (self._first or 0)][c]
         return whole
 
     def paint(self, t: int, tile: Tile) -> None:
-        """Read a tile once, and take it into the copies and, if there is room, the chunks."""
+        """Read a tile once, and take it into the copies and, if there is room, the chunks.
+
+        Of a stack only frames that somebody looked at are read; the others are painted then.
+        """
+        if self.depth == 1:
+            self._paint(t, tile)
+            return
+        frames = range(t * self.depth, (t + 1) * self.depth)
+        for frame in frames:
+            with self._lock:
+                held = frame in self._copies
+                if not held:
+                    self.done[(frame, *self._place(tile))] = True
+            if held:
+                self._paint(frame, tile)
+
+    def _paint(self, t: int, tile: Tile) -> None:
         region = self._whole_blocks(tile)
         pixels = self._read(t, region, tile)
         self._offer(t, tile, region, pixels)
         copies = self._copies_of(pixels)
         place = self._place(tile)
         with self._lock:
-            first_of_its_time = not self.done[t].any()
+            first_of_its_frame = not self.done[t].any()
             self.done[(t, *place)] = True
-            if first_of_its_time and t not in self._copies:
+            if first_of_its_frame and t not in self._copies:
                 self._keep(t, self._blank())
             # Copies that were dropped meanwhile are painted again when somebody looks at them.
             if t in self._copies:
@@ -119,7 +137,7 @@ class PaintedPixels:
                     mine[:] = stored
 
     def copy(self, level: int, c: int, t: int, y: slice, x: slice) -> NDArray[np.float32]:
-        """Read a part of a copy (Y, X)."""
+        """Read a part of a copy (Y, X) of a frame."""
         copies = self._copies_at(t)
         if copies is None:
             return np.full((y.stop - y.start, x.stop - x.start), np.nan, np.float32)
@@ -151,12 +169,13 @@ class PaintedPixels:
 
     def _stored_copies(self, t: int) -> Copies:
         arrays = (open_stored(self._store, n) for n, _ in self.kept())
-        return [np.asarray(array[t, :, 0], dtype=np.float32) for array in arrays]
+        t, z = divmod(t, self.depth)
+        return [np.asarray(array[t, :, z], dtype=np.float32) for array in arrays]
 
     def _keep(self, t: int, copies: Copies) -> None:
-        """Hold the copies of a time point; the one that nobody has looked at longest goes."""
+        """Hold the copies of a frame; the one that nobody has looked at longest goes."""
         self._copies[t] = copies
-        while len(self._copies) > self._times:
+        while len(self._copies) > self._frames:
             self._copies.popitem(last=False)
 
     def _blank(self) -> Copies:
@@ -177,7 +196,8 @@ class PaintedPixels:
     ) -> NDArray[np.float32]:
         """Read a region (C, Y, X): NaN but where tiles are painted, or in the tile given."""
         y, x = region
-        pixels = np.asarray(self._array[t, :, 0, y, x], dtype=np.float32)
+        at, z = divmod(t, self.depth)
+        pixels = np.asarray(self._array[at, :, z, y, x], dtype=np.float32)
         for other in self._tiles_in(region):
             if (tile is not None and other.index == tile.index) or self.done[
                 (t, *self._place(other))

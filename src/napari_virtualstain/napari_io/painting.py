@@ -125,12 +125,12 @@ class Painting:
     @property
     def tiles_done(self) -> int:
         """How many tiles are painted."""
-        return int(np.count_nonzero(self._pixels.done))
+        return int(np.count_nonzero(self._pixels.done[:: self._pixels.depth]))
 
     @property
     def tiles_total(self) -> int:
         """How many tiles there are, all time points together."""
-        return int(self._pixels.done.size)
+        return int(self._pixels.done[:: self._pixels.depth].size)
 
     @property
     def nbytes(self) -> int:
@@ -149,7 +149,7 @@ class Painting:
         """
         top, left, bottom, right = region
         tiles = self.plan.touching((slice(top, bottom), slice(left, right)))
-        done = self._pixels.done[t].ravel()
+        done = self._pixels.done[t * self._pixels.depth].ravel()
         return not all(bool(done[index]) for index in tiles)
 
     def update(self, *, at_most: int | None = None) -> list[tuple[int, Tile]]:
@@ -224,16 +224,23 @@ class Painting:
         Returns
         -------
         list
-            Array-likes (Y, X), of a time-lapse (T, Y, X) or (T, Z, Y, X). One alone is for a
-            single-scale layer.
+            Array-likes (Y, X), of a time-lapse (T, Y, X) or (T, Z, Y, X), of a stack (Z, Y, X) or
+            (T, Z, Y, X). One alone is for a single-scale layer.
         """
-        n_t = self.image.shape[0]
-        outer = () if n_t == 1 else (n_t,) if depth == 1 else (n_t, depth)
+        n_t, _, n_z = self.image.shape[:3]
+        outer: tuple[int, ...] = () if n_t == 1 else (n_t,)
+        frame = None
+        if n_z > 1:
+            outer = (*outer, n_z)
+            frame = partial(_frame, n_z)
+        elif n_t > 1 and depth > 1:
+            outer = (n_t, depth)  # all planes the same
         read = partial(self._pixels.chunks.read, c)
-        found: list[Any] = [PaintedLevel(read, outer, self.image.shape[3:])]
+        found: list[Any] = [PaintedLevel(read, outer, self.image.shape[3:], frame)]
         for level, shape in self._pixels.kept():
             if outer:
-                found.append(PaintedLevel(partial(self._pixels.copy, level, c), outer, shape))
+                copy = partial(self._pixels.copy, level, c)
+                found.append(PaintedLevel(copy, outer, shape, frame))
             else:
                 # The memory itself: napari asks a flat layer for its coarsest level only once.
                 found.append(self._pixels.flat_copy(level, c))
@@ -255,10 +262,12 @@ class Painting:
         """
         found = []
         for level in open_levels(self.store):
-            pixels = level[:, c, 0]  # (T, C, Z, Y, X) -> (T, Y, X)
+            # (T, C, Z, Y, X) -> (T, Z, Y, X), of one plane (T, Y, X)
+            stack = level.shape[2] > 1
+            pixels = level[:, c] if stack else level[:, c, 0]
             if pixels.shape[0] == 1:
                 pixels = pixels[0]
-            elif depth > 1:
+            elif depth > 1 and not stack:
                 n_t, height, width = pixels.shape
                 pixels = da.broadcast_to(pixels[:, None], (n_t, depth, height, width))
             found.append(pixels)
@@ -335,3 +344,9 @@ class Painting:
             }
             layers.append((levels if len(levels) > 1 else levels[0], keywords, "image"))
         return layers
+
+
+def _frame(depth: int, place: tuple[int, ...]) -> int:
+    """Return the number of a plane of a stained stack, at a place (Z) or (T, Z)."""
+    *t, z = place
+    return (t[0] if t else 0) * depth + z
