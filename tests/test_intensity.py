@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_virtualstain.errors import PixelDataError
-from napari_virtualstain.intensity import Normalisation, Rule, StatisticsAccumulator
+from napari_virtualstain.intensity import Normalisation, Rule, StatisticsAccumulator, together
 
 QUANTILES = (0.01, 0.5, 0.99)
 PIXELS = {
@@ -137,3 +137,31 @@ def test_values_too_large_to_square_are_refused():
     gather.add(np.array([1e300, -1e300, 5e299]))
     with pytest.raises(PixelDataError, match="^This holds grey values up to 1e\\+300, too large"):
         Rule().fit(gather.result(), what="This")
+
+
+@pytest.mark.parametrize(
+    ("share", "scaled_by"), [(0.1, "usual"), (0.29, "usual"), (0.31, "own"), (2.0, "own")]
+)
+def test_a_field_with_little_contrast_is_scaled_by_a_usual_one(share, scaled_by):
+    pixels = np.array([100.0 - share, 100.0 + share])  # SD is the share
+    gather = StatisticsAccumulator()
+    gather.add(pixels)
+    norm = Rule().fit(gather.result(), what="a field", typical_sd=1.0)
+    assert norm.offset == pytest.approx(100.0)
+    assert norm.scale == pytest.approx(1.0 if scaled_by == "usual" else share)
+
+
+def test_planes_together_are_like_one():
+    rng = np.random.default_rng(0)
+    planes = [rng.normal(5 * n, n + 1, (20, 30 + n)) for n in range(3)]
+    gathered = []
+    for plane in planes:
+        gather = StatisticsAccumulator()
+        gather.add(plane)
+        gathered.append(gather.result())
+    both = together(gathered)
+    joined = np.concatenate([plane.ravel() for plane in planes])
+    assert both.count == joined.size
+    assert both.mean == pytest.approx(joined.mean())
+    assert both.std == pytest.approx(joined.std())
+    assert (both.minimum, both.maximum) == (joined.min(), joined.max())

@@ -286,3 +286,38 @@ def test_files_that_cannot_teach_together_are_refused(files, tmp_path):
         with pytest.raises(kind, match=sentence):
             train.run(settings(tmp_path / "m", **changed))
     assert not (tmp_path / "m").exists()
+
+
+def test_stains_normalised_field_by_field_carry_the_badge(tmp_path):
+    fields = [field(i) for i in range(3)]
+    dimmed = PairedField("dim", fields[0].planes, np.asarray(fields[0].stains) * 0.1 + 3)
+    out = tmp_path / "m"
+    train_on_fields(data(*fields, dimmed), settings(out, normalise_stains_on="field"))
+    card = read_card(out)
+    assert card.relative_intensity
+    assert {stain.unit for stain in card.stains} == {"SD of its field"}
+    assert card.limits[-1].startswith("Relative intensity only: each training field")
+    assert all((s.normalisation.offset, s.normalisation.scale) == (0.0, 1.0) for s in card.stains)
+
+
+def test_stains_normalised_over_the_set_keep_their_amounts(tmp_path):
+    train_on_fields(data(field(0), field(1)), settings(tmp_path / "m"))
+    card = read_card(tmp_path / "m")
+    assert not card.relative_intensity
+    assert all(plane.typical_sd > 0 for plane in card.inputs)
+
+
+def test_a_gan_is_trained_from_a_regression(tmp_path):
+    fields = data(*(field(i, shape=(40, 40)) for i in range(3)))
+    train_on_fields(fields, settings(tmp_path / "unet"))
+    chosen = settings(
+        tmp_path / "gan", generator="wgan_gp", start=str(tmp_path / "unet"), patch=24,
+        method=("critic_width=4", "critic_steps=1"),
+    )  # fmt: skip
+    train_on_fields(fields, chosen)
+    card = read_card(tmp_path / "gan")
+    assert card.training.settings["critic_width"] == 4
+    assert card.training.settings["learning_rate"] == 2e-4
+    with (tmp_path / "gan" / "training.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert {"train_critic", "train_gradient_norm", "train_pixel", "waited_s"} <= set(row)
