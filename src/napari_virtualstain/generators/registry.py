@@ -127,6 +127,40 @@ GENERATORS: dict[str, GeneratorSpec] = {
                 "tiny": {"depth": 2, "width": 4, "norm": "batch"},
             },
         ),
+        GeneratorSpec(
+            name="fcmae",
+            title="FCMAE (VSCyto2D, VSCyto3D)",
+            target=f"{_HERE}.fcmae:FcmaeGenerator",
+            ndim=(3,),
+            stochastic=False,
+            source="doi:10.1101/2024.05.31.596901",
+            exactness="approximate",
+            presets={
+                "vscyto2d": {"depth": 1, "stem_depth": 1, "stem": 2},
+                "vscyto3d": {"depth": 15, "stem_depth": 5, "stem": 4},
+                "little": {"depth": 5, "stem_depth": 5, "stem": 2, "decoder_blocks": 1,
+                           "dims": (24, 48), "blocks": (1, 2)},
+                "tiny": {"depth": 4, "stem_depth": 2, "stem": 2, "decoder_blocks": 1,
+                         "dims": (16, 24), "blocks": (1, 1)},
+            },
+        ),
+        GeneratorSpec(
+            name="unext2",
+            title="UNeXt2 (VSCyto3D of 2024, VSNeuromast)",
+            target=f"{_HERE}.unext2:UNeXt2Generator",
+            ndim=(3,),
+            stochastic=False,
+            source="doi:10.1101/2024.05.31.596901",
+            exactness="approximate",
+            presets={
+                "vscyto3d-2024": {"depth": 5, "stem_depth": 5},
+                "vsneuromast": {"depth": 21, "stem_depth": 7},
+                "little": {"depth": 5, "stem_depth": 5, "decoder_blocks": 1,
+                           "dims": (24, 48), "blocks": (1, 2), "expansion": 2},
+                "tiny": {"depth": 4, "stem_depth": 2, "decoder_blocks": 1,
+                         "dims": (16, 24), "blocks": (1, 1), "expansion": 2},
+            },
+        ),
     )
 }
 """Every generator, by registry name."""
