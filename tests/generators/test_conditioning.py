@@ -19,6 +19,8 @@ CELLS = {2: 12, 3: 5}
 RADIUS = {2: (4.0, 4.0), 3: (1.5, 4.0, 4.0)}
 GAIN = 40.0
 STEPS = {2: 120, 3: 60}
+STEPS_OF_A_WINDOW = 100
+"""Of a few planes, which take less time."""
 
 
 def scene(ndim, seed, *, cells=True):
@@ -53,7 +55,7 @@ def trained(request, tmp_path_factory):
         if name in generator.learning.model_fields
     )
     settings = LoopSettings(
-        steps=STEPS[generator.ndim], batch=4, patch=24, patch_z=8, learning_rate=1e-2,
+        steps=STEPS_OF_A_WINDOW if generator.window else STEPS[generator.ndim], batch=4, patch=24, patch_z=8, learning_rate=1e-2,
         validate_every=1000, method=method, ema=0.95,
     )  # fmt: skip
     fit(

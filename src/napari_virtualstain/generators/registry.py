@@ -138,10 +138,22 @@ GENERATORS: dict[str, GeneratorSpec] = {
             presets={
                 "vscyto2d": {"depth": 1, "stem_depth": 1, "stem": 2},
                 "vscyto3d": {"depth": 15, "stem_depth": 5, "stem": 4},
-                "little": {"depth": 5, "stem_depth": 5, "stem": 2, "decoder_blocks": 1,
-                           "dims": (24, 48), "blocks": (1, 2)},
-                "tiny": {"depth": 4, "stem_depth": 2, "stem": 2, "decoder_blocks": 1,
-                         "dims": (16, 24), "blocks": (1, 1)},
+                "little": {
+                    "depth": 5,
+                    "stem_depth": 5,
+                    "stem": 2,
+                    "decoder_blocks": 1,
+                    "dims": (24, 48),
+                    "blocks": (1, 2),
+                },
+                "tiny": {
+                    "depth": 4,
+                    "stem_depth": 2,
+                    "stem": 2,
+                    "decoder_blocks": 1,
+                    "dims": (16, 24),
+                    "blocks": (1, 1),
+                },
             },
         ),
         GeneratorSpec(
@@ -155,10 +167,22 @@ GENERATORS: dict[str, GeneratorSpec] = {
             presets={
                 "vscyto3d-2024": {"depth": 5, "stem_depth": 5},
                 "vsneuromast": {"depth": 21, "stem_depth": 7},
-                "little": {"depth": 5, "stem_depth": 5, "decoder_blocks": 1,
-                           "dims": (24, 48), "blocks": (1, 2), "expansion": 2},
-                "tiny": {"depth": 4, "stem_depth": 2, "decoder_blocks": 1,
-                         "dims": (16, 24), "blocks": (1, 1), "expansion": 2},
+                "little": {
+                    "depth": 5,
+                    "stem_depth": 5,
+                    "decoder_blocks": 1,
+                    "dims": (24, 48),
+                    "blocks": (1, 2),
+                    "expansion": 2,
+                },
+                "tiny": {
+                    "depth": 2,
+                    "stem_depth": 2,
+                    "decoder_blocks": 1,
+                    "dims": (16, 24),
+                    "blocks": (1, 1),
+                    "expansion": 4,
+                },
             },
         ),
     )

@@ -101,9 +101,7 @@ def scan_reach(module: nn.Module) -> Reach:
     stated: tuple[int, int] | None = getattr(module, "approximate_reach", None)
     if stated is not None:
         halo_yx, stride_yx = stated
-        return Reach(
-            (0, halo_yx, halo_yx), (1, stride_yx, stride_yx), "approximate", how="stated"
-        )
+        return Reach((0, halo_yx, halo_yx), (1, stride_yx, stride_yx), "approximate", how="stated")
     try:
         traced = trace(module)
         found = [_walk(traced, axis) for axis in range(traced.ndim)]

@@ -238,11 +238,11 @@ def local_reach(stem: int, blocks: Sequence[int], decoder_blocks: int) -> tuple[
     Examples
     --------
     >>> local_reach(4, (1, 1), 1)
-    (59, 8)
+    (64, 8)
     """
     strides = [stem * 2**level for level in range(len(blocks))]
     reach = _KERNEL // 2
     down = sum(reach * n * stride for n, stride in zip(blocks, strides, strict=True))
     up = sum(reach * decoder_blocks * stride for stride in strides[:-1])
-    # Cells of strided convolutions and of the head add less than a cell and two of the stem.
-    return min(down + up + strides[-1] + 3 * stem - 9, _FAR), strides[-1]
+    # Where a pixel lies in its cell, and the head, add less than a cell and two of the stem.
+    return min(down + up + strides[-1] + 2 * stem, _FAR), strides[-1]

@@ -18,9 +18,7 @@ from napari_virtualstain.errors import SettingsError
 __all__ = ["check_patch", "check_patch_size", "draw_batch", "middle", "turn"]
 
 
-def check_patch(
-    patch: Sequence[int], *, multiple_of: int, window: int | None = None
-) -> None:
+def check_patch(patch: Sequence[int], *, multiple_of: int, window: int | None = None) -> None:
     """Refuse patches that do not fit the network.
 
     Parameters
