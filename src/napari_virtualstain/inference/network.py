@@ -240,11 +240,11 @@ class _Watcher(fx.Interpreter):
         return result
 
 
-class _Held(TorchDispatchMode):
+class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up what is alive of all that is computed, operation by operation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._alive: dict[int, tuple[int, int]] = {}
         self._now = self.peak = 0
 

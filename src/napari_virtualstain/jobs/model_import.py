@@ -67,8 +67,8 @@ class ImportedModel:
         card = self.card
         lines = [
             f"{self.format}, imported as {self.out}",
-            f"  takes {card.takes_words}, {card.pixel_size_words} pixels, "
-            f"normalised by {card.input_rule.kind}",
+            f"  takes {card.takes_words}, {card.pixel_size_words} pixels",
+            f"  normalises them by {card.input_rule.kind}",
             f"  predicts {', '.join(card.stain_names)}",
             f"  licence: {card.licence or 'not stated; ask who published it'}",
         ]

@@ -138,4 +138,4 @@ class FCMAE(nn.Module):
         """Predict; see the class for shapes."""
         x = blurred_shuffle(self.decoder(self.encoder(x)), self._stem)
         # (B, out_channels * depth, Y, X) -> (B, out_channels, depth, Y, X)
-        return x.unflatten(1, (self._out, self._depth))
+        return torch.unflatten(x, 1, (self._out, self._depth))

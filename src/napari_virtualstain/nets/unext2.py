@@ -80,7 +80,7 @@ class _Head(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = blurred_shuffle(x, 2)
-        x = self.conv(x.unflatten(1, (-1, self._depth)))
+        x = self.conv(torch.unflatten(x, 1, (-1, self._depth)))
         # (B, 4C, Z, 2Y, 2X) -> (B, C, Z, 4Y, 4X)
         return functional.pixel_shuffle(x.transpose(1, 2), 2).transpose(1, 2)
 

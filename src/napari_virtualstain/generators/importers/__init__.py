@@ -1,4 +1,4 @@
-"""Which method are these weights of, and how do they become a model of ours?
+"""Make a model of weights that others published: which method are they of?
 
 One file a format: it knows names and shapes of weights that others published, and what is
 known of them. `read_checkpoint` opens a file without running anything in it, `recognise`

@@ -47,7 +47,7 @@ class Defaults:
     channel: str = "Brightfield"
     pixel_size_um: float | None = None
     z_step_um: float | None = None
-    input_rule: Rule = Rule()
+    input_rule: Rule = field(default_factory=Rule)
     unit: str = RELATIVE_UNIT
     licence: str = ""
     citation: str = ""

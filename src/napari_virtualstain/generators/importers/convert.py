@@ -113,10 +113,7 @@ def _fill(generator: Generator, found: Found) -> None:
         for names, what in (
             (wanted.keys() - given.keys(), "missing"),
             (given.keys() - wanted.keys(), "too many"),
-            (
-                {n for n in wanted.keys() & given.keys() if wanted[n] != given[n]},
-                "of another shape",
-            ),
+            (_differing(wanted, given), "of another shape"),
         )
         if names
     ]
@@ -134,6 +131,10 @@ def _fill(generator: Generator, found: Found) -> None:
     with torch.no_grad():
         module.load_state_dict(dict(found.state), strict=True)
     module.eval()
+
+
+def _differing(wanted: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]]) -> set[str]:
+    return {name for name in wanted.keys() & given.keys() if wanted[name] != given[name]}
 
 
 def _few(names: Sequence[str]) -> str:
@@ -173,8 +174,8 @@ def _describe(found: Found, stated: Stated, *, name: str, file: str, sha256: str
         )
     if not found.volume and stated.z_step_um is not None:
         raise SettingsError(
-            f"'{file}' takes {found.in_channels} planes and no stack. Leave out --z-step; say where "
-            "they lie with --z-offsets."
+            f"'{file}' takes {found.in_channels} planes and no stack. Leave out --z-step; say "
+            "where they lie with --z-offsets."
         )
     channel = stated.channel or known.channel
     window = found.architecture.get("depth") if found.generator in _WINDOWS else None
@@ -220,7 +221,7 @@ def _inputs(found: Found, stated: Stated, channel: str, file: str) -> tuple[Inpu
     offsets: tuple[float | None, ...] = stated.z_offsets_um or (None,) * found.in_channels
     if len(offsets) != found.in_channels:
         raise SettingsError(
-            f"'{file}' takes {found.in_channels} planes, and --z-offsets names {len(offsets)}. Give "
-            "one a plane, in their order."
+            f"'{file}' takes {found.in_channels} planes, and --z-offsets names {len(offsets)}. "
+            "Give one a plane, in their order."
         )
     return tuple(InputPlane(channel=channel, z_offset_um=offset) for offset in offsets)

@@ -55,8 +55,7 @@ def _read(content: Content) -> Found:
             citation="Cross-Zamirski et al. 2022, Sci. Rep. 12, 10001, "
             "doi:10.1038/s41598-022-12914-x",
             limits=(
-                "The file does not name its stains; unless they were stated, their order is that "
-                "of the paper.",
+                "The file names no stains: if they were not stated, the order is the paper's.",
             ),
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How is a file of weights opened so that nothing in it can run?
+"""Open a file of weights so that nothing in it can run.
 
 Pickles are read with torch's ``weights_only``, which makes tensors and plain values and
 refuses whatever else a pickle could call. What it refuses is not opened in another way.
@@ -92,8 +92,8 @@ def _pickle(path: Path) -> Any:
         ) from error
     except Exception as error:
         # Whatever torch says of files that are cut short, of another kind, or TorchScript.
+        said = (str(error) or repr(error)).splitlines()[0].rstrip(".")
         raise ModelPackageError(
-            f"'{path}' is not read as weights: {str(error).splitlines()[0] if str(error) else error!r}. "
-            "Copy or download it again, or give a .pth, .ckpt, .p or .safetensors file of a state "
-            "dict."
+            f"'{path}' is not read as weights: {said}. Copy or download it again, or give a .pth, "
+            ".ckpt, .p or .safetensors file of a state dict."
         ) from error

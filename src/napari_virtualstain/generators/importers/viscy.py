@@ -26,10 +26,7 @@ __all__ = ["FCMAE", "UNEXT2"]
 _FCMAE, _UNEXT2 = "encoder.stem.conv3d.weight", "stem.conv.weight"
 
 _ROBUST = Rule(kind="robust")
-_PHASE = (
-    "Trained on quantitative phase: raw bright field is another picture to it, so reconstruct the "
-    "phase first.",
-)
+_PHASE = ("Trained on quantitative phase; bright field as recorded is another picture to it.",)
 _PUBLISHED = Defaults(
     stains=("Nucleus", "Membrane"),
     channel="Phase3D",
