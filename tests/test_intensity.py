@@ -72,7 +72,7 @@ def test_pixels_that_are_not_finite_are_counted_and_left_out():
 
 @given(
     arrays(np.float64, st.integers(2, 50), elements=st.floats(-1e4, 1e4, width=32)),
-    st.sampled_from(["zscore", "percentile", "minmax", "none"]),
+    st.sampled_from(["zscore", "percentile", "minmax", "robust", "none"]),
 )
 def test_normalisations_return_to_grey_values(pixels, kind):
     rule = Rule(kind=kind, clip_sd=None)
@@ -165,3 +165,21 @@ def test_planes_together_are_like_one():
     assert both.mean == pytest.approx(joined.mean())
     assert both.std == pytest.approx(joined.std())
     assert (both.minimum, both.maximum) == (joined.min(), joined.max())
+
+
+def test_robust_is_the_median_and_the_interquartile_range():
+    pixels = np.random.default_rng(0).gamma(2.0, 300.0, (60, 70)).astype(np.uint16)
+    rule = Rule(kind="robust")
+    gather = StatisticsAccumulator(quantiles=rule.quantiles)
+    gather.add(pixels)
+    norm = rule.fit(gather.result(), what="a test")
+    first, median, third = np.percentile(pixels, (25, 50, 75), method="inverted_cdf")
+    published = (pixels.astype(float) - median) / (float(third) - float(first) + 1e-8)
+    np.testing.assert_allclose(norm.apply(pixels), published, atol=1e-6)
+
+
+def test_robust_refuses_a_field_of_which_three_quarters_have_one_value():
+    gather = StatisticsAccumulator(quantiles=Rule(kind="robust").quantiles)
+    gather.add(np.r_[np.zeros(800), np.arange(200)])
+    with pytest.raises(PixelDataError, match="nearly all pixels have the value 0"):
+        Rule(kind="robust").fit(gather.result(), what="A field")

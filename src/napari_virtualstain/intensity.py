@@ -32,6 +32,7 @@ __all__ = [
 
 NEARLY_EMPTY = 0.3
 """Share of a usual field's standard deviation below which a field is taken to be empty."""
+_QUARTILES = (0.25, 0.5, 0.75)
 _PIECE = 1 << 20
 """Pixels that are looked at together."""
 
@@ -144,12 +145,19 @@ class Rule(_Frozen):
     kind
         ``zscore``: mean to 0, standard deviation to 1. ``percentile``: the
         quantiles ``low`` and ``high`` to 0 and 1. ``minmax``: the smallest and
-        largest value to 0 and 1. ``none``: grey values as they are.
+        largest value to 0 and 1. ``robust``: median to 0, interquartile range to 1.
+        ``none``: grey values as they are.
     clip_sd
         ``zscore`` only: values beyond so many standard deviations are clipped
         (15 as in Cross-Zamirski et al. 2023, arXiv:2303.08863); `None` for no clip.
     low, high
         ``percentile`` only: probabilities between 0 and 1; values outside are kept.
+
+    Notes
+    -----
+    ``robust`` is that of VisCy (doi:10.1101/2024.05.31.596901), which takes its quantiles from
+    every 32nd pixel along y and x; here they are those of all pixels. Of a stack for a network
+    over volumes, all planes are taken together, as there.
 
     Examples
     --------
@@ -159,7 +167,7 @@ class Rule(_Frozen):
     2.0
     """
 
-    kind: Literal["zscore", "percentile", "minmax", "none"] = "zscore"
+    kind: Literal["zscore", "percentile", "minmax", "robust", "none"] = "zscore"
     clip_sd: float | None = Field(default=15.0, gt=0)
     low: float = Field(default=0.01, ge=0, le=1)
     high: float = Field(default=0.99, ge=0, le=1)
@@ -173,6 +181,8 @@ class Rule(_Frozen):
     @property
     def quantiles(self) -> tuple[float, ...]:
         """Probabilities whose quantiles `fit` needs."""
+        if self.kind == "robust":
+            return _QUARTILES
         return (self.low, self.high) if self.kind == "percentile" else ()
 
     def fit(
@@ -214,6 +224,11 @@ class Rule(_Frozen):
         elif self.kind == "minmax":
             offset, scale = statistics.minimum, statistics.maximum - statistics.minimum
             limits = (None, None)
+        elif self.kind == "robust":
+            first, offset, third = (statistics.quantiles[p] for p in _QUARTILES)
+            # The published rule adds 1e-8, so that no constant field divides by zero; it is
+            # refused here.
+            scale, limits = third - first, (None, None)
         else:
             offset = statistics.quantiles[self.low]
             scale = statistics.quantiles[self.high] - offset

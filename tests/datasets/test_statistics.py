@@ -145,3 +145,43 @@ def test_images_with_gaps_or_nan_are_left_out_of_what_is_joint():
     ):
         found = joint_statistics([parts[0], other], 0)
         assert found == joint_statistics([parts[0]], 0)
+
+
+STACKED = {"one chunk": (2, 2, 3, 31, 23), "pieces": (1, 1, 2, 16, 16), "planes": (1, 1, 1, 31, 23)}
+
+
+@pytest.mark.parametrize("chunks", STACKED.values(), ids=STACKED)
+def test_the_planes_of_a_stack_can_be_taken_as_one(chunks):
+    quartiles = (0.25, 0.5, 0.75)
+    found = image_statistics(image(chunks), quantiles=quartiles, stacked=True)
+    for t, c in np.ndindex(2, 2):
+        assert len(found[t][c]) == 3
+        assert found[t][c][0] == found[t][c][1] == found[t][c][2]
+        one = found[t][c][0]
+        assert one.count == 3 * 31 * 23
+        assert one.mean == pytest.approx(PIXELS[t, c].mean(dtype=float), rel=1e-6)
+        expected = np.quantile(PIXELS[t, c], quartiles, method="inverted_cdf")
+        np.testing.assert_allclose([one.quantiles[q] for q in quartiles], expected, rtol=5e-4)
+
+
+def test_stacks_together_have_the_quantiles_of_all_their_pixels():
+    brighter = replace(image(), data=image().data + 5)
+    found = joint_statistics([image(), brighter], 1, quantiles=(0.5,), stacked=True)
+    both = np.concatenate([PIXELS[1], PIXELS[1] + 5], axis=1)
+    for c in range(2):
+        assert found[c][0] == found[c][2]
+        assert found[c][0].count == both[c].size
+        assert found[c][0].quantiles[0.5] == pytest.approx(np.median(both[c]), rel=1e-2)
+
+
+def test_a_stack_as_one_is_not_mistaken_for_its_planes():
+    given = image(source=Source(path="x", identify=lambda: "stack or planes"))
+    planes = image_statistics(given, quantiles=(0.5,))
+    assert times_to_measure(given, quantiles=(0.5,), stacked=True) == (0, 1)
+    stack = image_statistics(given, quantiles=(0.5,), stacked=True)
+    assert planes[0][0][0] != stack[0][0][0]
+    assert times_to_measure(given, quantiles=(0.5,), stacked=True) == ()
+    assert not joint_is_known([given], 0, quantiles=(0.5,), stacked=True)
+    joint_statistics([given], 0, quantiles=(0.5,), stacked=True)
+    assert joint_is_known([given], 0, quantiles=(0.5,), stacked=True)
+    assert not joint_is_known([given], 0, quantiles=(0.5,))

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter, laplace
 
 from napari_virtualstain.datasets.pairs import PairedField, pair_up
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
+from napari_virtualstain.inference.z_window import ZWindows, blend_windows
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.metrics.pixel import pearson
 from napari_virtualstain.training.loop import fit
@@ -18,6 +19,8 @@ CELLS = {2: 12, 3: 5}
 RADIUS = {2: (4.0, 4.0), 3: (1.5, 4.0, 4.0)}
 GAIN = 40.0
 STEPS = {2: 120, 3: 60}
+STEPS_OF_A_WINDOW = 100
+"""Of a few planes, which take less time."""
 
 
 def scene(ndim, seed, *, cells=True):
@@ -52,7 +55,7 @@ def trained(request, tmp_path_factory):
         if name in generator.learning.model_fields
     )
     settings = LoopSettings(
-        steps=STEPS[generator.ndim], batch=4, patch=24, patch_z=8, learning_rate=1e-2,
+        steps=STEPS_OF_A_WINDOW if generator.window else STEPS[generator.ndim], batch=4, patch=24, patch_z=8, learning_rate=1e-2,
         validate_every=1000, method=method, ema=0.95,
     )  # fmt: skip
     fit(
@@ -70,8 +73,17 @@ def predict(generator, pairs, planes):
             for plane, sd in zip(planes, pairs.typical_sd, strict=True)
         ]
     )
-    stains = generator.predict(given[None])[0]
+    stains = _through(generator, given)
     return np.stack([n.invert(s) for n, s in zip(pairs.outputs, stains, strict=True)])
+
+
+def _through(generator, given):
+    """Predict (P, *S); a stack that is deeper than what the network takes goes window by window."""
+    if generator.window is None:
+        return generator.predict(given[None])[0]
+    windows = ZWindows(depth=given.shape[1], window=generator.window)
+    planes = blend_windows(lambda z: generator.predict(given[None, :, z])[0], windows)
+    return np.stack([plane for _, plane in planes], axis=1)
 
 
 def _statistics(plane):

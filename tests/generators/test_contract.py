@@ -26,7 +26,10 @@ def generator(spec):
 @pytest.fixture
 def batch(spec, generator):
     edge = 4 * generator.multiple_of if generator.ndim == 3 else max(24, 4 * generator.multiple_of)
-    shape = (2, 3, *(edge,) * generator.ndim)
+    edges = [edge] * generator.ndim
+    if generator.window is not None:
+        edges[0] = generator.window
+    shape = (2, 3, *edges)
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
@@ -66,7 +69,17 @@ def test_the_building_seed_decides_the_weights(spec, batch):
 
 
 def test_its_stride_is_that_of_its_graph(generator):
-    assert set(scan_reach(generator.module()).multiple_of) == {generator.multiple_of}
+    found = scan_reach(generator.module()).multiple_of
+    # Along z a network of fixed depth has no stride.
+    assert set(found if generator.window is None else found[1:]) == {generator.multiple_of}
+
+
+def test_it_takes_the_number_of_planes_that_it_states_and_no_other(generator, batch):
+    if generator.window is None:
+        pytest.skip("any number of planes")
+    assert generator.predict(batch).shape[2] == generator.window
+    with pytest.raises(RuntimeError):
+        generator.predict(np.repeat(batch, 2, axis=2))
 
 
 @pytest.fixture

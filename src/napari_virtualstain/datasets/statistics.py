@@ -37,6 +37,7 @@ def image_statistics(
     *,
     times: Sequence[int] | None = None,
     quantiles: tuple[float, ...] = (),
+    stacked: bool = False,
     on_block: Callable[[int, int], None] | None = None,
 ) -> list[list[list[PixelStatistics]]]:
     """Gather the statistics of every plane of an image.
@@ -49,6 +50,9 @@ def image_statistics(
         Time points to look at, each once; all if `None`.
     quantiles
         Probabilities (0 to 1) to report beside mean, SD and range.
+    stacked
+        Whether the z planes of a channel are taken as one; each of them then has the same
+        statistics. Quantiles of several planes do not follow from those of each.
     on_block
         Called with blocks done and blocks in all, first of all with none done;
         not at all if everything is remembered.
@@ -60,12 +64,12 @@ def image_statistics(
         has a count of 0.
     """
     chosen = tuple(range(image.shape[0])) if times is None else tuple(times)
-    keys = _keys(image, quantiles, chosen)
+    keys = _keys(image, quantiles, chosen, stacked)
     known = {t: found for t in chosen if (found := _remembered(keys[t])) is not None}
     missing = [t for t in chosen if t not in known]
     if missing:
-        for t, table in _gather(image, missing, quantiles, on_block).items():
-            known[t] = [[gathered.result() for gathered in row] for row in table]
+        for t, table in _gather(image, missing, quantiles, on_block, stacked).items():
+            known[t] = _results(table, image.shape[2])
             _remember(keys[t], known[t])
     return [known[t] for t in chosen]
 
@@ -75,6 +79,7 @@ def joint_statistics(
     t: int,
     *,
     quantiles: tuple[float, ...] = (),
+    stacked: bool = False,
     on_image: Callable[[int, int], None] | None = None,
 ) -> list[list[PixelStatistics]]:
     """Gather the statistics of every plane over several images together, as if they were one.
@@ -86,7 +91,7 @@ def joint_statistics(
         or holds a pixel that is not finite, are left out.
     t
         Time point.
-    quantiles
+    quantiles, stacked
         See `image_statistics`.
     on_image
         Called with images done and images in all, first of all with none done; not at all if
@@ -97,18 +102,19 @@ def joint_statistics(
     list
         Indexed ``[c][z]``. A plane without data has a count of 0.
     """
-    key = _joint_key(images, quantiles, t)
+    key = _joint_key(images, quantiles, t, stacked)
     known = _remembered(key)
     if known is not None:
         return known
     _, n_c, n_z, _, _ = images[0].shape
-    joint = [[StatisticsAccumulator(quantiles) for _ in range(n_z)] for _ in range(n_c)]
+    each = 1 if stacked else n_z
+    joint = [[StatisticsAccumulator(quantiles) for _ in range(each)] for _ in range(n_c)]
     for number, image in enumerate(images):
         if on_image is not None:
             on_image(number, len(images))
         if any(when == t for when, _, _ in image.missing):
             continue
-        found = _gather(image, [t], quantiles, None)[t]
+        found = _gather(image, [t], quantiles, None, stacked)[t]
         if any(plane.result().not_finite for row in found for plane in row):
             continue
         for row, others in zip(joint, found, strict=True):
@@ -116,16 +122,20 @@ def joint_statistics(
                 plane.merge(other)
     if on_image is not None:
         on_image(len(images), len(images))
-    result = [[plane.result() for plane in row] for row in joint]
+    result = _results(joint, n_z)
     _remember(key, result)
     return result
 
 
 def joint_is_known(
-    images: Sequence[LazyImage], t: int, *, quantiles: tuple[float, ...] = ()
+    images: Sequence[LazyImage],
+    t: int,
+    *,
+    quantiles: tuple[float, ...] = (),
+    stacked: bool = False,
 ) -> bool:
     """Return whether `joint_statistics` has to read nothing."""
-    return _remembered(_joint_key(images, quantiles, t)) is not None
+    return _remembered(_joint_key(images, quantiles, t, stacked)) is not None
 
 
 def times_to_measure(
@@ -133,10 +143,11 @@ def times_to_measure(
     *,
     times: Sequence[int] | None = None,
     quantiles: tuple[float, ...] = (),
+    stacked: bool = False,
 ) -> tuple[int, ...]:
     """Return the time points whose statistics are not remembered; see `image_statistics`."""
     chosen = tuple(range(image.shape[0])) if times is None else tuple(times)
-    keys = _keys(image, quantiles, chosen)
+    keys = _keys(image, quantiles, chosen, stacked)
     return tuple(t for t in chosen if _remembered(keys[t]) is None)
 
 
@@ -145,7 +156,9 @@ def _gather(
     times: Sequence[int],
     quantiles: tuple[float, ...],
     on_block: Callable[[int, int], None] | None,
+    stacked: bool,
 ) -> dict[int, list[list[StatisticsAccumulator]]]:
+    """Return what was gathered by time point, channel and plane; of a stack, one for all planes."""
     _, n_c, n_z, _, _ = image.shape
     edges = [np.cumsum([0, *sizes]) for sizes in image.data.chunks]
     pieces = [[slice(int(a), int(b)) for a, b in pairwise(e)] for e in edges]
@@ -156,6 +169,7 @@ def _gather(
     if on_block is not None:
         on_block(0, total)
     table: dict[tuple[int, int, int], StatisticsAccumulator] = {}
+    whole = {(t, c): StatisticsAccumulator(quantiles) for t, c in product(times, range(n_c))}
     missing = set(image.missing)
     # Planes outside, blocks of the plane inside: one accumulator a plane of a chunk.
     for planes in product(*pieces[:3]):
@@ -164,7 +178,10 @@ def _gather(
             for t, c, z in product(*(range(part.start, part.stop) for part in planes))
             if t in times
         ]
-        gather = {plane: StatisticsAccumulator(quantiles) for plane in inside}
+        gather = {
+            (t, c, z): whole[t, c] if stacked else StatisticsAccumulator(quantiles)
+            for t, c, z in inside
+        }
         for window in product(*pieces[3:]):
             block = image.read((*planes, *window))
             for t, c, z in inside:
@@ -176,22 +193,33 @@ def _gather(
             if on_block is not None:
                 on_block(done, total)
         table.update(gather)
+    if stacked:
+        return {t: [[whole[t, c]] for c in range(n_c)] for t in times}
     return {t: [[table[t, c, z] for z in range(n_z)] for c in range(n_c)] for t in times}
 
 
+def _results(table: list[list[StatisticsAccumulator]], planes: int) -> list[list[PixelStatistics]]:
+    """Return statistics for each plane, also where one was gathered for all."""
+    rows = [[gathered.result() for gathered in row] for row in table]
+    return [row * planes if len(row) < planes else row for row in rows]
+
+
 def _keys(
-    image: LazyImage, quantiles: tuple[float, ...], times: Sequence[int]
+    image: LazyImage, quantiles: tuple[float, ...], times: Sequence[int], stacked: bool
 ) -> dict[int, str | None]:
     identity = image.source.identity()
     if identity is None:
         return dict.fromkeys(times)
     # The dask name tells a selection of channels or planes from the whole image.
     parts = [_VERSION, identity, image.data.name, image.shape, str(image.dtype), quantiles]
+    parts += ["stacked"] if stacked else []
     return {t: hashlib.sha256(json.dumps([*parts, t]).encode()).hexdigest() for t in times}
 
 
-def _joint_key(images: Sequence[LazyImage], quantiles: tuple[float, ...], t: int) -> str | None:
-    keys = [_keys(image, quantiles, [t])[t] for image in images]
+def _joint_key(
+    images: Sequence[LazyImage], quantiles: tuple[float, ...], t: int, stacked: bool
+) -> str | None:
+    keys = [_keys(image, quantiles, [t], stacked)[t] for image in images]
     if None in keys:
         return None
     return hashlib.sha256(json.dumps(["joint", keys]).encode()).hexdigest()

@@ -72,6 +72,9 @@ class Generator(Protocol):
         Edges of what `predict` is given must be divisible by this (pixels).
     ndim
         Number of spatial axes.
+    window
+        Planes that a generator over volumes takes and gives at a time, the only number it
+        takes; `None` for any that is divisible. A deeper stack goes through it window by window.
     learning
         Settings of how it learns.
     """
@@ -80,6 +83,7 @@ class Generator(Protocol):
     out_channels: int
     multiple_of: int
     ndim: int
+    window: int | None
     learning: type[LearningSettings]
 
     def predict(self, planes: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
@@ -89,7 +93,7 @@ class Generator(Protocol):
         ----------
         planes
             Normalised bright field, (B, in_channels, *S) float32, with every
-            edge of S divisible by `multiple_of`.
+            edge of S divisible by `multiple_of`; along z, `window` planes where there is one.
         seed
             Decides the draw of a stochastic generator; others ignore it.
 

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
 
 __all__ = [
+    "IQR_UNIT",
     "RELATIVE_UNIT",
     "SCHEMA_VERSION",
+    "ImportedFrom",
     "InputPlane",
     "ModelCard",
     "PlaneRanges",
@@ -28,6 +30,9 @@ SCHEMA_VERSION = 1
 
 RELATIVE_UNIT = "SD of its field"
 """Unit of stains that each training field was normalised for by itself."""
+
+IQR_UNIT = "interquartile range of its field"
+"""Unit of stains that were normalised by `intensity.Rule` ``robust``, field by field."""
 
 _Length = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(ge=1)]
@@ -121,6 +126,14 @@ class TrainingReport(_Frozen):
     )
 
 
+class ImportedFrom(_Frozen):
+    """Which file of others the weights are from."""
+
+    file: str = Field(description="its name")
+    sha256: str = Field(description="of the file")
+    format: str = Field(description="what it was recognised as")
+
+
 class ModelCard(_Frozen):
     """Everything needed to run a model, and to decide whether one should."""
 
@@ -158,6 +171,9 @@ class ModelCard(_Frozen):
     calibration: dict[str, Any] | None = None
     qc_thresholds: dict[str, Any] | None = None
     patch_index: dict[str, Any] | None = None
+    imported: ImportedFrom | None = Field(
+        default=None, description="the file that `models import` read, None for a training"
+    )
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of each file beside the card"
     )
@@ -193,7 +209,7 @@ class ModelCard(_Frozen):
     @property
     def relative_intensity(self) -> bool:
         """Whether intensities can be compared within a field only."""
-        return any(stain.unit == RELATIVE_UNIT for stain in self.stains)
+        return any(stain.unit in {RELATIVE_UNIT, IQR_UNIT} for stain in self.stains)
 
     @property
     def stain_names(self) -> tuple[str, ...]:

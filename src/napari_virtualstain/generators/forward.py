@@ -27,6 +27,8 @@ class ForwardGenerator:
         Edges must be divisible by this (pixels).
     ndim
         Number of spatial axes.
+    window
+        Planes that it takes at a time, `None` for any number; see `generators.base.Generator`.
     """
 
     learning: ClassVar[type[LearningSettings]] = LearningSettings
@@ -39,11 +41,13 @@ class ForwardGenerator:
         out_channels: int,
         multiple_of: int,
         ndim: int = 2,
+        window: int | None = None,
     ) -> None:
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.multiple_of = multiple_of
         self.ndim = ndim
+        self.window = window
         self._net = net
 
     def module(self) -> nn.Module:

@@ -7,6 +7,7 @@ is asked for by name, and checked against float32 before it is used.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from napari_virtualstain.axes import Region
 from napari_virtualstain.inference.fold import fold_norms
@@ -50,6 +53,8 @@ class Network:
         Its graph, `None` if it cannot be read.
     outline
         The same without weights, to find out sizes without computing.
+    blank
+        Where the graph cannot be read: the network on the meta device, to find out what it holds.
     reach
         How far it looks.
     device, precision
@@ -65,6 +70,7 @@ class Network:
     device: torch.device
     precision: Precision
     in_channels: int
+    blank: nn.Module | None = None
 
     @property
     def ndim(self) -> int:
@@ -145,11 +151,20 @@ class Network:
         shape
             Spatial, of what it is given.
         """
-        if self.outline is None:
-            # The widest layers of an unknown network: a guess that errs on the large side.
-            widest = max((p.shape[0] for p in self.module.parameters() if p.ndim > 1), default=1)
-            return 6 * widest * int(np.prod(shape, dtype=np.int64)) * self.itemsize
         given = torch.empty((1, self.in_channels, *shape), device="meta", dtype=self.dtype)
+        if self.outline is None:
+            held = _Held()
+            try:
+                with torch.inference_mode(), held:
+                    assert self.blank is not None
+                    self.blank(given)
+            except Exception:  # noqa: BLE001 (whatever a network does that meta tensors cannot)
+                # The widest layers of an unknown network: a guess that errs on the large side.
+                widest = max(
+                    (p.shape[0] for p in self.module.parameters() if p.ndim > 1), default=1
+                )
+                return 6 * widest * int(np.prod(shape, dtype=np.int64)) * self.itemsize
+            return held.peak + given.nbytes
         watcher = _Watcher(self.outline.graph)
         with torch.inference_mode():
             watcher.run(given)
@@ -167,6 +182,7 @@ class Network:
         """Return a copy that computes on the processor."""
         if self.traced is None:
             module: nn.Module = copy.deepcopy(self.module).to("cpu")
+            use_good_kernels(module)
             return replace(self, module=module, device=torch.device("cpu"))
         graph = copy.deepcopy(self.traced.graph).to("cpu")
         use_good_kernels(graph)  # a copied network would call the convolutions of the original
@@ -224,6 +240,48 @@ class _Watcher(fx.Interpreter):
         return result
 
 
+class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up what is alive of all that is computed, operation by operation."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._alive: dict[int, tuple[int, int]] = {}
+        self._now = self.peak = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor):
+                self._take(value)
+        return result
+
+    def _take(self, value: torch.Tensor) -> None:
+        # Views share their memory, which is free once the last of them is gone.
+        storage = value.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()  # noqa: SLF001 (its only identity)
+        users, _ = self._alive.get(key, (0, size))
+        self._alive[key] = (users + 1, size)
+        if users == 0:
+            self._now += size
+            self.peak = max(self.peak, self._now)
+        weakref.finalize(value, self._drop, key)
+
+    def _drop(self, key: int) -> None:
+        users, size = self._alive[key]
+        if users > 1:
+            self._alive[key] = (users - 1, size)
+            return
+        del self._alive[key]
+        self._now -= size
+
+
 def prepare_network(
     module: nn.Module, *, device: str = "cpu", precision: Precision = "float32"
 ) -> Network:
@@ -242,6 +300,7 @@ def prepare_network(
     reach = scan_reach(private)
     traced: Traced | None
     outline: Traced | None
+    blank: nn.Module | None = None
     try:
         folded = fold_norms(trace(private).graph)
         ready: nn.Module = folded.to(device, PRECISIONS[precision])
@@ -249,6 +308,7 @@ def prepare_network(
         outline = trace(copy.deepcopy(ready).to("meta"))
     except UnknownOperationError:
         ready, traced, outline = private.to(device, PRECISIONS[precision]), None, None
+        blank = copy.deepcopy(ready).to("meta")
     for part in ready.modules():  # what a band is computed from may be needed again
         if hasattr(part, "inplace"):
             setattr(part, "inplace", False)  # noqa: B010 (unknown to type checkers)
@@ -260,10 +320,19 @@ def prepare_network(
         device=torch.device(device),
         precision=precision,
         in_channels=in_channels_of(private),
+        blank=blank,
     )
-    ready.to(memory_format=network.layout)  # type: ignore[call-overload]
+    _lay_out(ready)
     use_good_kernels(ready)
     return network
+
+
+def _lay_out(module: nn.Module) -> None:
+    """Let the channels of a kernel's position lie together, in planes and in volumes."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for weight in module.parameters():
+        if weight.ndim in formats:
+            weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
 
 
 def check_precision(reduced: Network, full: Network, planes: NDArray[np.float32]) -> float:

@@ -18,7 +18,9 @@ cat, add             the same of every input
 The largest reach over one stride of output pixels is the halo: exact, since
 rounding depends on where a pixel lies on the pooling grid. A network that cannot
 be traced, or has an operation not listed, is *measured* instead: a pixel is
-changed and the reach of the change is looked at.
+changed and the reach of the change is looked at. A network over volumes may say
+of itself how far its kernels look, in ``approximate_reach``, because it takes a fixed
+number of planes and sees statistics of all that it is given.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Reach:
     kind
         See `Exactness`.
     how
-        ``"graph"`` or ``"measured"``.
+        ``"graph"``, ``"measured"`` or ``"stated"``.
     """
 
     halo: tuple[int, ...]
@@ -96,6 +98,10 @@ def scan_reach(module: nn.Module) -> Reach:
     -----
     Falls back on `measure_reach` where the graph cannot be read.
     """
+    stated: tuple[int, int] | None = getattr(module, "approximate_reach", None)
+    if stated is not None:
+        halo_yx, stride_yx = stated
+        return Reach((0, halo_yx, halo_yx), (1, stride_yx, stride_yx), "approximate", how="stated")
     try:
         traced = trace(module)
         found = [_walk(traced, axis) for axis in range(traced.ndim)]

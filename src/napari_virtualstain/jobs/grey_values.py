@@ -73,24 +73,30 @@ class GreyValues:
 
     def bytes_to_measure(self) -> int:
         """Return the uncompressed pixels that have to be read before the first tile."""
-        quantiles, image = self.card.input_rule.quantiles, self.planes.image
+        image, how = self.planes.image, self._how
         if self.on == "field":
-            return self._bytes(image) * len(times_to_measure(image, quantiles=quantiles))
+            return self._bytes(image) * len(times_to_measure(image, **how))
         return sum(
             sum(self._bytes(field) for field in there)
             for t in range(image.shape[0])
-            if (there := self._at(t)) and not joint_is_known(there, t, quantiles=quantiles)
+            if (there := self._at(t)) and not joint_is_known(there, t, **how)
         )
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What is measured: moments of planes can be put together later, quantiles cannot."""
+        quantiles = self.card.input_rule.quantiles
+        return {
+            "quantiles": quantiles,
+            "stacked": self.card.volume is not None and bool(quantiles),
+        }
 
     def measure(
         self, times: Sequence[int], on_block: Callable[[int, int], None] | None = None
     ) -> list[list[PixelStatistics]]:
         """Return the statistics by time point of those asked for, then plane."""
-        quantiles = self.card.input_rule.quantiles
         if self.on == "field":
-            found = image_statistics(
-                self.planes.image, times=times, quantiles=quantiles, on_block=on_block
-            )
+            found = image_statistics(self.planes.image, times=times, on_block=on_block, **self._how)
             return [rows[0] for rows in found]
         total = sum(len(self._at(t)) for t in times)
         rows, before = [], 0
@@ -101,7 +107,7 @@ class GreyValues:
                 if on_block is not None:
                     on_block(before + done, total)
 
-            rows.append(joint_statistics(there, t, quantiles=quantiles, on_image=tell)[0])
+            rows.append(joint_statistics(there, t, on_image=tell, **self._how)[0])
             before += len(there)
         return rows
 
@@ -121,7 +127,7 @@ class GreyValues:
             found = [rows[0] for rows in image_statistics(self.planes.image, times=times)]
             fit_planes(self.planes, found, Rule(kind="none"), times=times)
         measured = self.measure(times, on_block)
-        if self.card.volume is not None:
+        if self.card.volume is not None and not self._how["stacked"]:
             # One number for a whole stack: its planes go into one channel of the network.
             measured = [[together(row)] * len(row) for row in measured]
         rows = fit_planes(

@@ -218,16 +218,23 @@ def open_known(path: str) -> FieldData:
     )
 
 
-def as_stacks(data: FieldData) -> FieldData:
+def as_stacks(data: FieldData, *, at_least: int = 1) -> FieldData:
     """Return fields of planes as stacks, for a network over volumes.
 
     The planes of bright field become z; a picture and its stains are repeated over eight planes. It
     shows that a method runs on data that are at hand, and teaches nothing about z.
+
+    Parameters
+    ----------
+    data
+        Fields of planes.
+    at_least
+        Planes that the network takes, if more than eight.
     """
 
     def stack(field: PairedField) -> PairedField:
         planes, stains = np.asarray(field.planes), np.asarray(field.stains)
-        depth = max(_DEPTH, len(planes))
+        depth = max(_DEPTH, at_least, len(planes))
         light = planes if len(planes) == depth else np.repeat(planes[:1], depth, axis=0)
         return replace(field, planes=light[None], stains=np.repeat(stains[:, None], depth, axis=1))
 

@@ -1,26 +1,88 @@
-"""List trained models, methods and recipes."""
+"""List trained models, methods and recipes, or make a model of a file of weights."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from napari_virtualstain.errors import VirtualStainError
+from pydantic import Field
+
+from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.generators.registry import GENERATORS
-from napari_virtualstain.jobs.base import JobSettings
+from napari_virtualstain.jobs.base import JobSettings, PathText
+from napari_virtualstain.jobs.model_import import ImportedModel, import_model
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
 from napari_virtualstain.zoo import list_models, models_folder
 
-__all__ = ["ModelsSettings", "run", "to_text"]
+__all__ = ["ModelsSettings", "listing", "run", "to_text"]
 
 
 class ModelsSettings(JobSettings):
     """Settings of `virtualstain models`."""
 
+    action: Literal["list", "import"] = Field(
+        default="list",
+        description="list: what there is; import: make a model of a file of weights",
+    )
+    file: PathText | None = Field(
+        default=None, description="to import: .pth, .ckpt, .p, .safetensors, or a model folder"
+    )
+    out: str | None = Field(
+        default=None, description="to import: name of the model, or path of its folder"
+    )
+    stains: tuple[str, ...] = Field(
+        default=(), description="names of the stains in the order in which the weights give them"
+    )
+    channel: str | None = Field(
+        default=None, description="kind of light that the weights are for, for example Brightfield"
+    )
+    pixel_size: float | None = Field(
+        default=None, gt=0, description="pixel size that the weights are for, in µm"
+    )
+    z_offsets: tuple[float, ...] = Field(
+        default=(),
+        description="where the planes lie that go in together, relative to focus in µm, for "
+        "example --z-offsets=-4,0,4",
+    )
+    z_step: float | None = Field(
+        default=None, gt=0, description="distance of the planes of a stack in µm"
+    )
+    normalise: Literal["zscore", "robust", "percentile", "minmax", "none"] | None = Field(
+        default=None,
+        description="what normalises a field for these weights: zscore, robust (median and "
+        "interquartile range), percentile, minmax or none, if not as published",
+    )
+    licence: str | None = Field(default=None, description="licence of the weights")
+    citation: str | None = Field(default=None, description="how the weights are cited")
+    overwrite: bool = Field(default=False, description="replace the model if it exists")
 
-def run(settings: ModelsSettings) -> dict[str, Any]:
+
+def run(settings: ModelsSettings) -> dict[str, Any] | ImportedModel:
+    """Do what the action says.
+
+    Returns
+    -------
+    dict or ImportedModel
+        What there is, as `listing` gives it, or what was imported.
+
+    Raises
+    ------
+    VirtualStainError
+        If a file cannot be imported; the sentence says why, and what to do.
+    """
+    if settings.action == "import":
+        return import_model(settings)
+    stated = settings.model_fields_set - {"action"}
+    if stated:
+        raise SettingsError(
+            "A list takes no settings. To make a model of a file, write "
+            "virtualstain models import FILE --out NAME."
+        )
+    return listing()
+
+
+def listing() -> dict[str, Any]:
     """Return models with their cards, methods and recipes, as plain values."""
-    del settings
     models: list[dict[str, Any]] = []
     for name, path in list_models().items():
         try:

@@ -133,6 +133,12 @@ _PAPERS: dict[str, dict[str, Any]] = {
     "fnet2d": {"preset": "paper", "batch": 24, "patch": 64, "steps": 50_000, "loss": "l2"},
     "wgan_gp_3d": {"preset": "paper", "batch": 16, "at_once": 2, "patch": 64, "patch_z": 32,
                    "steps": 15_000},
+    # Published with half of the loss from structural similarity; steps are those in the names of
+    # the published files.
+    "fcmae": {"preset": "vscyto3d", "batch": 32, "at_once": 1, "patch": 384, "steps": 14_532,
+              "learning_rate": 2e-4, "schedule": "cosine"},
+    "unext2": {"preset": "vscyto3d-2024", "batch": 32, "at_once": 1, "patch": 384,
+               "steps": 18_130, "learning_rate": 2e-4, "schedule": "cosine"},
 }  # fmt: skip
 """What the papers state, by method, as far as they do; rates and losses are the methods' own."""
 

@@ -12,6 +12,7 @@ import dask
 import numpy as np
 from pydantic import Field
 
+from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.leakage import find_leaks
 from napari_virtualstain.datasets.pairs import pair_up
 from napari_virtualstain.datasets.split import split_by_group
@@ -20,6 +21,7 @@ from napari_virtualstain.errors import (
     SettingsError,
 )
 from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.generators.card import VolumeInput
 from napari_virtualstain.generators.package import check_model_output, save_package
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.generators.start import start_from
@@ -135,7 +137,9 @@ def run(
     network = _build(settings, 1, 1)
     learning_settings(network.learning, settings)
     if recipe is None or recipe.fits is None:
-        check_patch(patch_shape(network, settings), multiple_of=network.multiple_of)
+        check_patch(
+            patch_shape(network, settings), multiple_of=network.multiple_of, window=network.window
+        )
     if settings.data is not None and recipe is None:
         raise SettingsError(
             "--data is the folder of a public set of images for a --recipe. For images of your "
@@ -185,7 +189,7 @@ def _recipe_data(
             stains=recipe.stains,
             card=dict(recipe.card),
         )
-    return as_stacks(data) if network.ndim == _VOLUME else data
+    return as_stacks(data, at_least=network.window or 1) if network.ndim == _VOLUME else data
 
 
 def train_on_fields(
@@ -234,6 +238,10 @@ def train_on_fields(
         )  # fmt: skip
         n_planes = data.fields[0].planes.shape[0]
         generator = _build(settings, n_planes, len(data.stains))
+        if generator.window is not None:
+            stack = data.card.get("volume", VolumeInput())
+            stack = stack.model_copy(update={"window": generator.window})
+            data = replace(data, card={**data.card, "volume": stack})
         if settings.start is not None:
             start_from(generator, load_generator(settings.start), data.stains)
         folder = _training_folder(settings)
@@ -264,13 +272,7 @@ def train_on_fields(
                 n_validation=len(hold),
                 on_field=_stage(on_progress, "training fields measured for the card"),
             )
-            part = tuple(
-                slice(
-                    0, max(1, min(_TEST_EDGE, n) // generator.multiple_of) * generator.multiple_of
-                )
-                for n in train.fields[0].shape
-            )
-            planes, _ = train.read(0, part)
+            planes, _ = train.read(0, _test_part(train.fields[0].shape, generator))
             generator.module().to("cpu")
             save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
@@ -286,6 +288,15 @@ def train_on_fields(
         validation_pcc=pcc,
         notes=data.notes,
     )
+
+
+def _test_part(shape: tuple[int, ...], generator: Generator) -> Region:
+    """Return the part of a field that becomes the test pair."""
+    stride = generator.multiple_of
+    part = [slice(0, max(1, min(_TEST_EDGE, n) // stride) * stride) for n in shape]
+    if generator.window is not None:
+        part[0] = slice(0, generator.window)
+    return tuple(part)
 
 
 def _split(data: FieldData, settings: TrainSettings) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -129,12 +129,22 @@ def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination
 
 
 def _examined(shape: tuple[int, ...], generator: Generator) -> Region:
-    return middle(shape, _EXAMINED[generator.ndim], generator.multiple_of)
+    largest, stride, window = _EXAMINED[generator.ndim], generator.multiple_of, generator.window
+    if window is None:
+        return middle(shape, largest, stride)
+    above = (shape[0] - window) // 2
+    return (slice(above, above + window), *middle(shape[1:], largest, stride))
 
 
-def _check_examined(pairs: PairedSet, *, multiple_of: int) -> None:
+def _check_examined(pairs: PairedSet, *, multiple_of: int, window: int | None) -> None:
     for field in pairs.fields:
-        if min(field.shape) < multiple_of:
+        if window is not None and field.shape[0] < window:
+            raise SettingsError(
+                f"Field {field.name!r} has {field.shape[0]} z planes, and the network takes "
+                f"{window} at a time, so it cannot examine. Leave the field out, or use another "
+                "--preset."
+            )
+        if min(field.shape if window is None else field.shape[1:]) < multiple_of:
             raise SettingsError(
                 f"Field {field.name!r} is {' x '.join(map(str, field.shape))} px, smaller than the "
                 f"{multiple_of} px that the network makes one of, so it cannot examine. "
@@ -188,9 +198,10 @@ def fit(
         If checkpoint or log cannot be written.
     """
     patch = patch_shape(generator, settings)
-    check_patch_size(train, patch=patch, multiple_of=generator.multiple_of)
+    stride, window = generator.multiple_of, generator.window
+    check_patch_size(train, patch=patch, multiple_of=stride, window=window)
     if validation is not None:
-        _check_examined(validation, multiple_of=generator.multiple_of)
+        _check_examined(validation, multiple_of=stride, window=window)
     began = time.monotonic()
     module = generator.module().to(device)
     told = learning_settings(generator.learning, settings)
@@ -284,7 +295,9 @@ def fit(
 def patch_shape(generator: Generator, settings: LoopSettings) -> tuple[int, ...]:
     """Return the edges of a patch: (Y, X), or (Z, Y, X) of a generator over volumes."""
     flat = (settings.patch, settings.patch)
-    return flat if generator.ndim == 2 else (settings.patch_z, *flat)
+    if generator.ndim == len(flat):
+        return flat
+    return (settings.patch_z if generator.window is None else generator.window, *flat)
 
 
 @contextmanager

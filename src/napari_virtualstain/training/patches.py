@@ -18,7 +18,7 @@ from napari_virtualstain.errors import SettingsError
 __all__ = ["check_patch", "check_patch_size", "draw_batch", "middle", "turn"]
 
 
-def check_patch(patch: Sequence[int], *, multiple_of: int) -> None:
+def check_patch(patch: Sequence[int], *, multiple_of: int, window: int | None = None) -> None:
     """Refuse patches that do not fit the network.
 
     Parameters
@@ -27,13 +27,16 @@ def check_patch(patch: Sequence[int], *, multiple_of: int) -> None:
         Edges in pixels: (Y, X) or (Z, Y, X).
     multiple_of
         What the network makes one pixel of.
+    window
+        Planes that it takes, if that is fixed: those of the patch, which are then as many.
 
     Raises
     ------
     SettingsError
         If the network cannot halve it as often as it would.
     """
-    for edge, option in zip(reversed(patch), ("--patch", "--patch", "--patch-z"), strict=False):
+    divided = patch if window is None else patch[1:]
+    for edge, option in zip(reversed(divided), ("--patch", "--patch", "--patch-z"), strict=False):
         if edge % multiple_of:
             raise SettingsError(
                 f"The network halves its input until {multiple_of} px become one, so a patch must "
@@ -42,7 +45,9 @@ def check_patch(patch: Sequence[int], *, multiple_of: int) -> None:
             )
 
 
-def check_patch_size(pairs: PairedSet, *, patch: Sequence[int], multiple_of: int) -> None:
+def check_patch_size(
+    pairs: PairedSet, *, patch: Sequence[int], multiple_of: int, window: int | None = None
+) -> None:
     """Refuse patches that do not fit the fields or the network.
 
     Raises
@@ -50,8 +55,13 @@ def check_patch_size(pairs: PairedSet, *, patch: Sequence[int], multiple_of: int
     SettingsError
         If a field is smaller than a patch, or the network cannot halve it.
     """
-    check_patch(patch, multiple_of=multiple_of)
+    check_patch(patch, multiple_of=multiple_of, window=window)
     for field in pairs.fields:
+        if window is not None and field.shape[0] < window:
+            raise SettingsError(
+                f"Field {field.name!r} has {field.shape[0]} z planes, and the network takes "
+                f"{window} at a time. Leave the field out, or use another --preset."
+            )
         if any(n < edge for n, edge in zip(field.shape, patch, strict=True)):
             options = "--patch" if len(patch) == 2 else "--patch or --patch-z"
             raise SettingsError(

@@ -1,4 +1,4 @@
-"""List models, methods and recipes."""
+"""List models, methods and recipes, or import a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ __all__ = ["run"]
 
 
 def run(settings: job.ModelsSettings, console: Console) -> tuple[Any, str]:
-    """List models, methods and recipes."""
+    """List models, methods and recipes, or import a model."""
     del console
     found = job.run(settings)
-    return found, job.to_text(found)
+    if isinstance(found, dict):
+        return found, job.to_text(found)
+    return found.to_json(), found.text()

@@ -1,0 +1,153 @@
+"""What an importer finds in a file of weights, and what is left to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_virtualstain.generators.card import RELATIVE_UNIT
+from napari_virtualstain.intensity import Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Content", "Defaults", "Format", "Found", "State", "count_of", "tensors_of"]
+
+State = Mapping[str, "Tensor"]
+"""Tensors by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What is known of weights of a kind without being told; `None` where it has to be.
+
+    Parameters
+    ----------
+    title
+        For people.
+    stains
+        Names in the order in which they come out.
+    channel
+        The kind of light.
+    pixel_size_um, z_step_um
+        Of the training images.
+    input_rule
+        What normalises the bright field.
+    unit
+        Of what comes out.
+    licence, citation, data
+        Of the weights and of what they were trained on.
+    limits
+        Sentences for the card.
+    """
+
+    title: str = ""
+    stains: tuple[str, ...] | None = None
+    channel: str = "Brightfield"
+    pixel_size_um: float | None = None
+    z_step_um: float | None = None
+    input_rule: Rule = field(default_factory=Rule)
+    unit: str = RELATIVE_UNIT
+    licence: str = ""
+    citation: str = ""
+    data: str = "not known"
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """A checkpoint that was recognised.
+
+    Parameters
+    ----------
+    format
+        What it looks like, for people.
+    generator, architecture
+        What it is built with here.
+    in_channels, out_channels
+        Planes (of a network over stacks: kinds of light) and stains.
+    state
+        Its weights, under the names of our network.
+    volume
+        Whether it takes stacks.
+    steps
+        Of its training, if it says so.
+    defaults
+        What is known of such weights.
+    """
+
+    format: str
+    generator: str
+    architecture: dict[str, Any]
+    in_channels: int
+    out_channels: int
+    state: State
+    volume: bool = False
+    steps: int = 0
+    defaults: Defaults = field(default_factory=Defaults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Content:
+    """What a file holds.
+
+    Parameters
+    ----------
+    state
+        Its weights by name.
+    beside
+        What lies around them, for example epochs.
+    under
+        Under which key they lay, ``""`` if they are all there is.
+    """
+
+    state: State
+    beside: Mapping[str, Any]
+    under: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A kind of checkpoint.
+
+    Parameters
+    ----------
+    name
+        For people.
+    fits
+        Whether names of weights look like it.
+    read
+        Returns what is in it.
+
+    Notes
+    -----
+    ``read`` raises `errors.ModelPackageError` where weights of this kind do not run here.
+    """
+
+    name: str
+    fits: Callable[[State], bool]
+    read: Callable[[Content], Found]
+
+
+def tensors_of(value: Any) -> State | None:
+    """Return a value if it is tensors by name, else `None`."""
+    import torch
+
+    if not isinstance(value, Mapping) or not value:
+        return None
+    if all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in value.items()):
+        return value
+    return None
+
+
+def count_of(state: State, before: str) -> int:
+    """Return how many numbered parts follow a name, for example of ``"down_path."``.
+
+    Examples
+    --------
+    >>> count_of({"a.0.w": None, "a.1.w": None, "b.7.w": None}, "a.")
+    2
+    """
+    numbers = {k[len(before) :].split(".", 1)[0] for k in state if k.startswith(before)}
+    return len([n for n in numbers if n.isdigit()])

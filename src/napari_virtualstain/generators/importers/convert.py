@@ -1,0 +1,227 @@
+"""How do weights of others become a model of ours? Built, filled, checked, and described."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.errors import ModelPackageError, SettingsError
+from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.generators.card import (
+    ImportedFrom,
+    InputPlane,
+    ModelCard,
+    Stain,
+    TrainingReport,
+    VolumeInput,
+)
+from napari_virtualstain.generators.importers.base import Found
+from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.intensity import Normalisation, Rule
+from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.image import Channel
+
+__all__ = ["Stated", "convert", "test_planes_of"]
+
+_EDGE = 64
+"""Of the test pair, in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What the user says of weights, `None` where nothing is said; wins over what is known.
+
+    Parameters
+    ----------
+    stains
+        Names in the order in which they come out.
+    channel
+        Kind of light.
+    pixel_size_um, z_step_um
+        Of the images that it was trained on.
+    z_offsets_um
+        Of its planes relative to focus.
+    normalise
+        Kind of `intensity.Rule` for the bright field.
+    licence, citation
+        Of the weights.
+    """
+
+    stains: tuple[str, ...] | None = None
+    channel: str | None = None
+    pixel_size_um: float | None = None
+    z_step_um: float | None = None
+    z_offsets_um: tuple[float, ...] | None = None
+    normalise: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+
+
+def convert(
+    found: Found, stated: Stated, *, name: str, file: str, sha256: str
+) -> tuple[ModelCard, Generator]:
+    """Build the generator that weights are of, and describe it.
+
+    Parameters
+    ----------
+    found
+        What was recognised.
+    stated
+        What the user says.
+    name
+        Of the model.
+    file, sha256
+        Where the weights come from, for the card.
+
+    Raises
+    ------
+    SettingsError
+        If something that a card needs is neither known nor stated, or does not fit.
+    ModelPackageError
+        If the weights are not those of the network that they look like, or are not numbers.
+    """
+    card = _describe(found, stated, name=name, file=file, sha256=sha256)
+    generator = build_generator(
+        found.generator, in_channels=found.in_channels, out_channels=found.out_channels,
+        architecture=found.architecture,
+    )  # fmt: skip
+    _fill(generator, found)
+    return card, generator
+
+
+def test_planes_of(generator: Generator) -> NDArray[np.float32]:
+    """Return normalised planes for the test pair of a generator: (1, in_channels, *S)."""
+    stride = generator.multiple_of
+    edges = [-(-_EDGE // stride) * stride] * generator.ndim
+    if generator.ndim == len("zyx"):
+        edges[0] = stride if generator.window is None else generator.window
+    shape = (1, generator.in_channels, *edges)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _fill(generator: Generator, found: Found) -> None:
+    import torch
+
+    module = generator.module()
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in found.state.items()}
+    wrong = [
+        f"{_few(sorted(names))} {what}"
+        for names, what in (
+            (wanted.keys() - given.keys(), "missing"),
+            (given.keys() - wanted.keys(), "too many"),
+            (_differing(wanted, given), "of another shape"),
+        )
+        if names
+    ]
+    if wrong:
+        raise ModelPackageError(
+            f"The weights look like {found.format}, but are not all of it: {'; '.join(wrong)}. "
+            "Copy or download the file again, or import another checkpoint."
+        )
+    bad = [n for n, v in found.state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if bad:
+        raise ModelPackageError(
+            f"The weights hold values that are no numbers: {_few(bad)}. Import an earlier "
+            "checkpoint of that training."
+        )
+    with torch.no_grad():
+        module.load_state_dict(dict(found.state), strict=True)
+    module.eval()
+
+
+def _differing(wanted: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]]) -> set[str]:
+    return {name for name in wanted.keys() & given.keys() if wanted[name] != given[name]}
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _describe(found: Found, stated: Stated, *, name: str, file: str, sha256: str) -> ModelCard:
+    known = found.defaults
+    stains = stated.stains or known.stains
+    if stains is None:
+        raise SettingsError(
+            f"'{file}' looks like {found.format} and does not say what it stains. Name its "
+            f"{found.out_channels} stain{'s' * (found.out_channels > 1)} with --stains, in their "
+            "order."
+        )
+    if len(stains) != found.out_channels or len(set(stains)) != len(stains):
+        raise SettingsError(
+            f"'{file}' predicts {found.out_channels} stain{'s' * (found.out_channels > 1)}, and "
+            f"--stains names {len(stains)} ({', '.join(stains)}). Name each once, in their order."
+        )
+    pixel = stated.pixel_size_um or known.pixel_size_um
+    if pixel is None:
+        raise SettingsError(
+            f"'{file}' looks like {found.format} and does not say for which pixel size it is. "
+            "State it with --pixel-size in µm, for example --pixel-size 0.65."
+        )
+    if found.volume and found.in_channels != 1:
+        raise SettingsError(
+            f"'{file}' takes stacks of {found.in_channels} kinds of light, and this version stains "
+            "from one. Import a model of one kind."
+        )
+    if found.volume and stated.z_offsets_um is not None:
+        raise SettingsError(
+            f"'{file}' takes a stack, whose planes need no offsets. Leave out --z-offsets; say how "
+            "far planes are apart with --z-step."
+        )
+    if not found.volume and stated.z_step_um is not None:
+        raise SettingsError(
+            f"'{file}' takes {found.in_channels} planes and no stack. Leave out --z-step; say "
+            "where they lie with --z-offsets."
+        )
+    channel = stated.channel or known.channel
+    window = found.architecture.get("depth") if found.generator in _WINDOWS else None
+    volume = VolumeInput(window=window, z_step_um=stated.z_step_um or known.z_step_um)
+    rule = known.input_rule
+    if stated.normalise is not None:
+        rule = Rule.model_validate({"kind": stated.normalise, "clip_sd": None})
+    return ModelCard(
+        name=name,
+        title=known.title,
+        generator=found.generator,
+        architecture=found.architecture,
+        inputs=_inputs(found, stated, channel, file),
+        stains=tuple(
+            Stain(
+                name=stain, colour=colour_of(Channel(stain)), normalisation=Normalisation(),
+                unit=known.unit,
+            )
+            for stain in stains
+        ),
+        pixel_size_um=pixel,
+        volume=volume if found.volume else None,
+        input_rule=rule,
+        training=TrainingReport(
+            recipe="imported", data=known.data, n_fields=0, n_validation_fields=0,
+            steps=found.steps, seed=0, loss="not known",
+        ),
+        limits=(
+            *known.limits,
+            "Imported: it was neither trained nor examined here; judge it on your own pairs.",
+        ),
+        licence=stated.licence if stated.licence is not None else known.licence,
+        citation=stated.citation if stated.citation is not None else known.citation,
+        imported=ImportedFrom(file=file, sha256=sha256, format=found.format),
+    )  # fmt: skip
+
+
+_WINDOWS = ("fcmae", "unext2")
+"""Methods whose setting ``depth`` is the number of planes they take."""
+
+
+def _inputs(found: Found, stated: Stated, channel: str, file: str) -> tuple[InputPlane, ...]:
+    offsets: tuple[float | None, ...] = stated.z_offsets_um or (None,) * found.in_channels
+    if len(offsets) != found.in_channels:
+        raise SettingsError(
+            f"'{file}' takes {found.in_channels} planes, and --z-offsets names {len(offsets)}. "
+            "Give one a plane, in their order."
+        )
+    return tuple(InputPlane(channel=channel, z_offset_um=offset) for offset in offsets)

@@ -1,0 +1,48 @@
+"""Weights that are recognised and cannot be run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from napari_virtualstain.errors import ModelPackageError
+from napari_virtualstain.generators.importers.base import Content, Format, Found, State
+
+__all__ = ["LATER"]
+
+
+def _has(state: State, *parts: str) -> bool:
+    return all(any(part in name for name in state) for part in parts)
+
+
+def _refuse(name: str, content: Content) -> Found:
+    del content
+    raise ModelPackageError(
+        f"This looks like {name}, which this version cannot run yet. `virtualstain models` lists "
+        "the methods that it can."
+    )
+
+
+def _later(name: str, fits: Callable[[State], bool]) -> Format:
+    return Format(name=name, fits=fits, read=partial(_refuse, name))
+
+
+# The more particular ones first: they share parts of their networks.
+LATER: tuple[Format, ...] = (
+    _later(
+        "guided-I2I (a diffusion model with classes)",
+        lambda s: _has(s, "cond_embed.", "label_emb"),
+    ),
+    _later("Palette (a diffusion model)", lambda s: _has(s, "cond_embed.", "input_blocks.")),
+    _later("SDM (SPADE diffusion)", lambda s: _has(s, "in_norm.mlp_gamma")),
+    _later("BBDM (a Brownian bridge)", lambda s: "m_t" in s and _has(s, "time_embed.")),
+    _later(
+        "the classifier that guides a diffusion model",
+        lambda s: _has(s, "time_embed.", "out.2.positional_embedding"),
+    ),
+    _later(
+        "an LDM autoencoder",
+        lambda s: _has(s, "encoder.conv_in.", "decoder.conv_out."),
+    ),
+    _later("a vision transformer (DINO)", lambda s: _has(s, "patch_embed.proj.", "cls_token")),
+)

@@ -1,0 +1,163 @@
+"""Make a model of a file of weights that others published, or take over a model folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.generators.card import ModelCard
+from napari_virtualstain.generators.package import (
+    CARD,
+    check_model_output,
+    load_package,
+    save_package,
+)
+from napari_virtualstain.zoo import find_model, list_models, models_folder
+
+if TYPE_CHECKING:
+    from napari_virtualstain.jobs.models import ModelsSettings
+
+__all__ = ["ImportedModel", "import_model"]
+
+_OWN = "a model folder of napari-virtualstain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedModel:
+    """What was made.
+
+    Parameters
+    ----------
+    out
+        The model folder.
+    name
+        What `--model` takes: the name of the model, or the path of its folder.
+    format
+        What the file was recognised as.
+    card
+        Of the model.
+    """
+
+    out: Path
+    name: str
+    format: str
+    card: ModelCard
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        imported = self.card.imported
+        return {
+            "out": str(self.out),
+            "name": self.name,
+            "format": self.format,
+            "generator": self.card.generator,
+            "takes": self.card.takes_words,
+            "stains": list(self.card.stain_names),
+            "pixel_size_um": self.card.model_dump(mode="json")["pixel_size_um"],
+            "input_rule": self.card.input_rule.kind,
+            "licence": self.card.licence,
+            "limits": list(self.card.limits),
+            "sha256": None if imported is None else imported.sha256,
+        }
+
+    def text(self) -> str:
+        """Return the same for people."""
+        card = self.card
+        lines = [
+            f"{self.format}, imported as {self.out}",
+            f"  takes {card.takes_words}, {card.pixel_size_words} pixels",
+            f"  normalises them by {card.input_rule.kind}",
+            f"  predicts {', '.join(card.stain_names)}",
+            f"  licence: {card.licence or 'not stated; ask who published it'}",
+        ]
+        lines += [f"  note: {limit}" for limit in card.limits]
+        lines.append(f"Use it with --model {self.name}")
+        return "\n".join(lines)
+
+
+def import_model(settings: ModelsSettings) -> ImportedModel:
+    """Make a model of a file of weights.
+
+    Raises
+    ------
+    VirtualStainError
+        If the file cannot be imported, or something has to be stated; the sentence says what.
+    """
+    if settings.file is None or settings.out is None:
+        raise SettingsError(
+            "To import, name the file and the model to make of it, for example "
+            "virtualstain models import weights.pth --out my-model."
+        )
+    out, name = _place(settings.out)
+    check_model_output(out, overwrite=settings.overwrite)
+    path = Path(settings.file).expanduser()
+    own = _own_package(path)
+    if own is not None:
+        return _take_over(settings, own, out, name)
+    # Imported here, since they load torch: whoever lists models needs none.
+    from napari_virtualstain.generators.importers import read_checkpoint, recognise
+    from napari_virtualstain.generators.importers.convert import Stated, convert, test_planes_of
+    from napari_virtualstain.generators.importers.reading import sha256_of
+
+    found = recognise(read_checkpoint(path))
+    stated = Stated(
+        stains=settings.stains or None, channel=settings.channel,
+        pixel_size_um=settings.pixel_size, z_step_um=settings.z_step,
+        z_offsets_um=settings.z_offsets or None, normalise=settings.normalise,
+        licence=settings.licence, citation=settings.citation,
+    )  # fmt: skip
+    card, generator = convert(found, stated, name=out.name, file=path.name, sha256=sha256_of(path))
+    card = save_package(
+        out, card, generator, test_planes_of(generator), overwrite=settings.overwrite
+    )
+    return ImportedModel(out=out, name=name, format=found.format, card=card)
+
+
+def _place(out: str) -> tuple[Path, str]:
+    """Return the folder of a model that has a name or a path, and what `--model` takes for it."""
+    path = Path(out).expanduser()
+    if path.name != out:
+        return path, str(path)
+    folder = models_folder() / out
+    if out in list_models() and find_model(out) != folder:
+        raise SettingsError(
+            f"A model that comes with the program is named {out!r}. Choose another --out."
+        )
+    return folder, out
+
+
+def _own_package(path: Path) -> Path | None:
+    """Return the model folder or zip that a path is, or is the weights of."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return path
+    beside = path.suffix.lower() == ".safetensors" and (path.parent / CARD).is_file()
+    return path.parent if beside else None
+
+
+def _take_over(settings: ModelsSettings, own: Path, out: Path, name: str) -> ImportedModel:
+    from napari_virtualstain.generators.importers.convert import test_planes_of
+
+    stated = [
+        option
+        for option in ("stains", "channel", "pixel_size", "z_step", "z_offsets", "normalise")
+        if getattr(settings, option)
+    ]
+    if stated:
+        raise SettingsError(
+            f"'{own}' is a model already, whose card says what it takes and gives. Leave out "
+            f"--{stated[0].replace('_', '-')}."
+        )
+    model = load_package(own)
+    changes: dict[str, Any] = {"name": out.name}
+    changes |= {
+        entry: value
+        for entry in ("licence", "citation")
+        if (value := getattr(settings, entry)) is not None
+    }
+    card = save_package(
+        out, model.card.model_copy(update=changes), model.generator,
+        test_planes_of(model.generator), overwrite=settings.overwrite,
+    )  # fmt: skip
+    return ImportedModel(out=out, name=name, format=_OWN, card=card)

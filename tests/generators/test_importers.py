@@ -1,0 +1,338 @@
+"""Weights of others are recognised by their names, opened without running them, and computed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from napari_virtualstain.errors import MissingInputError, ModelPackageError, SettingsError
+from napari_virtualstain.generators.card import IQR_UNIT
+from napari_virtualstain.generators.importers import FORMATS, read_checkpoint, recognise
+from napari_virtualstain.generators.importers.base import Content
+from napari_virtualstain.generators.importers.convert import Stated, convert
+from napari_virtualstain.generators.registry import build_generator
+
+
+def weights(name, *, planes=1, stains=2, **architecture):
+    """A generator of ours at random, to be disguised as a checkpoint of others."""
+    made = build_generator(
+        name, in_channels=planes, out_channels=stains, architecture=architecture, seed=7
+    )
+    return made, made.module().state_dict()
+
+
+def lightning(state):
+    named = {f"model.{name}": value for name, value in state.items()}
+    return {
+        "epoch": 3, "global_step": 1234, "state_dict": {**named, "loss_weight": torch.ones(1)},
+        "pytorch-lightning_version": "2.4.0", "hparams_name": "kwargs",
+    }  # fmt: skip
+
+
+UNET = {"depth": 3, "width": 4, "norm": "none"}
+FCMAE = {"stem_depth": 2, "stem": 2, "dims": [8, 12], "blocks": [1, 2], "decoder_blocks": 2}
+UNEXT2 = {"stem_depth": 2, "dims": [8, 12], "blocks": [2, 1], "decoder_blocks": 1, "expansion": 3}
+CASES = {
+    "label-free generator": ("unet", {"planes": 3, "stains": 5, **UNET}, lambda s: {
+        "epoch": 30, "model_dict": s, "optim_dict": {"state": {}, "param_groups": [{"lr": 2e-4}]},
+        "best_loss_on_test": {"l1": torch.tensor(0.3)}, "n_classes": 5, "in_channels": 3,
+        "padding": True, "depth": 3, "wf": 2, "up_mode": "upconv", "batch_norm": False,
+    }),
+    "label-free with BatchNorm": ("unet", {"planes": 3, **UNET, "norm": "batch-after"},
+                                  lambda s: {"model_dict": s}),
+    "label-free weights alone": ("unet", {"planes": 3, **UNET}, lambda s: s),
+    "fnet": ("fnet", {"stains": 1, "ndim": 3, "depth": 2, "width": 3}, lambda s: {
+        "nn_module": "fnet_nn_3d", "nn_kwargs": {}, "nn_state": s,
+        "optimizer_state": {"state": {}, "param_groups": []}, "count_iter": 50000, "gpu_ids": 0,
+    }),
+    "fnet over planes": ("fnet2d", {"ndim": 2, "depth": 1, "width": 3}, lambda s: {"nn_state": s}),
+    "fnet of an old torch": ("fnet", {"ndim": 3, "depth": 1, "width": 3}, lambda s: {
+        "nn_state": {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
+    }),
+    "trained on several cards": ("unet", {"planes": 3, **UNET}, lambda s: {
+        f"module.{k}": v for k, v in s.items()
+    }),
+    "VisCy FCMAE": ("fcmae", {"depth": 4, **FCMAE}, lightning),
+    "VisCy FCMAE of one plane": (
+        "fcmae", {"depth": 1, **FCMAE, "stem_depth": 1}, lightning,
+    ),
+    "VisCy UNeXt2": ("unext2", {"depth": 4, **UNEXT2}, lightning),
+    "VisCy weights alone": ("unext2", {"depth": 2, "stains": 1, **UNEXT2}, lambda s: s),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+@pytest.mark.parametrize("name", CASES)
+def test_what_was_saved_computes_the_same(name, kind, tmp_path):
+    generator, settings, disguise = CASES[name]
+    made, state = weights(generator, **settings)
+    held = disguise(state)
+    path = tmp_path / f"weights.{kind}"
+    if kind == "pth":
+        torch.save(held, path)
+    elif all(isinstance(v, torch.Tensor) for v in held.values()):
+        save_file(held, path)
+    else:
+        pytest.skip("not weights alone")
+    found = recognise(read_checkpoint(path))
+    stains = tuple(f"stain {n}" for n in range(made.out_channels))
+    card, built = convert(
+        found, Stated(stains=stains, pixel_size_um=0.5), name="m", file=path.name, sha256="0" * 64
+    )
+    assert card.generator == generator
+    assert (
+        card.architecture.items()
+        >= {
+            key: value for key, value in settings.items() if key not in {"planes", "stains"}
+        }.items()
+    )
+    assert (built.in_channels, built.out_channels) == (made.in_channels, made.out_channels)
+    z = [] if made.ndim == 2 else [made.window or 4]
+    edges = (*z, 32, 48)
+    planes = np.random.default_rng(0).normal(size=(2, made.in_channels, *edges))
+    planes = planes.astype(np.float32)
+    np.testing.assert_array_equal(built.predict(planes), made.predict(planes))
+
+
+def known(kind, *, depth, stains, **more):
+    _, state = weights(kind, stains=stains, depth=depth, **more)
+    return recognise(Content(state=state, beside={})).defaults
+
+
+def test_published_models_are_known_by_their_shapes():
+    small = {"dims": [8, 12, 16], "blocks": [1, 1, 1]}
+    flat = known("fcmae", depth=1, stains=2, stem_depth=1, stem=2, **small)
+    deep = known("fcmae", depth=15, stains=2, stem_depth=15, stem=4, **small)
+    other = known("fcmae", depth=15, stains=1, stem_depth=15, stem=4, **small)
+    fish = known("unext2", depth=21, stains=2, stem_depth=21, **small)
+    assert [d.title for d in (flat, deep, fish)] == ["VSCyto2D", "VSCyto3D", "VSNeuromast"]
+    assert (deep.pixel_size_um, deep.z_step_um) == (0.1, 0.2)
+    for found in (flat, deep, fish):
+        assert found.stains == ("Nucleus", "Membrane")
+        assert (found.input_rule.kind, found.unit) == ("robust", IQR_UNIT)
+        assert found.licence == "BSD-3-Clause"
+    assert (other.stains, other.input_rule.kind, other.licence) == (None, "zscore", "")
+
+
+def test_the_card_says_where_weights_come_from_and_what_they_are_not():
+    _, state = weights("unet", planes=3, stains=5, **UNET)
+    found = recognise(Content(state=state, beside={"epoch": 30}))
+    card, _ = convert(
+        found, Stated(pixel_size_um=0.65, z_offsets_um=(-4.0, 0.0, 4.0), licence="asked for"),
+        name="cp", file="cell_GEN.pth", sha256="ab" * 32,
+    )  # fmt: skip
+    assert card.stain_names == ("DNA", "ER", "RNA", "AGP", "Mito")
+    assert [plane.z_offset_um for plane in card.inputs] == [-4.0, 0.0, 4.0]
+    assert card.relative_intensity
+    assert card.licence == "asked for"
+    assert card.imported is not None
+    assert (card.imported.file, card.imported.sha256) == ("cell_GEN.pth", "ab" * 32)
+    assert any("neither trained nor examined here" in limit for limit in card.limits)
+
+
+UNSAID = {
+    "stains": ({"stains": 2}, {"pixel_size_um": 0.5}, r"Name its 2 stains with --stains"),
+    "pixel size": ({"stains": 5}, {}, r"State it with --pixel-size in µm"),
+    "too few stains": (
+        {"stains": 3}, {"pixel_size_um": 0.5, "stains": ("a", "b")},
+        r"predicts 3 stains, and --stains names 2 \(a, b\)",
+    ),
+    "one stain twice": (
+        {"stains": 2}, {"pixel_size_um": 0.5, "stains": ("a", "a")}, r"Name each once",
+    ),
+    "offsets": (
+        {"stains": 5}, {"pixel_size_um": 0.5, "z_offsets_um": (0.0,)},
+        r"takes 3 planes, and --z-offsets names 1",
+    ),
+    "a step of no stack": (
+        {"stains": 5}, {"pixel_size_um": 0.5, "z_step_um": 1.0}, r"Leave out --z-step",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSAID)
+def test_what_a_checkpoint_cannot_say_is_asked_for(name):
+    settings, stated, words = UNSAID[name]
+    _, state = weights("unet", planes=3, **settings, **UNET)
+    found = recognise(Content(state=state, beside={}))
+    with pytest.raises(SettingsError, match=words):
+        convert(found, Stated(**stated), name="m", file="w.pth", sha256="")
+
+
+def test_a_stack_of_two_kinds_of_light_or_with_offsets_is_refused():
+    stated = {"stains": ("a", "b"), "pixel_size_um": 0.5}
+    for planes, more, words in (
+        (2, {}, "stacks of 2 kinds of light"), (1, {"z_offsets_um": (0.0,)}, "Leave out --z-offsets")
+    ):  # fmt: skip
+        _, state = weights("fcmae", planes=planes, depth=2, **FCMAE)
+        found = recognise(Content(state=state, beside={}))
+        with pytest.raises(SettingsError, match=words):
+            convert(found, Stated(**stated, **more), name="m", file="w.ckpt", sha256="")
+
+
+def changed(state, change):
+    state = dict(state)
+    change(state)
+    return state
+
+
+DAMAGED = {
+    "missing": (lambda s: [s.pop(f"up_path.0.conv_block.block.{n}.weight") for n in (0, 2)],
+                r"up_path.0.conv_block.block.0.weight, up_path.0.conv_block.block.2.weight missing"),
+    "too many": (lambda s: s.update({f"extra.{n}": torch.zeros(1) for n in range(5)}),
+                 r"extra.0, extra.1, extra.2 and 2 more too many"),
+    "another shape": (lambda s: s.update({"last.bias": torch.zeros(9)}),
+                      r"last.bias of another shape"),
+    "no numbers": (lambda s: s.update({"last.bias": torch.full((5,), torch.nan)}),
+                   r"values that are no numbers: last.bias"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_weights_that_are_not_all_of_a_network_are_refused_with_three_names(name):
+    change, words = DAMAGED[name]
+    _, state = weights("unet", planes=3, stains=5, **UNET)
+    found = recognise(Content(state=changed(state, change), beside={}))
+    with pytest.raises(ModelPackageError, match=words):
+        convert(found, Stated(pixel_size_um=0.5), name="m", file="w.pth", sha256="")
+
+
+LATER = {
+    "guided-I2I": ["denoise_fn.cond_embed.0.weight", "denoise_fn.label_emb.weight",
+                   "denoise_fn.input_blocks.0.0.weight"],
+    "Palette": ["denoise_fn.cond_embed.0.weight", "denoise_fn.input_blocks.0.0.weight", "gammas"],
+    "SDM": ["time_embed.0.weight", "output_blocks.0.0.in_norm.mlp_gamma.weight"],
+    "BBDM": ["m_t", "denoise_fn.time_embed.0.weight"],
+    "the classifier": ["time_embed.0.weight", "out.2.positional_embedding"],
+    "an LDM autoencoder": ["encoder.conv_in.weight", "decoder.conv_out.weight",
+                           "quant_conv.weight"],
+    "a vision transformer": ["backbone.cls_token", "backbone.patch_embed.proj.weight"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_comes_later_is_recognised(name):
+    state = {key: torch.zeros(2) for key in LATER[name]}
+    with pytest.raises(ModelPackageError, match=f"looks like {name}.*cannot run yet"):
+        recognise(Content(state=state, beside={}))
+
+
+def test_a_critic_is_not_a_generator():
+    state = {"model.0.weight": torch.zeros(64, 8, 4, 4), "model.0.bias": torch.zeros(64)}
+    with pytest.raises(ModelPackageError, match=r"looks like a critic.*8 channels.*_GEN.pth"):
+        recognise(Content(state=state, beside={}))
+
+
+def test_others_are_refused_with_three_names():
+    state = {name: torch.zeros(2) for name in ("conv1.weight", "fc.bias", "fc.weight", "bn.weight")}
+    with pytest.raises(ModelPackageError) as caught:
+        recognise(Content(state=state, beside={}))
+    assert "for example conv1.weight, fc.bias, fc.weight. Import" in str(caught.value)
+    assert "bn.weight" not in str(caught.value)
+
+
+def test_a_part_that_tells_the_size_and_is_missing_is_named():
+    _, state = weights("unext2", depth=4, **UNEXT2)
+    broken = {k: v for k, v in state.items() if k != "head.conv.1.bias"}
+    with pytest.raises(ModelPackageError, match="look like VisCy UNeXt2, but lack .*head.conv.1"):
+        recognise(Content(state=broken, beside={}))
+
+
+# Files.
+
+
+class Malicious:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch", "torch of old", "among weights"])
+def test_a_malicious_pickle_is_never_run(how, tmp_path):
+    proof, path = tmp_path / "it ran", tmp_path / "weights.pth"
+    bad = {"model_dict": Malicious(proof)}
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(bad, protocol=2))
+    elif how == "among weights":
+        _, state = weights("unet", planes=3, **UNET)
+        torch.save({"model_dict": state, "note": Malicious(proof)}, path)
+    else:
+        torch.save(bad, path, _use_new_zipfile_serialization=how == "torch")
+    with pytest.raises(ModelPackageError, match=r"can run any code when it is opened, and is not"):
+        read_checkpoint(path)
+    assert not proof.exists()
+    # The proof proves something: opened carelessly, it runs.
+    if how == "pickle":
+        pickle.loads(path.read_bytes())
+        assert proof.exists()
+
+
+def test_a_namespace_beside_the_weights_is_no_danger(tmp_path):
+    path = tmp_path / "dino.pth"
+    state = {"module.backbone.cls_token": torch.zeros(1), "module.backbone.patch_embed.proj.weight":
+             torch.zeros(1)}  # fmt: skip
+    torch.save({"teacher": state, "args": argparse.Namespace(lr=1e-3)}, path)
+    content = read_checkpoint(path)
+    assert content.under == "teacher"
+    assert "backbone.cls_token" in content.state
+    assert content.beside["args"].lr == 1e-3
+
+
+FILES = {
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 373164277\n",
+                "w.pth", r"Git LFS pointer.*git lfs pull"),
+    "text": (b"not weights at all", "w.pth", r"holds more than weights, or is none"),
+    "empty": (b"", "w.pth", r"is not read as weights"),
+    "no safetensors": (b"not weights at all", "w.safetensors", r"is not a safetensors file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_no_weights_are_refused_in_a_sentence(name, tmp_path):
+    content, called, words = FILES[name]
+    path = tmp_path / called
+    path.write_bytes(content)
+    with pytest.raises(ModelPackageError, match=words) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_cut_short_is_refused(tmp_path):
+    path = tmp_path / "w.pth"
+    _, state = weights("unet", planes=3, **UNET)
+    torch.save({"model_dict": state}, path)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ModelPackageError, match="Copy or download it again"):
+        read_checkpoint(path)
+
+
+def test_a_file_that_is_not_there_or_holds_no_weights_is_refused(tmp_path):
+    with pytest.raises(MissingInputError, match="There is no file"):
+        read_checkpoint(tmp_path / "none.pth")
+    for held, words in (({"epoch": 3}, "a dictionary of epoch"), ([1, 2], "a list")):
+        torch.save(held, tmp_path / "w.pth")
+        with pytest.raises(ModelPackageError, match=f"holds no weights by name: {words}"):
+            read_checkpoint(tmp_path / "w.pth")
+
+
+def test_a_huge_file_is_not_opened(tmp_path):
+    path = tmp_path / "w.pth"
+    with path.open("wb") as file:
+        file.truncate(20 * 2**30)  # holes take no room
+    with pytest.raises(ModelPackageError, match="has 21 GB, which no network"):
+        read_checkpoint(path)
+
+
+def test_every_format_has_a_name_of_its_own():
+    assert len({one.name for one in FORMATS}) == len(FORMATS)
