@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 import tifffile
+import torch
 from skimage.io import imsave
 
 from napari_virtualstain.errors import SettingsError
