@@ -87,7 +87,7 @@ class FieldData:
     card
         ``name``, ``pixel_size_um``, ``input_channel``, ``z_offsets_um``,
         ``data`` and, if known, ``title``, ``description``, ``licence``,
-        ``citation``, ``limits`` and ``illumination_corrected``.
+        ``citation``, ``limits``, ``na`` and ``illumination_corrected``.
     sets
         What each field is for, if that is decided: ``"train"`` or ``"validation"``.
     footprints
@@ -262,11 +262,13 @@ def card_of(
     # Known only if all inputs say the same.
     offsets = {planes.z_positions_um for planes in opened}
     positions = offsets.pop() if len(offsets) == 1 else None
+    apertures = {planes.na for planes in opened}
     return {
         "name": name,
         "pixel_size_um": float(np.median(sizes)),
         "input_channel": label,
         "z_offsets_um": positions or (None,) * opened[0].shape[2],
+        "na": apertures.pop() if len(apertures) == 1 else None,
         "illumination_corrected": bool(settings.illumination),
         "data": ", ".join(Path(source).name for source in sources),
         "limits": ("Judge it on fields that were not trained on before you trust it.",),
