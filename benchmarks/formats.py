@@ -14,6 +14,9 @@ Then two plates that are made for it: the index of an Opera Phenix with 27,648 f
 The peers are readers that people use beside napari: bioio and its plugins, napari-ome-zarr, ngio. ``--peers``
 names a Python that has them; a peer that is not there, or cannot read a file, is said in the table. Writes
 ``docs/benchmarks/formats.md``.
+
+What damaged files do is counted by a slow test, which writes a row a kind of file; ``--damaged LOG`` puts them
+into the page (``pytest -m slow -s tests/io/test_mutated_files.py > LOG``). Without it they stay as they are.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -30,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ZARR, PHENIX = "OME-Zarr 0.5, 13 x 1024 x 1024", "Phenix folder, 6 x 1080 x 1080"
+ZARR, PHENIX = "OME-Zarr 0.5, 13 x 512 x 512", "Phenix folder, 6 x 1080 x 1080"
 SAMPLES = {
     "ND2, 2044 x 2048, 3 channels": "formats/nd2/nikon_fissionyeast_TL_488_561.nd2",
     "CZI, 2755 x 3675": "formats/czi/PGC_20X_labelfree.czi",
@@ -38,7 +42,7 @@ SAMPLES = {
     "OME-TIFF, 256 x 256, 4 channels": "formats/ome_tiff/*.tif*",
     "TIFF stack, 20 x 512 x 512": "ecoli_bf/02/brightfield_stack.tif",
     ZARR: "formats/ome_zarr/isl_phase_ngffzarr_v0.5.ome.zarr",
-    "OME-Zarr 0.4 plate, 6 channels": "formats/ome_zarr/phenix_V5_iohub_HCS.zarr",
+    "OME-Zarr 0.4 plate, one field of 6 x 512 x 512": "formats/ome_zarr/phenix_V5_iohub_HCS.zarr",
     PHENIX: "phenix/Version5",
     "folder of 16 PNG, 1024 x 1024": "isl_neurons",
 }
@@ -275,7 +279,7 @@ def plate_rows(root: Path, repeats: int) -> list[list[str]]:
         cases = {
             "Phenix index, 27,648 files, first time": (small["Phenix"], phenix.parent, True),
             "the same, reopened": (small["Phenix"], phenix.parent, False),
-            "OME-Zarr plate, 3,456 fields": (small["zarr"], plate, False),
+            "OME-Zarr plate, 3,456 fields of 6 x 2160 x 2160": (small["zarr"], plate, False),
         }
         for name, (known, path, fresh) in cases.items():
             results = []
@@ -309,10 +313,21 @@ def run_one(python: str, method: str, path: Path) -> dict[str, Any] | str:
         [python, __file__, "--one", method, str(path)], capture_output=True, text=True, timeout=300
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["killed"])[-1]
-        return "not installed" if "ModuleNotFoundError" in last else "cannot read it"
+        return reason(done.stderr, path)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def reason(said: str, path: Path) -> str:
+    """Return in a few words why a process ended, from what it wrote at its end."""
+    found = re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception)): *(.*)$", said, re.MULTILINE)
+    if not found:
+        return "cannot read it: it was killed"
+    kind, words = found[-1]
+    if kind == "ModuleNotFoundError":
+        return "not installed"
+    words = words.replace(str(path), path.name).partition(". ")[0][:120]
+    return f"cannot read it: {kind}, {words.rstrip(':.')}".replace("|", "/")
 
 
 def median(results: list[dict[str, Any]], part: str, what: str) -> float:
@@ -337,12 +352,49 @@ def row(sample: str, method: str, results: list[Any]) -> list[str]:
     return cells
 
 
+def damaged_section(log: str | None, page: Path) -> str:
+    """Return what is said of damaged files: from the output of the slow test, else as it was."""
+    from _report import table
+
+    title = "## Damaged files"
+    if log is None:
+        _, found, known = page.read_text(encoding="utf-8").partition(title)
+        return (found + known).strip()
+    said = Path(log).read_text(encoding="utf-8").splitlines()
+    # Of a kind that was run twice, the last.
+    rows = {
+        cells[0]: cells
+        for line in said
+        if line.startswith("| ")
+        and len(cells := [c.strip() for c in line.strip("| ").split("|")]) == 6
+    }
+    total = sum(int(cells[1]) for cells in rows.values())
+    header = ["kind of file", "mutations", "opened", "defects", "slowest", "memory more"]
+    return "\n".join(
+        [
+            title,
+            "",
+            (
+                f"{total:,} seeded mutations (cut, bytes and numbers changed, files lost, swapped, emptied, renamed), each "
+                "opened and read at two corners. It must open or be refused in one sentence. A defect is anything else, "
+                "above 5 s of a processor or 1 GB. *Memory more*: above what opening the whole file takes."
+            ),
+            "",
+            table(header, list(rows.values())),
+        ]
+    )
+
+
 def main() -> None:
     """Measure everything and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data")
     parser.add_argument("--peers", default=sys.executable, help="a Python that has the peers")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--damaged", metavar="LOG", help="output of the slow test of mutations")
+    parser.add_argument(
+        "--only-damaged", action="store_true", help="leave the other tables as they are"
+    )
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "PATH"), help=argparse.SUPPRESS)
     parser.add_argument("--plate", nargs=2, metavar=("SMALL", "PATH"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -352,8 +404,13 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(given.one[0], Path(given.one[1]))))
         return
-    from _report import data_root, machine, table, write
+    from _report import REPORTS, data_root, machine, table, write
 
+    page = REPORTS / "formats.md"
+    if given.only_damaged:
+        known = page.read_text(encoding="utf-8").partition("## Damaged files")[0].strip()
+        write("formats.md", f"{known}\n\n{damaged_section(given.damaged, page)}")
+        return
     root = data_root(given.data)
     rows: list[list[str]] = []
     for sample, pattern in SAMPLES.items():
@@ -401,6 +458,8 @@ def main() -> None:
             ["plate", "open", f"slice of {EDGE} x {EDGE} px", "both, ms, from to", "memory"],
             plate_rows(root, given.repeats),
         ),
+        "",
+        damaged_section(given.damaged, page),
     ]
     write("formats.md", "\n".join(text))
 

@@ -42,6 +42,7 @@ THEMES = ("dark", "light")
 SIZE = (1280, 800)
 MOST_BYTES = 300_000
 COLOURS = (256, 128, 64)  # tried in turn until a picture is small enough
+KEPT = ("#3fa34d",)  # a few pixels that say something: the dot of a compute process that is ready
 PATIENCE_S = 60.0
 ONE_SHOT_S = 300.0
 
@@ -158,7 +159,12 @@ def start(stage: Stage) -> QWidget | None:
 def load(stage: Stage) -> QWidget | None:
     """The page Load, with the sample's bright field."""
     widget = loaded(stage)
-    widget.load.box.setCurrentIndex(0)
+
+    def brightfields() -> list[Any]:
+        return [field for field in widget.fields.all if field.brightfield is not None]
+
+    stage.wait(brightfields, "the bright field")
+    widget.load.box.choose(brightfields()[0].key)
     return widget
 
 
@@ -196,8 +202,8 @@ def plate_of(field: Path, at: Path) -> Path:
     for row in range(4):
         for column in range(6):
             if (row + 2 * column) % 5:
-                shutil.copytree(field, at / field_path(row, column, 0))
-                plate.add(row, column, 0)
+                shutil.copytree(field, at / field_path(row, column, "0"))
+                plate.add(row, column, "0")
     return at
 
 
@@ -318,12 +324,8 @@ def check() -> int:
 
 def small_png(picture: Image.Image) -> bytes:
     """Return a PNG of fewer colours if all of them take more than `MOST_BYTES`."""
-    from PIL import Image
-
     for colours in (None, *COLOURS):
-        smaller = (
-            picture if colours is None else picture.quantize(colours, dither=Image.Dither.NONE)
-        )
+        smaller = picture if colours is None else fewer_colours(picture, colours)
         buffer = io.BytesIO()
         smaller.save(buffer, "PNG", optimize=True)
         if buffer.tell() <= MOST_BYTES:
@@ -332,6 +334,19 @@ def small_png(picture: Image.Image) -> bytes:
         f"With {COLOURS[-1]} colours the picture still has {buffer.tell():,} bytes, and {MOST_BYTES:,} are allowed. "
         "Show a smaller part of the window, or less noise."
     )
+
+
+def fewer_colours(picture: Image.Image, colours: int) -> Image.Image:
+    """Return a picture of so many colours, `KEPT` among them however few pixels have them."""
+    from PIL import Image, ImageColor
+
+    common = picture.quantize(colours - len(KEPT), dither=Image.Dither.NONE)
+    chosen = (common.getpalette() or [])[: 3 * (colours - len(KEPT))]
+    for colour in KEPT:
+        chosen.extend(ImageColor.getrgb(colour))
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(chosen)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def save(picture: Image.Image, name: str, theme: str) -> Path:

@@ -158,3 +158,17 @@ def test_an_unknown_shot_is_refused_with_those_that_there_are(shots, capsys):
         "there is no shot sampel. Known: start, load, stain, compare, diagnose, queue, passport."
         in capsys.readouterr().err
     )
+
+
+def test_the_dot_of_the_run_bar_keeps_its_colour_where_there_are_few(shots):
+    """Some green pixels in a picture of a bright field were grey."""
+    run_bar = SCRIPT.parents[1] / "src" / "napari_virtualstain" / "widgets" / "_run_bar.py"
+    (green,) = shots.KEPT
+    assert green in run_bar.read_text(encoding="utf-8")
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (60, 80, 1), dtype=np.uint8).repeat(3, axis=2)
+    pixels = np.asarray(Image.fromarray(grey).resize((800, 600), Image.Resampling.BICUBIC)).copy()
+    pixels[10:18, 20:28] = [0x3F, 0xA3, 0x4D]
+    kept = np.asarray(shots.fewer_colours(Image.fromarray(pixels), 64).convert("RGB"))
+    assert (kept[10:18, 20:28] == [0x3F, 0xA3, 0x4D]).all()
+    assert len(np.unique(kept.reshape(-1, 3), axis=0)) <= 64

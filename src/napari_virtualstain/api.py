@@ -18,14 +18,56 @@ from napari_virtualstain.jobs.base import Progress, make_settings
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from napari_virtualstain.jobs.batch import BatchResult
+    from napari_virtualstain.jobs.batch_item import Item
     from napari_virtualstain.jobs.evaluate import Evaluation
+    from napari_virtualstain.jobs.export import ExportResult
     from napari_virtualstain.jobs.focus import FocusResult
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.preprocessing.illumination_set import IlluminationSet
 
-__all__ = ["evaluate", "focus", "illumination", "passport", "plan", "stain", "train"]
+__all__ = [
+    "batch",
+    "evaluate",
+    "export",
+    "focus",
+    "illumination",
+    "info",
+    "pairs",
+    "passport",
+    "plan",
+    "stain",
+    "train",
+    "watch",
+]
+
+
+def info(source: str | os.PathLike[str], **settings: Any) -> dict[str, Any]:
+    """Say what is in a file or folder, without reading its pixels.
+
+    Parameters
+    ----------
+    source
+        Image file, plate or folder.
+    **settings
+        ``scene``, ``axes``, ``most`` and ``pattern``.
+
+    Returns
+    -------
+    dict
+        What `virtualstain info --json` prints: ``images``, ``plates``, ``images_total`` and, for
+        those that cannot be opened, ``unopened``.
+
+    Raises
+    ------
+    VirtualStainError
+        If nothing can be opened.
+    """
+    from napari_virtualstain.jobs import info as job
+
+    return job.run(make_settings(job.InfoSettings, {"input": os.fspath(source), **settings}))
 
 
 def stain(
@@ -197,6 +239,136 @@ def focus(source: str | os.PathLike[str] | LazyImage | ArrayLike, **settings: An
 
     image, name = _opened(source, settings)
     return job.run(make_settings(job.FocusSettings, {"input": name, **settings}), image=image)
+
+
+def export(
+    source: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    **settings: Any,
+) -> ExportResult:
+    """Write an image in another form, or all images of a plate as TIFFs with a LoadData table.
+
+    Parameters
+    ----------
+    source
+        Image file, plate or folder.
+    out
+        File to write; its ending (``.ome.zarr``, ``.ome.tif``, ``.png``, ``.csv``) says what.
+    on_progress
+        Called with parts or fields written, how many there are, and what they are.
+    **settings
+        ``scene``, ``channels``, ``planes``, ``t``, ``z``, ``limits``, ``overwrite`` and the others
+        of `napari_virtualstain.jobs.export.ExportSettings`.
+
+    Returns
+    -------
+    ExportResult
+        ``out``, ``kind``, ``notes`` and, of a PNG, how it is ``shown``.
+
+    Raises
+    ------
+    VirtualStainError
+        If input and output do not fit.
+    """
+    from napari_virtualstain.jobs import export as job
+
+    values = {"input": os.fspath(source), "out": os.fspath(out), **settings}
+    return job.run(make_settings(job.ExportSettings, values), on_progress=on_progress)
+
+
+def batch(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "demo",
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    on_item: Callable[[Item], None] | None = None,
+    **settings: Any,
+) -> BatchResult:
+    """Stain many images, one after the other; the same call goes on with what is left.
+
+    Parameters
+    ----------
+    source
+        Plate, file with several images, or folder of images; the list in ``out`` if `None`.
+    out
+        Folder for the stains; a name that ends in ``.zarr`` becomes one OME-Zarr plate.
+    model
+        Name or folder of a model.
+    on_progress
+        Called with the tiles of each image.
+    on_note
+        Called with what was left out, and what became of images.
+    on_item
+        Called with each image as it is begun, and as it has ended.
+    **settings
+        ``scene``, ``times``, ``retry`` and those of `stain`; see
+        `napari_virtualstain.jobs.batch.BatchSettings`.
+
+    Returns
+    -------
+    BatchResult
+        ``items`` with their states, and ``failures()`` by the sentence that says why.
+
+    Raises
+    ------
+    VirtualStainError
+        If there is nothing to stain or nowhere to write.
+    """
+    from napari_virtualstain.jobs import batch as job
+
+    values = {"out": os.fspath(out), "model": os.fspath(model), **settings}
+    values |= {} if source is None else {"input": os.fspath(source)}
+    return job.run(
+        make_settings(job.BatchSettings, values),
+        on_progress=on_progress,
+        on_note=on_note,
+        on_item=on_item,
+    )
+
+
+def watch(
+    source: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "demo",
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> BatchResult:
+    """Stain the images of a folder as a microscope writes them.
+
+    Parameters
+    ----------
+    source
+        The folder.
+    out, model, on_progress, on_note
+        As in `batch`. What `on_progress` raises ends the watch, which can be gone on with.
+    **settings
+        ``idle`` (seconds without anything new after which it ends; never if not given),
+        ``settle``, ``every`` and those of `batch`.
+
+    Returns
+    -------
+    BatchResult
+        As that of `batch`.
+
+    Raises
+    ------
+    VirtualStainError
+        If there is no such folder, or nowhere to write.
+    """
+    from napari_virtualstain.jobs import watch as job
+
+    values = {
+        "input": os.fspath(source), "out": os.fspath(out), "model": os.fspath(model), **settings
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.WatchSettings, values), on_progress=on_progress, on_note=on_note
+    )
 
 
 def _opened(source: Any, settings: dict[str, Any]) -> tuple[LazyImage | None, str]:

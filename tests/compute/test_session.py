@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import dask
@@ -111,15 +113,32 @@ def test_runs_queue_in_order_and_an_urgent_one_goes_beside(compute_session, stai
 
 
 def test_a_cancelled_run_ends_at_its_next_tile_and_leaves_a_partial_store(compute_session, stain):
-    run = compute_session.submit("stain", stain())
-    wait_until(lambda: run.progress is not None and run.progress[2] == "tiles stained")
+    """Within 100 ms and the time of one tile, which is measured here."""
+    came = []
+    run = compute_session.submit(
+        "stain", stain(), on_change=lambda r: came.append((time.monotonic(), r.progress))
+    )
+    wait_until(lambda: tiles_of(came)[1:])
     began = time.monotonic()
     run.cancel()
     assert run.wait(10).state == "cancelled"
-    assert time.monotonic() - began < 1.0  # a tile takes a few milliseconds
+    took = time.monotonic() - began
+    # Two reports are a tile apart or more: they come at most ten times a second.
+    (first, done), (last, more) = (tiles_of(came)[at] for at in (0, -1))
+    tile = (last - first) / max(1, more - done)
+    assert took < BUSY * (0.1 + tile), f"{took:.3f} s, a tile takes {tile:.3f} s"
     state = read_record(run.settings.out)
     assert state["status"] == "partial"
     assert state["tiles_done"] < state["tiles_total"]
+
+
+BUSY = 3.0
+"""By which other processes may slow this machine down between two looks at it."""
+
+
+def tiles_of(came):
+    """Return when so many tiles were told as stained."""
+    return [(at, p[0]) for at, p in came if p is not None and p[2] == "tiles stained"]
 
 
 def test_a_run_that_waits_is_cancelled_at_once_and_writes_nothing(compute_session, stain):
@@ -413,35 +432,65 @@ def test_a_stranger_on_this_machine_is_refused(compute_session, stain):
     assert compute_session.submit("stain", stain()).wait(60).state == "done"
 
 
-@pytest.mark.slow
-def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, field_folder, tiny_model):
-    """Nothing re-runs the user's script: no second viewer, no guard needed."""
-    import subprocess
+SCRIPT = """\
+import os, sys
+import napari
+import psutil
 
+viewer = napari.Viewer(show=False)
+with open(os.environ["COUNT"], "a") as count:
+    count.write(f"{os.getpid()}\\n")
+from napari_virtualstain.compute.session import Session
+from napari_virtualstain.jobs.stain import StainSettings
+
+
+def has_windows(process):
+    return any("Qt6Widgets" in part.path for part in process.memory_maps())
+
+
+def main():
+    before = dict(os.environ)
+    session = Session()
+    run = session.submit("stain", StainSettings(**eval(sys.argv[1])))
+    outcome = run.wait(90)
+    assert outcome.state == "done", outcome
+    assert dict(os.environ) == before
+    assert len(napari.Viewer._instances) == 1
+    here = psutil.Process()
+    children = here.children(recursive=True)
+    assert run.pid in [child.pid for child in children]
+    if sys.platform == "linux":
+        assert has_windows(here)
+        assert not any(has_windows(child) for child in children)
+    session.close()
+
+
+"""
+CALLS = {
+    "without_a_guard": "main()\nviewer.close()\n",
+    "with_a_guard": 'if __name__ == "__main__":\n    main()\n    viewer.close()\n',
+}
+NO_WINDOW = find_spec("napari") is None or (
+    sys.platform == "linux" and not os.environ.get("DISPLAY")
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NO_WINDOW, reason="a viewer needs napari and a display: run under xvfb-run")
+@pytest.mark.parametrize("guard", CALLS)
+def test_a_script_that_opens_a_viewer_at_top_level_gets_one(tmp_path, stain, guard):
+    """Nothing runs the user's script again: no second viewer, no guard needed."""
     script = tmp_path / "script.py"
-    script.write_text(
-        "import os, pathlib\n"
-        "with open(os.environ['COUNT'], 'a') as count: count.write('once\\n')\n"
-        "from napari_virtualstain.compute.session import Session\n"
-        "from napari_virtualstain.jobs.stain import StainSettings\n"
-        "before = dict(os.environ)\n"
-        "session = Session()\n"
-        f"settings = StainSettings(input={str(field_folder / 'brightfield.ome.zarr')!r}, "
-        f"model={str(tiny_model)!r}, tile=64, out={str(tmp_path / 'o.ome.zarr')!r})\n"
-        "outcome = session.submit('stain', settings).wait(90)\n"
-        "assert outcome.state == 'done', outcome\n"
-        "assert dict(os.environ) == before\n"
-        "session.close()\n"
-    )
+    script.write_text(SCRIPT + CALLS[guard])
     done = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), repr(stain(tile=64).model_dump(mode="json"))],
         env={**os.environ, "COUNT": str(tmp_path / "count")},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "count").read_text() == "once\n"
+    assert len((tmp_path / "count").read_text().splitlines()) == 1
 
 
 def test_no_scheduler_at_an_address_is_one_sentence(compute_session, stain, monkeypatch):

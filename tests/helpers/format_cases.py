@@ -49,6 +49,7 @@ class Case:
     pixel_um: tuple[float | None, ...]
     interval_s: float | None = None
     waves_nm: tuple[float | None, ...] = ()
+    na: float | None = None
     twin: Callable[[Path], np.ndarray]  # the scene as the format's own library reads all of it
     extra: str = ""
     library: str = ""
@@ -347,14 +348,14 @@ ARCADIA = ("Mono", "DAPI", "FITC BP", "TRITC BP")
 REAL = {
     "real-nd2": Case(
         path="formats/nd2/nikon_fissionyeast_TL_488_561.nd2", kind="nd2", axes="cyx",
-        shape=(1, 3, 1, 2044, 2048), pixel_um=(None, 0.1625, 0.1625), twin=nd2_whole(0),
+        shape=(1, 3, 1, 2044, 2048), pixel_um=(None, 0.1625, 0.1625), na=1.15, twin=nd2_whole(0),
         opening=600_000, channels=(("561sC", "fluorescence"), ("488sC", "fluorescence"),
                   ("TL_JJL", "transmitted")),
         extra="nd2", library="nd2",
     ),
     "real-czi": Case(
         path="formats/czi/PGC_20X_labelfree.czi", kind="czi", axes="yx",
-        shape=(1, 1, 1, 2755, 3675), pixel_um=(None, 0.227, 0.227),
+        shape=(1, 1, 1, 2755, 3675), pixel_um=(None, 0.227, 0.227), na=0.95,
         channels=(("TL Phase Gradient", "transmitted"),), region=20_500_000, twin=czi_plane_by_plane(None),
         extra="czi", library="pylibCZIrw.czi",
     ),
@@ -363,12 +364,12 @@ REAL = {
         axes="czyx", shape=(1, 3, 5, 256, 256), dtype="uint8",
         channels=(("DAPI", "fluorescence"), ("ALEXA 488", "fluorescence"),
                   ("ALEXA 594", "fluorescence")),
-        pixel_um=(3.3350025, 2.2794118, 2.2794118), waves_nm=(452.0, 547.0, 663.0),
+        pixel_um=(3.3350025, 2.2794118, 2.2794118), waves_nm=(452.0, 547.0, 663.0), na=0.75,
         opening=1_000_000, twin=lif_whole(1, 1), extra="lif", library="liffile",
     ),
     "real-ome-tiff": Case(
         path="formats/ome_tiff/arcadia_pbmc_multichannel_by_nd2.ome.tif", kind="ome-tiff",
-        axes="cyx", shape=(1, 4, 1, 256, 256), pixel_um=(None, 0.3233903, 0.3233903),
+        axes="cyx", shape=(1, 4, 1, 256, 256), pixel_um=(None, 0.3233903, 0.3233903), na=0.75,
         channels=tuple((n, "fluorescence" if i else "transmitted") for i, n in enumerate(ARCADIA)),
         twin=tiff_series("cyx"), has_magic=False, opening=600_000,  # its metadata hold its name
     ),

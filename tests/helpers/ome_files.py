@@ -22,6 +22,7 @@ def write_set(
     *,
     channels: tuple[str, ...] = ("TL Brightfield", "DAPI"),
     names: Mapping[int, str] | None = None,
+    numbered: bool = True,
 ) -> list[Path]:
     """Write images (T, C, Z, Y, X), one file a channel and image, and return the files.
 
@@ -36,6 +37,8 @@ def write_set(
         Their names.
     names
         What the metadata call a file, by number, where it is not its name.
+    numbered
+        Whether each file tells at its root which one it is.
     """
     alone = path.name.endswith(".companion.ome")
     stem = path.name.removesuffix(".ome.tif").removesuffix(".ome")
@@ -67,10 +70,10 @@ def write_set(
         body += "</Pixels></Image>"
     for n, (file, (name, c)) in enumerate(zip(files, parts, strict=True)):
         told = f'<BinaryOnly MetadataFile="{path.name}" UUID="{uuid_of(99)}"/>' if alone else body
+        own = f' UUID="{uuid_of(n)}"' if numbered else ""
         tifffile.imwrite(
             file, images[name][:, c].reshape(-1, *images[name].shape[-2:]), metadata=None,
-            description=f'{HEAD}<OME {SCHEMA} UUID="{uuid_of(n)}">{told}</OME>',
-            photometric="minisblack",
+            description=f"{HEAD}<OME {SCHEMA}{own}>{told}</OME>", photometric="minisblack",
         )  # fmt: skip
     if alone:
         path.write_text(f'{HEAD}<OME {SCHEMA} UUID="{uuid_of(99)}">{body}</OME>', encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from functools import cache
 
 import dask.array as da
 import numpy as np
@@ -41,14 +42,16 @@ def source_of(array, *, volume=False):
     return PlanesSource(InputPlanes(image), ((INPUT,) * n_p,) * n_t, volume=volume)
 
 
-def run_plan(network, shape, mode="halo", *, core=16, band=8, axis=0, rows=16):
+def run_plan(network, shape, mode="halo", *, core=16, band=8, axis=0, rows=16, beyond=0):
+    """Return a plan whose halo is by `beyond` larger than it has to be."""
     reach = network.reach
     if mode == "whole":
         core = shape
     elif mode == "stream":
         core = [rows if a == axis else core for a in range(len(shape))]
         band = -(-band // reach.multiple_of[axis]) * reach.multiple_of[axis]
-    tiles = plan_tiles(shape, core=core, halo=reach.halo, multiple_of=reach.multiple_of)
+    halo = tuple(n + beyond for n in reach.halo)
+    tiles = plan_tiles(shape, core=core, halo=halo, multiple_of=reach.multiple_of)
     return RunPlan(mode=mode, tiles=tiles, axis=axis, band=band)
 
 
@@ -127,17 +130,42 @@ def test_every_network_gives_the_same_in_every_mode(name, mode):
     assert_same(got, stain_whole(array, model, network.reach.multiple_of))
 
 
+@cache
+def flat_network(kernel, pools):
+    """A network of two layers, or three with a step of two pixels; it looks further with `kernel`."""
+    torch.manual_seed(kernel)
+    layers = [nn.Conv2d(2, 3, kernel, padding=kernel // 2), nn.ReLU()]
+    if pools:
+        layers += [nn.AvgPool2d(2), nn.Conv2d(3, 3, kernel, padding=kernel // 2), nn.ReLU()]
+        layers += [nn.Upsample(scale_factor=2, mode="nearest")]
+    return prepare_network(nn.Sequential(*layers, nn.Conv2d(3, 3, 1)))
+
+
 @pytest.mark.parametrize("mode", ["whole", "halo", "stream"])
-def test_a_constant_image_gives_a_constant_stain_away_from_the_border(mode):
-    array = np.full((1, 2, 80, 80), 110.0)
-    got = stain(array, NETWORK, run_plan(NETWORK, (80, 80), mode, core=32))
-    halo = NETWORK.reach.halo[0]
-    step = NETWORK.reach.multiple_of[0]
-    inner = got[0, :, halo:-halo, halo:-halo]
-    # The same at every place of the pooling grid, over all tiles.
-    first = inner[:, :step, :step]
-    tiled = np.tile(first, (1, *(-(-n // step) for n in inner.shape[1:])))
-    assert_same(inner, tiled[:, : inner.shape[1], : inner.shape[2]])
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_constant_in_gives_constant_out_for_every_shape_tile_and_halo(mode, data):
+    network = flat_network(data.draw(st.sampled_from([1, 3, 5])), data.draw(st.booleans()))
+    needed = network.reach.halo[0]
+    # What the network pads counts up to its halo from the border; beyond it all is alike.
+    edges = st.integers(2 * needed + 1, 2 * needed + 40)
+    shape = data.draw(st.tuples(edges, edges))
+    axis, core = data.draw(st.integers(0, 1)), data.draw(st.integers(7, 50))
+    plan = run_plan(
+        network, shape, mode, core=core, axis=axis, rows=data.draw(st.integers(4, 40)),
+        band=data.draw(st.integers(2, 24)), beyond=data.draw(st.integers(0, 9)),
+    )  # fmt: skip
+    level = data.draw(st.floats(60, 160, width=32))
+    got = stain(np.full((1, 2, *shape), level), network, plan)
+    inner = got[0, :, needed : shape[0] - needed, needed : shape[1] - needed]
+    assert_same(inner, np.broadcast_to(constant(network, level)[:, None, None], inner.shape))
+
+
+def constant(network, level):
+    """What the network makes of one grey value, away from any border: (C,)."""
+    edge = 4 * (network.reach.halo[0] + network.reach.multiple_of[0])
+    normal = INPUT.apply(np.full((1, 2, edge, edge), level)).astype(np.float32)
+    return OUTPUT.invert(network.forward(normal)[0])[:, edge // 2, edge // 2]
 
 
 @pytest.mark.parametrize("mode", ["whole", "halo", "stream"])

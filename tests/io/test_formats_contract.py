@@ -67,7 +67,7 @@ def test_what_is_found_in_a_file(opened):
     assert (size.z, size.y, size.x) == tuple(
         None if um is None else pytest.approx(um, rel=1e-6) for um in case.pixel_um
     )
-    assert image.time_interval_s == case.interval_s
+    assert (image.time_interval_s, image.na) == (case.interval_s, case.na)
     assert tuple(c.emission_nm for c in image.channels if any(case.waves_nm)) == case.waves_nm
 
 

@@ -134,6 +134,30 @@ def test_all_files_may_name_the_first_as_the_one_with_the_metadata(tmp_path):
         np.testing.assert_array_equal(pixels(open_image(file)), STACK)
 
 
+@pytest.mark.parametrize("numbered", [True, False], ids=["numbered", "by-name-alone"])
+@pytest.mark.parametrize("beside", [True, False], ids=["beside-the-old", "alone"])
+def test_a_file_that_was_renamed_is_still_itself(tmp_path, numbered, beside):
+    old, new = tmp_path / "a.ome.tif", tmp_path / "new name.ome.tif"
+    one = {"channels": ("BF",), "numbered": numbered}
+    write_set(old, {"cells": STACK[:, :1]}, **one)
+    old.rename(new)
+    if beside:
+        write_set(old, {"cells": STACK[:, :1] + 1}, **one)
+    image = open_image(new)
+    assert (image.source.kind, image.guesses, image.missing) == ("ome-tiff", (), ())
+    assert (image.channel_names, image.pixel_size_um.x) == (("BF",), 0.5)
+    np.testing.assert_array_equal(pixels(image), STACK[:, :1])
+
+
+def test_files_of_a_set_that_were_renamed_are_missed_and_not_mistaken(tmp_path):
+    first, second = write_set(tmp_path / "a.ome.tif", {"cells": STACK}, numbered=False)
+    image = open_image(first)
+    np.testing.assert_array_equal(pixels(image), STACK)
+    second.rename(tmp_path / "other.ome.tif")
+    image = open_image(first)
+    assert image.missing == tuple((t, 1, z) for t in range(2) for z in range(3))
+
+
 OUTSIDE = ["../b.ome.tif", r"..\b.ome.tif", "sub/../../b.ome.tif", "/b.ome.tif", "C:b.ome.tif"]
 
 

@@ -278,26 +278,6 @@ def test_a_plane_that_goes_after_opening_is_named(tmp_path):
         image.data.compute()
 
 
-def test_names_that_tell_nothing_are_refused_with_examples(tmp_path):
-    folder = save(tmp_path / "plain", ["brightfield.tif", "dapi.tif"])
-    with pytest.raises(ImageFileError) as caught:
-        open_image(folder)
-    assert str(caught.value) == (
-        f"{str(folder)!r} holds 2 image files whose names do not tell channel, z or time "
-        "('brightfield.tif', 'dapi.tif'). Open one of the files, number them like "
-        "'name_z00_c1.tif' ('t', 'z' and 'c' with a number, between underscores), or say how they "
-        "are named with --pattern, for example --pattern '{well}_{site}_{channel}.tif'."
-    )
-
-
-def test_a_folder_without_images_says_what_it_holds(tmp_path):
-    (tmp_path / "sub").mkdir()
-    with pytest.raises(ImageFileError, match="holds no image files .* It has the folders sub"):
-        open_image(tmp_path)
-    with pytest.raises(ImageFileError, match="Choose a folder with images, or a file"):
-        open_image(tmp_path / "sub")
-
-
 def test_opening_reads_headers_and_a_region_reads_its_planes_only(tmp_path, monkeypatch):
     from napari_virtualstain.io import plane_file
 

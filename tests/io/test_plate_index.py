@@ -47,6 +47,7 @@ def test_an_index_is_parsed_once(plate, counted):
     assert again == first
     assert len(first.planes) == 36
     assert first.places["A02/f01"].position_um == pytest.approx((-600.0, 600.0))
+    assert (first.places["A02/f01"].plate, again.na) == ("P1", 1.0)
 
 
 @pytest.mark.parametrize("change", ["time", "size", "parser"])

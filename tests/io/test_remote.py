@@ -62,7 +62,7 @@ def store(tmp_path) -> Path:
     for number, column in enumerate((0, 5)):
         image = LazyImage(data=_dask(pixels + 100 * number), channels=channels)
         write_ome_zarr(str(place / f"A/{column + 1}/0"), ImagePicture(image))
-        plate.add(0, column, 0)
+        plate.add(0, column, "0")
     return place
 
 

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import PEERS, read_with
 from PIL import Image
 
 from napari_virtualstain.axes import PixelSize
@@ -57,6 +58,23 @@ def test_what_is_saved_is_read_again(tmp_path, ending, dtype, shape):
     assert (image.pixel_size_um.y, image.pixel_size_um.x) == (0.5, 0.5)
     np.testing.assert_array_equal(image.data.compute(), pixels)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("program", "ending"), PEERS)
+def test_other_programs_read_the_same_pixels_names_and_sizes(tmp_path, program, ending, dtype):
+    pixels = np.random.default_rng(0).integers(0, 250, (2, 2, 3, 40, 50)).astype(dtype)
+    image = LazyImage(
+        data=da.from_array(pixels), channels=(Channel("DNA"), Channel("ER")),
+        pixel_size_um=PixelSize(z=2.0, y=0.5, x=0.25), time_interval_s=30.0,
+    )  # fmt: skip
+    WRITE[ending](tmp_path / f"a{ending}", ImagePicture(image))
+    found = read_with(program, ending, tmp_path / f"a{ending}")
+    assert found.pixels.dtype == dtype
+    np.testing.assert_array_equal(found.pixels, pixels)
+    assert found.steps in [(30.0, 2.0, 0.5, 0.25), (None, 2.0, 0.5, 0.25)]
+    assert found.steps[0] == 30.0 or (program, ending) == ("bioio", ".ome.tif")
+    assert found.names in (("DNA", "ER"), None)
 
 
 def test_a_tiff_has_the_coarser_copies_where_others_look_for_them(tmp_path):
@@ -136,6 +154,21 @@ def test_a_png_shows_black_and_full_colour_where_it_says(tmp_path):
     noted = json.loads(text["virtualstain"])
     assert noted["limits"]["DNA"] == [1000, 3000]
     assert noted["bar_um"] is None
+
+
+def test_channels_without_a_colour_are_told_apart_in_a_png(tmp_path):
+    planes = np.zeros((1, 3, 1, 4, 4), np.uint8)
+    planes[0, 0, 0, 0], planes[0, 1, 0, 1], planes[0, 2, 0, 2] = 200, 200, 200
+    image = LazyImage(
+        data=da.from_array(planes),
+        channels=(Channel("a"), Channel("b"), Channel("Brightfield", "transmitted")),
+    )
+    limits = dict.fromkeys(image.channel_names, (0.0, 200.0))
+    shown = write_png(tmp_path / "a.png", ImagePicture(image), limits=limits)
+    assert len(set(shown.colours.values())) == 3
+    with Image.open(tmp_path / "a.png") as picture:
+        first, second, third = (picture.getpixel((0, y)) for y in range(3))
+    assert (first, second, third) == ((0, 255, 0), (255, 0, 255), (255, 255, 255))
 
 
 def test_a_scale_bar_is_as_long_as_it_says(tmp_path):

@@ -57,6 +57,9 @@ def test_the_table_is_read_back_as_the_plate_that_was_written(tmp_path):
     for number, one in enumerate(back):
         assert one.channel_names == ("DNA_Hoechst", "ER")
         np.testing.assert_array_equal(one.open().data.compute(), image(number).data.compute())
+        assert one.open().pixel_size_um.yx == pytest.approx(0.5)
+        (guess,) = one.open().guesses
+        assert guess.startswith("The pixel size, 0.5 µm, is from the resolution tags")
 
 
 def test_rows_say_where_each_field_lies_and_files_lie_beside_the_table(tmp_path):

@@ -79,12 +79,22 @@ def test_halves_are_right_to_eleven_bits(values, offset):
     ("kind", "scale", "values", "stored", "clipped"),
     [
         ("uint16", Scale(), [0, 1, 65535, 65536, -5, np.nan], [1, 1, 65535, 65535, 1, 0], 3),
-        ("uint16", Scale(offset=-1), [0, 65534, 65534.4, np.inf], [1, 65535, 65535, 65535], 1),
+        ("uint16", Scale(offset=-1), [0, 65534, 65534.4, 65536], [1, 65535, 65535, 65535], 1),
+        ("uint16", Scale(), [np.inf, -np.inf, np.nan, 70_000], [0, 0, 0, 65535], 1),
+        ("float16", Scale(gain=2), [np.inf, -np.inf, 4], [np.nan, np.nan, 2], 0),
         ("uint8", Scale(gain=4, offset=-4), [0, 2, 6, 1020], [1, 2, 2, 255], 1),
         ("float16", Scale(), [70_000, -70_000, np.nan, 5], [65504, -65504, np.nan, 5], 2),
         ("float16", Scale(gain=2), [70_000, 131_008, -2e5], [35_008, 65504, -65504], 1),
     ],
-    ids=["uint16", "with an offset", "uint8", "float16", "float16 with a gain"],
+    ids=[
+        "uint16",
+        "with an offset",
+        "infinity is missing",
+        "infinity is missing in halves",
+        "uint8",
+        "float16",
+        "float16 with a gain",
+    ],
 )
 def test_what_does_not_fit_is_clipped_and_counted(kind, scale, values, stored, clipped):
     grey = np.array(values, np.float32).reshape(1, 1, 1, 1, -1)
@@ -195,6 +205,31 @@ def test_clipped_pixels_are_counted_over_all_runs_and_helpers(tmp_path):
         sink.commit(2)
     sink.finish()
     assert read_record(path)["record"]["clipped_pixels"] == [3, 6]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint16"])
+def test_pixels_that_are_no_number_are_counted_over_all_runs_and_helpers(tmp_path, dtype):
+    path = tmp_path / "out.zarr"
+    strips = [(*WHOLE[:3], slice(y, min(y + 16, 40)), WHOLE[4]) for y in (0, 16, 32)]
+    grey = np.full(SHAPE, 7.0, np.float32)
+    n_t, _, n_z = SHAPE[:3]
+    grey[:, 0, :, 0, :3] = np.nan
+    grey[:, 1, :, 20, :5] = np.inf
+    grey[:, 1, :, 39, :1] = -np.inf
+    sink = create(
+        path, scales=None if dtype == "float32" else [Scale()] * 2, n_tiles=3, dtype=dtype
+    )
+    sink.write(strips[0], grey[strips[0]], tile=0)
+    sink.leave("a part was asked for")
+    assert read_record(path)["record"]["missing_pixels"] == [3 * n_t * n_z, 0]
+    sink = OmeZarrSink.resume(path)
+    with OmeZarrSink.join(path) as helper:
+        helper.write(strips[1], grey[strips[1]], tile=1)
+    sink.write(strips[2], grey[strips[2]])
+    sink.commit(2)
+    assert sink.gaps() == [3 * n_t * n_z, 6 * n_t * n_z]
+    sink.finish()
+    assert read_record(path)["record"]["missing_pixels"] == [3 * n_t * n_z, 6 * n_t * n_z]
 
 
 @pytest.mark.parametrize(

@@ -161,18 +161,37 @@ def test_a_set_of_ome_files_is_one_image(tmp_path):
     np.testing.assert_array_equal(pixels(image)[0, 0, 0], STACK[0, 0])
 
 
+OBJECTIVES = {
+    "named": ('<ObjectiveSettings ID="Objective:1"/>', 0.75),
+    "of another image": ("", None),
+    "not there": ('<ObjectiveSettings ID="Objective:9"/>', None),
+    "impossible": ('<ObjectiveSettings ID="Objective:0"/>', None),
+}
+
+
+@pytest.mark.parametrize(("settings", "na"), OBJECTIVES.values(), ids=OBJECTIVES)
+def test_the_aperture_is_that_of_the_objective_of_the_image(tmp_path, settings, na):
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK[0, 0], ome=True)
+    xml = tifffile.tiffcomment(tmp_path / "a.ome.tif").replace(
+        '<Image ID="Image:0"', '<Instrument ID="Instrument:0"><Objective ID="Objective:0" '
+        'LensNA="20"/><Objective ID="Objective:1" LensNA="0.75"/></Instrument><Image ID="Image:0"',
+    ).replace("<Pixels", f"{settings}<Pixels")  # fmt: skip
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", xml.encode())
+    assert open_image(tmp_path / "a.ome.tif").na == na
+
+
 def test_damaged_words_of_metamorph_cost_what_they_say(tmp_path):
     told = (
         '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="on"/>'
         '<prop id="spatial-calibration-x" type="float" value="0.5"/>'
         '<prop id="spatial-calibration-y" type="float" value="0.5"/>'
         '<prop id="spatial-calibration-units" type="string" value="um"/>'
-        "</PlaneInfo></MetaData>"
+        '<prop id="_MagNA_" type="float" value="0.45"/></PlaneInfo></MetaData>'
     )
     whole, other = tmp_path / "a.tif", tmp_path / "b.tif"
     for path, words in ((whole, told), (other, told.replace("<prop", "<<", 1))):
         tifffile.imwrite(path, STACK[0, 0], description=words, metadata=None, software="MetaSeries")
-    assert open_image(whole).pixel_size_um.x == 0.5
+    assert (open_image(whole).pixel_size_um.x, open_image(whole).na) == (0.5, 0.45)
     image = open_image(other)
     assert image.pixel_size_um.x is None
     assert image.guesses == ("The XML of the file is damaged and was not used.",)

@@ -128,6 +128,24 @@ def test_a_tile_that_states_more_bytes_than_it_has_is_refused_before_the_library
     assert image.data[1:].sum().compute() == STACK[1].sum()
 
 
+@pytest.mark.parametrize("part", [0.3, 0.7, 0.97])
+@pytest.mark.parametrize("kind", ["nd2", "czi"])
+def test_of_a_file_that_is_cut_the_sentence_is_for_people(request, kind, part):
+    path = request.getfixturevalue({"nd2": "nikon", "czi": "zeiss"}[kind])
+    if kind == "nd2":
+        made.write_nd2(path, STACK[:1, None])
+    else:
+        made.write_czi(path, {"a": STACK})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(ImageFileError) as caught:
+        open_image(path)
+    said = str(caught.value)
+    assert said.startswith(f"{str(path)!r} is damaged or cut short: ")
+    assert said.endswith(". Copy it again from its source.")
+    assert not re.search(r"\.\.|\\x|b'", said.removeprefix(repr(str(path)))), said
+
+
 # Leica
 
 
@@ -138,7 +156,7 @@ def leica(tmp_path):
 
 
 CAMERA = (
-    "<ATLCameraSettingDefinition><WideFieldChannelConfigurator>"
+    '<ATLCameraSettingDefinition NumericalAperture="0.8"><WideFieldChannelConfigurator>'
     '<WideFieldChannelInfo ContrastingMethodName="TL-BF" UserDefName="Camera"/>'
     '<WideFieldChannelInfo ContrastingMethodName="FLUO" FluoCubeName="L5" EmissionWavelength="527"/>'
     "</WideFieldChannelConfigurator></ATLCameraSettingDefinition>"
@@ -155,21 +173,22 @@ CONFOCAL = (
 
 
 @pytest.mark.parametrize(
-    ("settings", "names", "modalities", "waves"),
+    ("settings", "names", "modalities", "waves", "na"),
     [
-        (CAMERA, ("Camera", "L5"), ["transmitted", "fluorescence"], [None, 527.0]),
-        (CONFOCAL, ("DAPI", "PMT Trans"), ["fluorescence", "transmitted"], [450.0, None]),
-        ("", ("channel 0", "channel 1"), ["unknown", "unknown"], [None, None]),
+        (CAMERA, ("Camera", "L5"), ["transmitted", "fluorescence"], [None, 527.0], 0.8),
+        (CONFOCAL, ("DAPI", "PMT Trans"), ["fluorescence", "transmitted"], [450.0, None], None),
+        ("", ("channel 0", "channel 1"), ["unknown", "unknown"], [None, None], None),
     ],
     ids=["camera", "confocal", "nothing"],
 )
-def test_leica_s_channels_are_named_by_the_settings(leica, settings, names, modalities, waves):
+def test_leica_s_channels_are_named_by_the_settings(leica, settings, names, modalities, waves, na):
     image = open_image(
         made.write_lif(leica, {"a": STACK}, settings=settings, luts=("Cyan", "Gray"))
     )
     assert image.channel_names == names
     assert [c.modality for c in image.channels] == modalities
     assert [c.emission_nm for c in image.channels] == waves
+    assert image.na == na
     assert [c.colour for c in image.channels] == ["00FFFF", "FFFFFF"]
 
 

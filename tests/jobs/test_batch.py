@@ -1,5 +1,6 @@
 """A batch: each image once, a failure keeps nothing else from being done, and a restart goes on."""
 
+import csv
 import json
 import re
 import shutil
@@ -17,9 +18,11 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.open import list_scenes, open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import batch as job
+from napari_virtualstain.jobs import export
 from napari_virtualstain.jobs import stain as stain_job
 from napari_virtualstain.jobs.batch import BatchSettings, run
 from napari_virtualstain.jobs.batch_item import Item
+from napari_virtualstain.jobs.export import ExportSettings
 
 
 @pytest.fixture
@@ -112,8 +115,8 @@ def test_names_choose_among_images(settings, tmp_path):
 
     plate = tmp_path / "plate.ome.zarr"
     store = PlateStore(plate, name="mine", rows=2, columns=3)
-    for row, column, field in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 0, 1)):
-        at = plate / "AB"[row] / str(column + 1) / str(field)
+    for row, column, field in ((0, 0, "0"), (0, 1, "0"), (1, 0, "0"), (1, 0, "1")):
+        at = plate / "AB"[row] / str(column + 1) / field
         shutil.copytree(tmp_path / "in" / "a.ome.zarr", at)
         store.add(row, column, field)
     out = tmp_path / "stained.ome.zarr"
@@ -160,7 +163,7 @@ def test_a_list_of_the_future_is_refused(settings, tmp_path):
     (tmp_path / "out" / "batch.json").write_text(
         '{"schema_version": 99, "settings": {}, "items": []}'
     )
-    with pytest.raises(ImageFileError, match="is of schema 99, this program knows 1 to 2"):
+    with pytest.raises(ImageFileError, match="is of schema 99, this program knows 1 to 3"):
         run(settings())
 
 
@@ -194,7 +197,7 @@ def test_two_files_of_one_name_get_a_store_each(settings, tmp_path):
 
 def test_an_item_is_what_it_was_after_reading():
     item = Item(
-        input="/a", scene="A/1/0", out="A/1/0", field=(0, 0, 0), state="failed", sentence="x"
+        input="/a", scene="A/1/0", out="A/1/0", field=(0, 0, "0"), state="failed", sentence="x"
     )
     assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item
 
@@ -218,3 +221,90 @@ def test_a_pattern_tells_the_fields_of_a_folder_apart(settings, tmp_path):
         ("B/2/0", "done"),
         ("C/3/0", "done"),
     ]
+
+
+@pytest.fixture
+def sites(tmp_path):
+    """A plate whose fields are called as Yokogawa calls them."""
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for well, site in (("B02", "s1"), ("B02", "s2"), ("C03", "s2")):
+        for z in range(3):
+            pixels = rng.integers(100, 999, (64, 64)).astype(np.uint16)
+            tifffile.imwrite(folder / f"{well}~{site}~{z}.tif", pixels)
+    return {"input": str(folder), "pattern": "{well}~{site}~{z}.tif", "pixel_size": 0.6}
+
+
+def rows(table):
+    with table.open(newline="", encoding="utf-8") as file:
+        return [
+            (row["Metadata_Plate"], row["Metadata_Well"], row["Metadata_Site"])
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.parametrize("out", ["out.zarr", "out"], ids=["plate", "folder"])
+@pytest.mark.parametrize(
+    ("scene", "chosen"),
+    [
+        (None, [("B02", "s1"), ("B02", "s2"), ("C03", "s2")]),
+        ("*2", [("B02", "s2"), ("C03", "s2")]),  # not the first of its well
+    ],
+    ids=["all", "some"],
+)
+def test_stains_join_with_their_inputs_by_plate_well_and_site(
+    settings, sites, tmp_path, out, scene, chosen
+):
+    result = run(settings(**sites, scene=scene, out=str(tmp_path / out)))
+    assert [(item.well, item.site) for item in result.items] == chosen
+    if out.endswith("zarr"):
+        assert [item.out for item in result.items] == [
+            {"B02": "B/2/", "C03": "C/3/"}[well] + site for well, site in chosen
+        ]
+        assert [s.site for s in list_scenes(tmp_path / out)] == [site for _, site in chosen]
+    tables = [tmp_path / name / "load_data.csv" for name in ("before", "after")]
+    export.run(
+        ExportSettings(
+            input=sites["input"], pattern=sites["pattern"], scene=scene, out=str(tables[0])
+        )
+    )
+    export.run(ExportSettings(input=str(tmp_path / out), out=str(tables[1])))
+    stated = sorted({("plate", well, site) for well, site in chosen})
+    assert [sorted(set(rows(table))) for table in tables] == [stated, stated]
+
+
+def test_what_is_left_out_of_a_folder_is_said(settings, folder):
+    (folder / "half.tif").write_bytes(b"")
+    shutil.copytree(folder / "a.ome.zarr", folder / "sub" / "deep" / "e.ome.zarr")
+    shutil.copytree(folder / "a.ome.zarr", folder / "sub" / "d.ome.zarr")
+    notes = []
+    result = run(settings(), on_note=notes.append)
+    assert states(result) == {
+        "a.ome.zarr": "done", "b.ome.zarr": "done", "c.ome.zarr": "done", "half.tif": "failed",
+        "d.ome.zarr": "done",
+    }  # fmt: skip
+    assert notes[:3] == [
+        "left out, since they are no images: readme.txt",
+        "empty files, of 0 bytes: half.tif",
+        (
+            "left out, since folders so deep are not looked into: sub/deep; name one of them as "
+            "the input to have its images"
+        ),
+    ]
+    # By the name that `info` gives it too.
+    only = run(settings(scene="sub/*", out=str(folder / "out")))
+    assert states(only) == {"d.ome.zarr": "done"}
+
+
+def test_what_lies_in_its_own_output_is_not_stained(settings, folder):
+    first = run(settings(out=str(folder / "out")))
+    assert len(run(settings(out=str(folder / "out"))).items) == len(first.items) == 4
+
+
+def test_a_folder_of_files_that_cannot_be_opened_says_why(settings, tmp_path):
+    (tmp_path / "bad").mkdir()
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / "bad" / name).touch()
+    with pytest.raises(ImageFileError, match=r"holds 2 images, of which none can be opened: .*0 b"):
+        run(settings(input=str(tmp_path / "bad")))

@@ -155,12 +155,24 @@ def test_a_list_of_version_1_is_read_with_what_was_stated_once_for_all(tmp_path)
     assert state.plate == PlateShape(name="", rows=4, columns=6)
 
 
-def test_a_list_of_version_2_is_read_and_written_as_it_is(tmp_path):
+def test_a_list_of_version_2_keeps_its_fields(tmp_path):
     state = state_of(2, tmp_path)
     assert state.paused
     assert state.items[0].times == (0, 2)
+    assert [(one.out, one.field) for one in state.items] == [
+        ("D/4/0", (3, 3, "0")),
+        ("B/2/0", (1, 1, "0")),
+    ]
     assert [one.scene for one in state.removed] == ["C03"]
-    assert _plain(state) == json.loads((STATES / "batch-2.json").read_text())
+
+
+def test_a_list_of_version_3_is_read_and_written_as_it_is(tmp_path):
+    state = state_of(3, tmp_path)
+    assert [(one.out, one.plate, one.well, one.site) for one in state.items] == [
+        ("D/4/f02", "mine", "D04", "f02"),
+        ("B/2/tile1", "mine", "B02", "tile 1"),
+    ]
+    assert _plain(state) == json.loads((STATES / "batch-3.json").read_text())
 
 
 def test_changes_of_many_at_once_are_all_there(tmp_path):
@@ -379,15 +391,15 @@ def test_a_plate_grows_by_wells_that_are_added_later(settings, stained, folder, 
 
     plate = tmp_path / "plate.ome.zarr"
     store = PlateStore(plate, name="mine", rows=2, columns=3)
-    for row, column, field in ((0, 0, 0), (0, 0, 1), (1, 2, 0)):
-        at = plate / "AB"[row] / str(column + 1) / str(field)
+    for row, column, field in ((0, 0, "0"), (0, 0, "1"), (1, 2, "0")):
+        at = plate / "AB"[row] / str(column + 1) / field
         shutil.copytree(folder / "a.ome.zarr", at)
         store.add(row, column, field)
     values = {"input": str(plate), "out": str(tmp_path / "stained.ome.zarr")}
     run(settings(**values, scene="A/1/1"))
     result = run(settings(**values))
     places = {one.scene: one.out for one in result.items}
-    assert places == {"A/1/1": "A/1/0", "A/1/0": "A/1/1", "B/3/0": "B/3/0"}
+    assert places == {"A/1/1": "A/1/1", "A/1/0": "A/1/0", "B/3/0": "B/3/0"}
     assert load_state(tmp_path / "stained.ome.zarr").plate == PlateShape(
         name="mine", rows=2, columns=3
     )

@@ -75,7 +75,7 @@ def test_a_csv_is_a_table_of_all_images_that_are_named_so(stains, tmp_path):
     assert result.kind == "loaddata"
     assert told[-1] == (2, 2, "fields written")
     assert sorted(p.name for p in result.out.parent.iterdir()) == [
-        "A01_DNA.tif", "A01_ER.tif", "A02_DNA.tif", "A02_ER.tif", "load_data.csv",
+        "in_A01_DNA.tif", "in_A01_ER.tif", "in_A02_DNA.tif", "in_A02_ER.tif", "load_data.csv",
     ]  # fmt: skip
     with pytest.raises(SettingsError, match="Choose others with --scene"):
         run(ExportSettings(input=stains, out=str(tmp_path / "b.csv"), scene="Z*"))

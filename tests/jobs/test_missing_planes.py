@@ -101,7 +101,7 @@ def test_info_lists_plates_and_what_is_missing(plate):
     assert "missing: 1 of 12 planes" in text
     assert "plate: 2 x 3, 2 wells and 2 sites with images" in text
     short = info.to_text(info.run(InfoSettings(input=str(plate), most=1)))
-    assert "and 1 more images" in short
+    assert "and 1 more image;" in short
 
 
 def test_a_folder_with_names_of_its_own_is_stained_by_its_pattern(tiny_model, tmp_path):

@@ -271,7 +271,7 @@ def test_what_is_not_known_cannot_be_split_by(tmp_path):
 
 ASKED = {
     "nothing there": (lambda p: {"input": p / "x"}, MissingInputError, "does not exist"),
-    "no image": (lambda p: {"input": p}, ImageFileError, "holds no image that can be opened|holds no image files"),
+    "no image": (lambda p: {"input": p}, ImageFileError, "holds no image that can be opened"),
     "no stain is known": (lambda p: {"input": save(p / "a.ome.tif", scene(0), scene(1))}, SettingsError, "Name the stains with --stains and their channels with --match"),
     "no such stain": (lambda p: {"input": both(p / "a.ome.tif", 0), "stains": ("GFP",)}, SettingsError, "no image of GFP has its name"),
     "a match without a sign": (lambda p: {"input": both(p / "a.ome.tif", 0), "match": ("DNA",)}, ChannelError, "is no STAIN=CHANNEL"),

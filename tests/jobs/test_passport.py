@@ -28,6 +28,8 @@ from napari_virtualstain.jobs import passport as job
 from napari_virtualstain.jobs import passport_measure
 from napari_virtualstain.jobs.focus_direction import focus_direction
 from napari_virtualstain.jobs.passport import Passport, PassportSettings
+from napari_virtualstain.jobs.passport_checks import objective
+from napari_virtualstain.jobs.passport_measure import Situation
 from napari_virtualstain.jobs.passport_ranges import FAR, FARTHEST, distance
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
 from napari_virtualstain.jobs.training_fields import FieldData
@@ -40,7 +42,7 @@ from napari_virtualstain.zoo import find_model
 
 BRIGHTFIELD = Channel("Brightfield", "transmitted")
 ORDER = [
-    "Pixel size", "Channel", "Z planes", "Field size", "Missing pixels", "Saturation", "Bits used",
+    "Pixel size", "Objective", "Channel", "Z planes", "Field size", "Missing pixels", "Saturation", "Bits used",
     "Uneven light", "Noise", "Empty part", "Focus",
 ]  # fmt: skip
 
@@ -243,7 +245,7 @@ def test_detail_is_measured_at_the_pixel_size_of_the_model(field):
         for name in ("laplacian_energy", "normalised_variance"):
             assert other[name] == pytest.approx(one[name], rel=0.25)
     assert unlike_green(found) == {"Pixel size": "amber"}
-    assert found.checks[3].found == "512 x 512 px, 256 x 256 of the model"
+    assert found.checks[4].found == "512 x 512 px, 256 x 256 of the model"
 
 
 def test_a_missing_plane_is_one_red_sentence(field):
@@ -270,7 +272,7 @@ def test_planes_and_time_points_are_chosen(field):
     image = replace(opened(field), data=da.from_array(stack), z_positions_um=(-8.0, -4.0, 0.0, 4.0))
     found = passport(image)
     assert found.status == "green"
-    assert found.checks[2].found == "planes 1, 2, 3 of 4 at -4, 0, +4 µm"
+    assert found.checks[3].found == "planes 1, 2, 3 of 4 at -4, 0, +4 µm"
     assert passport(image, t=1).status == "red"
     with pytest.raises(SettingsError, match="Time point 2 .* the image has 2 .* --t"):
         passport(image, t=2)
@@ -326,7 +328,7 @@ def test_a_model_without_ranges_says_so_and_only_limits_for_any_model_stand(
 ):
     found = passport(opened(change(field[:, :256, :256])), model=silent_model)
     assert unlike_green(found) == {**expected, "Focus": "amber"}
-    assert {c.trained for c in found.checks[5:]} == {"not stated"}
+    assert {c.trained for c in found.checks[6:]} == {"not stated"}
 
 
 def test_the_card_of_the_demo_model_has_ranges_and_the_weights_it_had():
@@ -393,6 +395,32 @@ def test_a_passport_comes_back_from_another_process_and_is_the_same_twice(field)
     assert values["measured"][1]["noise_percent"] == pytest.approx(2.1, abs=0.2)
 
 
+APERTURES = {
+    "equal": (0.75, 0.75, "green"),
+    "near": (0.8, 0.75, "green"),
+    "wider": (1.15, 0.75, "amber"),
+    "narrower": (0.45, 0.75, "amber"),
+    "image silent": (None, 0.75, "green"),
+    "model silent": (0.75, None, "green"),
+}
+
+
+@pytest.mark.parametrize(("na", "like", "status"), APERTURES.values(), ids=APERTURES)
+def test_apertures_are_compared_where_both_are_stated(field, na, like, status):
+    card = read_card(find_model("demo")).model_copy(update={"na": like})
+    image = replace(opened(field), na=na)
+    size, channel = image.pixel_size_um, image.channel_names[0]
+    here = Situation(
+        card=card, image=image, channel=channel, stated=False, size=size, named=False
+    )  # fmt: skip
+    check = objective(here)
+    assert (check.status, bool(check.reason)) == (status, status == "amber")
+    for value, told in ((na, check.found), (like, check.trained)):
+        assert told == ("not stated" if value is None else f"NA {value:g}")
+    if status == "amber":
+        assert "depth of the field" in check.reason
+
+
 def test_the_command_prints_columns_and_red_is_no_failure(field_folder, capsys):
     path = str(field_folder / "brightfield.ome.zarr")
     assert main(["passport", path, "--quiet"]) == 0
@@ -405,7 +433,7 @@ def test_the_command_prints_columns_and_red_is_no_failure(field_folder, capsys):
     assert main(["passport", str(field_folder / "stains.ome.zarr"), "--channel", "DNA",
                  "--z", "0,0,0", "--quiet", "--json"]) == 0  # fmt: skip
     found = json.loads(capsys.readouterr().out)
-    assert (found["status"], found["checks"][1]["status"]) == ("red", "red")
+    assert (found["status"], found["checks"][2]["status"]) == ("red", "red")
 
 
 def test_what_cannot_be_opened_is_red_and_what_is_not_there_is_an_error(tmp_path, field):

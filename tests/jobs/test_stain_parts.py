@@ -15,10 +15,12 @@ from napari_virtualstain.errors import (
     ImageFileError,
     OutputBusyError,
     OutputExistsError,
+    PixelDataError,
     RunCancelled,
     SettingsError,
 )
 from napari_virtualstain.inference.network import Network
+from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import stain
@@ -449,6 +451,86 @@ def test_bfloat16_is_checked_and_said(settings, whole):
     assert plan["precision"] == ("float32" if "computed in float32" in said else "bfloat16")
     got, expected = (open_image(s).data.compute() for s in (result.out, whole))
     assert np.abs(got - expected).max() < 0.05 * np.ptp(expected)
+
+
+def test_bfloat16_that_overflows_is_not_taken(settings, monkeypatch):
+    from napari_virtualstain.inference import shared
+
+    monkeypatch.setattr(shared, "check_precision", lambda *networks: float("nan"))
+    result = stain.run(settings(precision="bfloat16"))
+    assert "computed in float32: bfloat16 gives no numbers on a test tile" in result.notes
+    assert read_record(result.out)["record"]["plan"]["precision"] == "float32"
+
+
+def spoil(monkeypatch, how):
+    """Let the network give what is no number, where `how` says so of a tile."""
+    finish = Stainer.finish
+
+    def spoilt(self, t, tile, stains):
+        grey = finish(self, t, tile, stains)
+        how(t, tile.index, grey)
+        return grey
+
+    monkeypatch.setattr(Stainer, "finish", spoilt)
+
+
+@pytest.mark.parametrize("mode", ["halo", "stream"])
+def test_pixels_that_are_no_number_are_counted_and_said(settings, monkeypatch, mode):
+    def some(t, index, grey):
+        if (t, index) == (1, 0):
+            grey[0, :2, :3] = np.nan
+            grey[3, 5, 7] = -np.inf
+
+    spoil(monkeypatch, some)
+    heard = []
+    result = stain.run(settings(mode=mode), on_note=heard.append)
+    first, _, _, last, _ = result.stains
+    assert (
+        result.notes[-1]
+        == heard[-1]
+        == (
+            "pixels that are no number (NaN or infinity) and count as missing: "
+            f"6 of {first}, 1 of {last}, of 14,000 each. Take another model, or look for pixels of "
+            "extreme values in the image"
+        )
+    )
+    state = read_record(result.out)
+    assert (state["status"], state["record"]["missing_pixels"]) == ("complete", [6, 0, 0, 1, 0])
+
+
+def test_they_are_said_by_the_run_that_ends_what_another_began(settings, monkeypatch):
+    def some(t, index, grey):
+        grey[0, 0, 0] = np.nan
+
+    with monkeypatch.context() as patch:
+        spoil(patch, some)
+        with pytest.raises(RunCancelled):
+            stain.run(settings(), on_progress=cancel_at("tiles stained", 4))
+    begun = read_record(settings().out)["tiles_done"]
+    result = stain.run(settings(resume=True))
+    assert f"missing: {begun} of {result.stains[0]}, of 14,000 each" in result.notes[-1]
+
+
+def test_a_model_that_gives_no_numbers_ends_the_run_at_its_first_tile(settings, monkeypatch):
+    spoil(monkeypatch, lambda t, index, grey: grey.fill(np.nan))
+    with pytest.raises(PixelDataError) as raised:
+        stain.run(settings())
+    assert str(raised.value) == (
+        "The model 'tiny' gives no numbers for any stain, only NaN or infinity. Take another "
+        "model, or look for pixels of extreme values in the image."
+    )
+    state = read_record(settings().out)
+    assert (state["status"], state["tiles_done"]) == ("partial", 0)
+
+
+def test_a_stain_without_a_number_is_no_complete_result(settings, monkeypatch):
+    def one(t, index, grey):
+        grey[2] = np.inf
+
+    spoil(monkeypatch, one)
+    with pytest.raises(PixelDataError, match="gives no numbers for the stain '.+', only NaN"):
+        stain.run(settings())
+    assert read_record(settings().out)["status"] == "partial"
 
 
 def test_an_input_that_changes_during_the_run_is_said(settings, film, tmp_path):

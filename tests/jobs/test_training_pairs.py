@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
 
+from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.pairing_file import load_pairs
 from napari_virtualstain.errors import ChannelError, SettingsError
 from napari_virtualstain.generators.package import read_card
+from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.jobs import pairs, train
 from napari_virtualstain.jobs.pairs import PairsSettings
 from napari_virtualstain.jobs.train import TrainSettings
-from napari_virtualstain.jobs.training_fields import PairSettings, open_pairs
+from napari_virtualstain.jobs.training_fields import PairSettings, card_of, open_pairs
 from napari_virtualstain.jobs.training_pairs import open_pairs_file
 from napari_virtualstain.preprocessing.registration import apply_shift
 
@@ -253,3 +256,18 @@ def test_a_copy_that_would_examine_is_refused(images, tmp_path):
     )
     with pytest.raises(SettingsError, match="would leak into what examines.*have the same pixels"):
         train.run(chosen)
+
+
+@pytest.mark.parametrize(
+    ("apertures", "na"), [((0.75, 0.75), 0.75), ((0.75, 0.5), None), ((None, None), None)]
+)
+def test_the_card_has_the_aperture_that_all_images_state(apertures, na):
+    opened = [
+        LazyImage(
+            data=da.zeros((1, 1, 1, 8, 9)), channels=(Channel("BF"),), na=one,
+            pixel_size_um=PixelSize(y=0.5, x=0.5),
+        )
+        for one in apertures
+    ]  # fmt: skip
+    card = card_of(opened, name="m", label="BF", sources=("a", "b"), settings=PairSettings())
+    assert card["na"] == na

@@ -51,13 +51,16 @@ def places(tmp_path):
     write_store(tmp_path / "a.ome.zarr")
     (tmp_path / "a.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "a.txt").write_text("no picture")
+    (tmp_path / "others" / "a.csv").write_text("no,table\n1,2\n")
     write_planes(tmp_path / "planes", ["f_z0_c1.tif", "f_z1_c1.tif"])
     write_planes(tmp_path / "nameless", ["cat.tif", "dog.tif"])
     return tmp_path
 
 
-MINE = ("a.tif", "a.ome.tif", "a.ome.zarr", "planes")
-NOT_MINE = ("a.txt", "empty", "nameless", "not_there.tif")
+MINE = ("a.tif", "a.ome.tif", "a.ome.zarr", "planes", "nameless")
+NOT_MINE = ("a.txt", "empty", "others", "not_there.tif")
 
 
 @pytest.mark.parametrize("name", MINE)
@@ -70,7 +73,9 @@ def test_an_image_is_taken_and_opens_lazily(places, name):
         assert all(
             hasattr(level, "compute") for level in (data if isinstance(data, list) else [data])
         )
-        assert source_of(keywords["metadata"]).path == str(places / name)
+        # Of a folder of images it is the file itself.
+        path = places / "nameless" / "cat.tif" if name == "nameless" else places / name
+        assert source_of(keywords["metadata"]).path == str(path)
 
 
 @pytest.mark.parametrize("name", NOT_MINE)
@@ -141,6 +146,20 @@ def test_of_several_images_the_first_is_shown_and_that_is_said(tmp_path):
         "Choose another scene if you want one."
     )
     assert source_of(open_layers(folder, scene="b")[0][1]["metadata"]).scene == "b"
+
+
+def test_of_a_folder_the_first_image_that_opens_is_shown(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 8, 9), np.uint16), photometric="minisblack")
+    for name in ("b.tif", "c.tif"):
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 9), np.uint16))
+    ((_, keywords, _),) = open_layers(str(tmp_path))
+    source = source_of(keywords["metadata"])
+    assert source.path == str(tmp_path / "b.tif")
+    assert "holds 3 images (a.tif, b.tif, c.tif), and the first that can be" in source.guesses[0]
+    (tmp_path / "b.tif").unlink()
+    (tmp_path / "c.tif").unlink()
+    with pytest.raises(AxesError):
+        open_layers(str(tmp_path))
 
 
 def test_roles_can_be_told(tmp_path):

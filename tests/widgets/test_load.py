@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -206,7 +208,27 @@ def broken_store(folder):
     return path
 
 
+def plain_zarr(folder):
+    """A zarr group without multiscales: an array, and nothing that says what it is."""
+    zarr.create_group(folder / "plain.zarr").create_array("pixels", shape=(8, 8), dtype="uint16")
+    return folder / "plain.zarr"
+
+
+def pickled(folder):
+    path = folder / "model.pt"
+    path.write_bytes(pickle.dumps({"weights": 1}))
+    return path
+
+
 BAD = {
+    "a_zarr_without_multiscales": (
+        plain_zarr,
+        "'TMP/plain.zarr' is a bare zarr group without OME-Zarr metadata; it holds the arrays pixels. Open one of them with its axes, for example 'TMP/plain.zarr/pixels' “Axes” zyx, or convert the group to OME-Zarr.",
+    ),
+    "a_pickle": (
+        pickled,
+        f"'TMP/model.pt' is of a kind that is not read ({', '.join(OPENERS)} are). Save or convert the image as OME-TIFF or OME-Zarr first.",
+    ),
     "a_damaged_tiff": (
         damaged,
         "'TMP/damaged.tif' is damaged or cut short: invalid page offset 24832. Copy it again from its source.",
@@ -225,7 +247,7 @@ BAD = {
     ),
     "an_empty_folder": (
         empty_folder,
-        "'TMP/empty' holds no image files (.png, .jpg, .jpeg, .bmp, .tif, .tiff, .btf, .tf8, .tf2, .stk). Choose a folder with images, or a file.",
+        "'TMP/empty' is empty. Choose a folder with images, or a file.",
     ),
     "a_broken_store": (
         broken_store,

@@ -161,6 +161,28 @@ def test_a_layer_that_is_removed_stays_removed(painter, run, viewer, qtbot):
     assert len(viewer.layers) == 3
 
 
+@pytest.mark.parametrize("when", ["before_they_come", "after"])
+def test_layers_that_are_put_away_are_painted_on_and_come_back_as_they_were(
+    painter, run, qtbot, when
+):
+    run.write(0)
+    if when == "before_they_come":
+        painter.put_away()
+    painter.follow()
+    qtbot.waitUntil(lambda: len(painter.layers) == 2)
+    qtbot.waitUntil(lambda: painter._to_show is None)
+    painter.put_away()
+    assert not any(layer.visible for layer in painter.layers.values())
+    run.write(*range(1, len(run.plan)))
+    with qtbot.waitSignal(painter.complete, timeout=10_000):
+        run.sink.finish()
+        painter.rest()
+    assert not any(layer.visible for layer in painter.layers.values())
+    painter.bring_back()
+    assert [layer.visible for layer in painter.layers.values()] == [True, False]
+    assert np.isfinite(np.asarray(finest(painter.layers[0]))).all()
+
+
 def test_a_store_that_is_not_there_is_one_sentence(painter, run, qtbot):
     shutil.rmtree(run.sink.path)
     with qtbot.waitSignal(painter.failed, timeout=5000) as said:

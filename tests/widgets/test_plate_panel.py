@@ -14,7 +14,7 @@ from napari_virtualstain.io.plate_write import PlateStore, field_path
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._plate_map import PlateMap
 
-FIELDS = [(0, 0, 0), (0, 0, 1), (0, 2, 0), (1, 2, 0)]
+FIELDS = [(0, 0, "0"), (0, 0, "1"), (0, 2, "0"), (1, 2, "0")]
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,84 @@ def test_a_field_of_the_plate_is_stained_as_any_other(desk, page, tiny_model):
     desk.click(desk.stain.all)
     desk.idle()
     assert len(desk.predicted()) == 5
+
+
+def go_to(desk, qtbot, row, column, scene):
+    """Click on a well, on the page Load, which still shows the plate when stains have come."""
+    desk.dock.show_page("load")
+    desk.wait(desk.load.plate.map.isVisible)
+    spot = where(desk.load.plate.map, row, column)
+    qtbot.mouseClick(desk.load.plate.map, Qt.MouseButton.LeftButton, pos=spot)
+    desk.wait(lambda: desk.load.box.field is not None and scene in scenes(desk))
+    desk.wait(lambda: desk.stain.box.field.scene == scene)
+
+
+def scenes(desk):
+    """Return the scenes of the bright fields."""
+    return {source_of(layer).scene for layer in bright_fields(desk)}
+
+
+def bright_fields(desk):
+    return [layer for layer in desk.viewer.layers if source_of(layer).role == "brightfield"]
+
+
+def test_stains_hide_with_their_well_and_come_back_with_it(desk, page, tiny_model, qtbot):
+    """They would lie over another well, and were left without one: napari crashed (Mesa 22.3)."""
+    desk.dock.show_page("stain")
+    desk.choose_model(tiny_model)
+    desk.viewer.dims.set_current_step(0, 2)
+    desk.click(desk.stain.all)
+    desk.wait(lambda: len(desk.predicted()) == 5)
+    desk.idle()
+    first = desk.predicted()
+    go_to(desk, qtbot, 1, 2, "B/3/0")
+    (shown_now,) = bright_fields(desk)
+    assert [layer.visible for layer in first.values()] == [False] * 5
+    assert "hidden until it is shown again" in page.notice.text
+    assert (shown_now.name, desk.viewer.dims.current_step[0]) == ("Brightfield", 2)
+    assert desk.viewer.layers[0] is shown_now
+    assert desk.at(desk.canvas(), shown_now, (128, 128)).max() > 0
+    go_to(desk, qtbot, 0, 0, "A/1/0")
+    assert desk.predicted() == first
+    assert [stain for stain, layer in first.items() if layer.visible] == ["DNA"]
+    assert page.notice.text == ""
+    desk.dock.show_page("stain")
+    desk.click(desk.stain.all)
+    assert desk.stain.notice.text == "This image is stained already; its layers are in the viewer."
+
+
+def test_a_bright_field_is_deleted_and_opened_again_under_its_stains(
+    desk, field_folder, tiny_model
+):
+    (source,) = desk.open(field_folder / "brightfield.ome.zarr", page="stain")
+    desk.choose_model(tiny_model)
+    desk.click(desk.stain.all)
+    desk.wait(lambda: len(desk.predicted()) == 5)
+    desk.idle()
+    desk.qtbot.wait(50)
+    desk.viewer.layers.selection = {source}
+    desk.viewer.layers.remove_selected()
+    desk.qtbot.wait(50)
+    desk.open(field_folder / "brightfield.ome.zarr")
+    desk.qtbot.wait(50)
+    assert len(desk.predicted()) == 5
+    assert len(desk.viewer.layers) == 6
+
+
+def test_live_mode_follows_from_well_to_well(desk, page, tiny_model, qtbot):
+    desk.dock.show_page("stain")
+    desk.choose_model(tiny_model, tile=64)
+    desk.planned()
+    desk.stain.live.click()
+    desk.wait(lambda: len(desk.predicted()) == 5)
+    desk.idle()
+    go_to(desk, qtbot, 1, 2, "B/3/0")
+    desk.wait(lambda: len(desk.painters()) == 2 and len(desk.painters()[1].layers) == 5)
+    desk.idle()
+    here = desk.painters()[1].layers.values()
+    assert [layer.visible for layer in here] == [True] + [False] * 4
+    assert not any(layer.visible for layer in desk.painters()[0].layers.values())
+    desk.stain.live.click()
 
 
 # --- the map alone --------------------------------------------------------------------------------

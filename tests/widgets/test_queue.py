@@ -22,7 +22,7 @@ from napari_virtualstain.jobs.batch_item import Item
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._queue_words import failures_as_text, seconds_left, summary
 
-FIELDS = [(0, 0, 0), (0, 0, 1), (0, 2, 0), (1, 2, 0)]
+FIELDS = [(0, 0, "0"), (0, 0, "1"), (0, 2, "0"), (1, 2, "0")]
 
 
 @pytest.fixture(scope="module")

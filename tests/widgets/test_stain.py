@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import psutil
 import pytest
 from qtpy.QtWidgets import QApplication
 
+from napari_virtualstain.generators.registry import GENERATORS
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.napari_io.source import source_of
@@ -183,6 +186,22 @@ def test_live_mode_stains_what_comes_into_view_and_nothing_else(ready):
     look_at(ready.viewer, (0.6 * 32, 0.6 * 224), zoom=40.0)
     ready.qtbot.wait(900)
     assert tiles_in(painter.store) == {0, 14}
+
+
+def test_live_mode_goes_on_when_a_job_of_another_kind_has_ended(ready):
+    from napari_virtualstain.jobs.base import make_settings
+    from napari_virtualstain.jobs.passport import PassportSettings
+
+    ready.planned()
+    values = ready.stain.values(ready.stain.box.field)
+    known = {name: value for name, value in values.items() if name in PassportSettings.model_fields}
+    other = ready.jobs.submit("passport", make_settings(PassportSettings, known))
+    ready.stain.live.click()
+    assert not ready.painters(), "it waits"
+    ready.wait(lambda: other.ended and ready.painters())
+    ready.wait(lambda: len(ready.predicted()) == 5)
+    ready.idle()
+    ready.stain.live.click()
 
 
 def test_a_run_over_all_turns_to_what_comes_into_view(busy):
@@ -515,6 +534,34 @@ def broken_model(desk, tmp_path):
     desk.choose_model(folder)
 
 
+def pickled_model(desk, tmp_path):
+    (tmp_path / "model.pt").write_bytes(pickle.dumps({"weights": 1}))
+    desk.choose_model(tmp_path / "model.pt")
+
+
+def unknown_generator(desk, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(desk.model, folder)
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "generator": "unett"}))
+    desk.choose_model(folder)
+
+
+def no_weights(desk, tmp_path):
+    folder = tmp_path / "light"
+    shutil.copytree(desk.model, folder)
+    (folder / "weights.safetensors").unlink()
+    desk.choose_model(folder)
+
+
+def read_only_folder(desk, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    desk.choose_model(desk.model)
+    (tmp_path / "locked").mkdir(mode=0o555)
+    desk.stain.out.setText(str(tmp_path / "locked" / "out.ome.zarr"))
+
+
 def impossible_planes(desk, tmp_path):
     desk.choose_model(desk.model, z="0, 1, 9")
 
@@ -567,6 +614,22 @@ BAD_FORMS = {
         broken_model,
         "The file weights.safetensors of the model 'TMP/broken' is not the one that its card describes (sha256 differs): it was altered or cut short. Copy or download the model again.",
     ),
+    "a_pickle": (
+        pickled_model,
+        "'TMP/model.pt' is a pickle, which can run any code when it is opened, and is not loaded. Ask its author for a model folder with card.json and weights.safetensors.",
+    ),
+    "a_generator_that_nobody_knows": (
+        unknown_generator,
+        f"No generator named 'unett'. Did you mean 'unet'? There are: {', '.join(GENERATORS)}. Choose one of these.",
+    ),
+    "no_weights": (
+        no_weights,
+        "The model 'TMP/light' lacks its file weights.safetensors. Copy or download the whole folder again.",
+    ),
+    "a_folder_that_is_read_only": (
+        read_only_folder,
+        "'TMP/locked/out.ome.zarr' cannot be written: there is no permission to write there. Choose another “Output” where it can be written.",
+    ),
     "planes_that_are_not_there": (
         impossible_planes,
         "z plane 9 asked for, but the image has 3 (0 to 2). Choose planes in that range with “Z planes”.",
@@ -615,6 +678,24 @@ def test_a_form_that_cannot_be_done_is_one_sentence(
         desk.click(desk.stain.all)
     assert failed(desk).replace(str(tmp_path), "TMP") == expected
     assert desk.predicted() == {}
+
+
+@pytest.mark.parametrize(
+    "edges", [(97, 61), pytest.param((33, 1), marks=pytest.mark.slow)], ids="{0[0]}x{0[1]}".format
+)
+def test_an_image_of_odd_size_is_stained_to_its_last_pixel(
+    desk, bystander, tiny_model, tmp_path, edges
+):
+    pixels = np.random.default_rng(0).integers(100, 999, (3, *edges))
+    desk.open(_image(tmp_path, pixels, 0.6), page="stain")
+    desk.choose_model(tiny_model, tile=32)
+    desk.click(desk.stain.all)
+    desk.wait(lambda: len(desk.predicted()) == 5)
+    desk.idle()
+    for layer in desk.predicted().values():
+        finest = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+        assert finest.shape == edges
+        assert np.isfinite(finest).all()
 
 
 def test_what_exists_is_replaced_when_the_form_says_so(ready, tmp_path, field_folder):
@@ -689,6 +770,22 @@ def test_a_full_disk_is_one_sentence(
     desk.stain.out.setText(str(small_disk / "out.ome.zarr"))
     desk.click(desk.stain.all)
     assert failed(desk).replace(str(small_disk), "DISK") == expected
+
+
+@pytest.mark.parametrize("small_disk", [40_000], indirect=True, ids=["read_only"])
+def test_a_disk_that_is_read_only_is_one_sentence(
+    desk, bystander, field_folder, tiny_model, small_disk
+):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    desk.open(field_folder / "brightfield.ome.zarr", page="stain")
+    desk.choose_model(tiny_model, tile=64)
+    desk.stain.out.setText(str(small_disk / "out.ome.zarr"))
+    desk.click(desk.stain.all)
+    assert failed(desk).replace(str(small_disk), "DISK") == (
+        "'DISK/out.ome.zarr' cannot be written: the disk is read-only. Choose another “Output” "
+        "where it can be written."
+    )
+    assert desk.predicted() == {}
 
 
 @pytest.mark.slow

@@ -158,6 +158,9 @@ class ModelCard(_Frozen):
         description="(y, x) in pixels that each field was resized to for the training, whatever "
         "its shape; None for fields as they are",
     )
+    na: float | None = Field(
+        default=None, gt=0, description="numerical aperture of the objective of the training images"
+    )
     illumination_corrected: bool | None = Field(
         default=None,
         description="whether the training planes were corrected for uneven light, if known",

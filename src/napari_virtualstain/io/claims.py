@@ -20,8 +20,10 @@ __all__ = [
     "is_harmony",
     "is_imagexpress",
     "is_picture",
+    "is_planes",
     "is_table",
     "is_zarr",
+    "plane_files",
 ]
 
 PHENIX_INDEX = ("Index.idx.xml", "Index.xml", "Index.ref.xml")
@@ -131,3 +133,29 @@ def is_file_of(kind: str, suffixes: tuple[str, ...], path: Path) -> bool:
 def is_picture(path: Path) -> bool:
     """Return whether a path is a PNG, JPEG or BMP."""
     return path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def plane_files(folder: Path) -> list[Path]:
+    """List a folder once: its pictures and TIFFs, else those in its only folder ``images``."""
+    suffixes = PICTURE_SUFFIXES + TIFF_SUFFIXES
+    files, inner = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            # The listing itself says what is a folder: no file is looked at.
+            if entry.name.lower().endswith(suffixes) and entry.is_file():
+                files.append(entry.name)
+            elif entry.name.lower() == "images" and entry.is_dir():
+                inner.append(folder / entry.name)
+    if not files and len(inner) == 1 and folder.name.lower() != "images":
+        return plane_files(inner[0])
+    return [folder / name for name in files]
+
+
+def is_planes(path: Path) -> bool:
+    """Return whether a path is a folder of planes, which their names tell apart."""
+    from napari_virtualstain.io.layouts import LAYOUTS
+
+    files = plane_files(path) if path.is_dir() else []
+    return bool(files) and any(layout.claims(files) for layout in LAYOUTS.values())

@@ -6,10 +6,13 @@ have roughly the colour of their light, far red in magenta.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
+
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.modality import modality_of, name_tokens
 
-__all__ = ["COLOURS", "GREY", "colour_of"]
+__all__ = ["COLOURS", "GREY", "UNNAMED", "colour_of", "colours_of"]
 
 GREY = "FFFFFF"
 """White at full intensity: a grey picture."""
@@ -22,6 +25,9 @@ BLUE, GREEN, YELLOW, ORANGE, MAGENTA, RED = (
     "FF00FF",
     "FF0000",
 )
+
+UNNAMED = (GREEN, MAGENTA, "00FFFF", YELLOW, "FF8000")
+"""Of channels whose names say none; nearly everybody can tell the first two apart."""
 
 COLOURS: dict[str, str] = {
     "dna": BLUE,
@@ -73,3 +79,25 @@ def colour_of(channel: Channel) -> str:
             if form in COLOURS:
                 return COLOURS[form]
     return GREY
+
+
+def colours_of(channels: Sequence[Channel]) -> tuple[str, ...]:
+    """Return ``RRGGBB`` of channels that are shown together: of grey ones no two are added up.
+
+    One transmitted channel stays grey; others without a colour get one that is not taken.
+
+    Examples
+    --------
+    >>> colours_of([Channel("a"), Channel("b")]), colours_of([Channel("a")])
+    (('00FF00', 'FF00FF'), ('FFFFFF',))
+    >>> colours_of([Channel("BF", "transmitted"), Channel("GFP"), Channel("b")])
+    ('FFFFFF', '00FF00', 'FF00FF')
+    """
+    colours = [colour_of(channel) for channel in channels]
+    lit = [n for n, one in enumerate(channels) if one.modality == "transmitted"]
+    below = next((n for n in lit if colours[n] == GREY), None)
+    free = cycle([colour for colour in UNNAMED if colour not in colours] or UNNAMED)
+    return tuple(
+        next(free) if colour == GREY and n != below and len(colours) > 1 else colour
+        for n, colour in enumerate(colours)
+    )

@@ -99,6 +99,8 @@ class LazyImage:
         Seconds between time points, if known.
     z_positions_um
         Position of each z plane relative to focus in micrometres, if known.
+    na
+        Numerical aperture of the objective, if known.
     source
         Where the image came from.
     guesses
@@ -114,6 +116,7 @@ class LazyImage:
     axes: str = AXES
     time_interval_s: float | None = None
     z_positions_um: tuple[float, ...] | None = None
+    na: float | None = None
     source: Source = Source()
     guesses: tuple[str, ...] = ()
     missing: tuple[tuple[int, int, int], ...] = ()

@@ -166,6 +166,7 @@ def places_of(attributes: Mapping[str, Any]) -> Callable[[str], Place | None]:
     wells: dict[str, str] = {}
     shape: tuple[int, int] | None = None
     name = ""
+    sites = _ours(attributes).get("sites")
     if isinstance(plate, Mapping):
         try:
             rows, columns = (
@@ -187,9 +188,16 @@ def places_of(attributes: Mapping[str, Any]) -> Callable[[str], Place | None]:
         well, _, site = path.rpartition("/")
         if well not in wells:
             return None
-        return Place(plate=name, well=wells[well], site=site, plate_shape=shape)
+        # What a site is called elsewhere, where a path may not be called so.
+        told = sites.get(path, site) if isinstance(sites, Mapping) else site
+        return Place(plate=name, well=wells[well], site=str(told), plate_shape=shape)
 
     return place
+
+
+def _ours(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    block = attributes.get("napari_virtualstain")
+    return block if isinstance(block, Mapping) else {}
 
 
 def channels_of(attributes: Mapping[str, Any]) -> Sequence[Channel]:

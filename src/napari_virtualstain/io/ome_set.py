@@ -33,6 +33,7 @@ __all__ = [
     "metadata_file",
     "read_metadata",
     "set_facts",
+    "without_old_name",
 ]
 
 SUFFIX = ".ome"
@@ -63,6 +64,33 @@ def members(path: Path, xml: str) -> tuple[Path, ...]:
         if _local(element) == "UUID" and name and (own is None or element.text != own):
             found[_beside(path, name)] = None
     return tuple(file for file in found if file != path)
+
+
+def without_old_name(path: Path, xml: str) -> str:
+    """Return OME-XML without the name by which a file that was renamed calls itself.
+
+    Some programs write that name and no number of the file itself, so that its images would be
+    looked for in a file that is not there. Where all of them lie in one file, it is this one.
+
+    Parameters
+    ----------
+    path
+        The file that holds the OME-XML.
+    xml
+        As it is in there; returned as it is where the file is told, or several are named.
+    """
+    if "FileName" not in xml:
+        return xml
+    root = _parsed(xml)
+    if root is None or root.get("UUID"):
+        return xml
+    named = [(e, uuid) for e in root.iter() for uuid in e if _local(uuid) == "UUID"]
+    files = {(uuid.get("FileName", "").casefold(), uuid.text) for _, uuid in named}
+    if len(files) != 1 or path.name.casefold() in files.pop():
+        return xml
+    for element, uuid in named:
+        element.remove(uuid)
+    return ET.tostring(root, encoding="unicode")
 
 
 def check_metadata(path: Path, xml: str, page: int) -> None:

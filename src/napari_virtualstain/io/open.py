@@ -33,6 +33,7 @@ from napari_virtualstain.io.claims import (
     is_harmony,
     is_imagexpress,
     is_picture,
+    is_planes,
     is_table,
     is_zarr,
 )
@@ -133,6 +134,12 @@ OPENERS: dict[str, Opener] = {
             name="planes",
             description="a folder with one file a plane, told apart by their names",
             target="napari_virtualstain.io.planes:folder_scenes",
+            claims=is_planes,
+        ),
+        Opener(
+            name="folder",
+            description="any other folder: the images in it and in the folders below are scenes",
+            target="napari_virtualstain.io.folder:scenes",
             claims=Path.is_dir,
         ),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,10 +80,21 @@ WANTED_CHUNK = 1024
 """Edge in pixels up to which small strips and tiles are read together."""
 
 
+_RAW = re.compile(r"""b(['"])(?:(?!\1).)*\\x(?:(?!\1).)*(?:\1|$)""")
+"""Bytes that are no letters, as Python prints them: they tell nobody anything."""
+
+
 def one_line(error: BaseException) -> str:
-    """Return what a library said, short enough for a sentence."""
+    r"""Return what a library said, short enough for a sentence, and without its full stop.
+
+    Examples
+    --------
+    >>> one_line(ValueError(r"got 0 bytes.")), one_line(ValueError(r"bad mark b'\x00\x01' here"))
+    ('got 0 bytes', 'bad mark (bytes) here')
+    """
     said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= 160 else said[:157] + "..."
+    said = _RAW.sub("(bytes)", said).rstrip(" .:")
+    return said if len(said) <= 160 else said[:158] + "…"
 
 
 def refuse_missing_codec(where: str, error: BaseException) -> None:

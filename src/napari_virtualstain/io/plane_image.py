@@ -28,6 +28,7 @@ from napari_virtualstain.io.plane_file import PlaneGrid, plane_header
 from napari_virtualstain.io.plane_grid import Group, groups_of
 from napari_virtualstain.io.plate import place_of_name
 from napari_virtualstain.io.scene import Scene, unique_channels
+from napari_virtualstain.io.tiff_metadata import TiffFacts
 
 __all__ = ["scenes_of"]
 
@@ -97,7 +98,11 @@ def _load(path: Path, plan: FolderPlan, group: Group, kind: str) -> LazyImage:
     data, channels = name_channels(data, samples, known, "", guesses)
     reference = heights.get(group.channels[0].name)
     there = [file for file in files.flat if file is not None]
-    size = plan.pixel_size_um if plan.pixel_size_um.yx else _size_in(there[0], plan.pixel_size_um)
+    stated = _stated_in(there[0], plan)
+    size = plan.pixel_size_um
+    if not size.yx:
+        size = replace(stated.pixel_size_um, z=size.z)
+        guesses += stated.guesses
     per_channel = data.shape[1] // len(group.channels)  # the samples of colour pictures
     return LazyImage(
         data=data,
@@ -106,6 +111,7 @@ def _load(path: Path, plan: FolderPlan, group: Group, kind: str) -> LazyImage:
         axes=true_axes,
         time_interval_s=plan.time_interval_s if len(group.times) > 1 else None,
         z_positions_um=reference,
+        na=plan.na or stated.na,
         source=Source(
             path=str(path),
             kind=kind,
@@ -225,14 +231,19 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def _size_in(file: Path, known: PixelSize) -> PixelSize:
-    """Return the pixel size that a TIFF states in words; resolution tags are not believed here."""
-    if file.suffix.lower() not in (".tif", ".tiff"):
-        return known
+def _stated_in(file: Path, plan: FolderPlan) -> TiffFacts:
+    """Return what a TIFF states of size and objective, where the layout does not know the size.
+
+    Resolution tags are not words: Harmony, for one, writes the size of the camera's pixels there.
+    """
+    if plan.pixel_size_um.yx or file.suffix.lower() not in (".tif", ".tiff"):
+        return TiffFacts()
     from napari_virtualstain.io.tiff import facts_of
 
     facts = facts_of(file)
-    return known if facts.guesses else replace(facts.pixel_size_um, z=known.z)
+    if facts.guesses and not plan.believes_tags:
+        return replace(facts, pixel_size_um=PixelSize(), guesses=())
+    return facts
 
 
 def _heights(plan: FolderPlan, group: Group) -> dict[str, tuple[float, ...]]:

@@ -6,14 +6,13 @@ index or a table are opened by `plate_files`.
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from napari_virtualstain.errors import ImageFileError
-from napari_virtualstain.io.claims import PICTURE_SUFFIXES, TIFF_SUFFIXES
+from napari_virtualstain.io.claims import plane_files
 from napari_virtualstain.io.fingerprint import fingerprint
 from napari_virtualstain.io.image import LazyImage, Source
 from napari_virtualstain.io.layouts import LAYOUTS
@@ -23,7 +22,7 @@ from napari_virtualstain.io.plane_file import PlaneGrid, plane_header
 from napari_virtualstain.io.plane_image import scenes_of
 from napari_virtualstain.io.scene import Scene, listed
 
-__all__ = ["folder_scenes", "image_files", "picture_scenes"]
+__all__ = ["folder_scenes", "picture_scenes"]
 
 
 def picture_scenes(path: Path, axes: str | None = None) -> list[Scene]:
@@ -56,41 +55,15 @@ def _load_picture(path: Path, shape: tuple[int, ...], axes: str | None) -> LazyI
     )
 
 
-def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """List a folder once: its image files, and the names of the folders in it, sorted."""
-    suffixes = PICTURE_SUFFIXES + TIFF_SUFFIXES
-    files, folders = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            # The listing itself says what is a folder: no file is looked at.
-            if entry.name.lower().endswith(suffixes) and entry.is_file():
-                files.append(entry.name)
-            elif entry.is_dir():
-                folders.append(entry.name)
-    return [folder / name for name in sorted(files, key=natural)], sorted(folders, key=natural)
-
-
 def folder_scenes(path: Path, axes: str | None = None) -> list[Scene]:
     """Return the images of a folder of planes.
 
     Raises
     ------
     ImageFileError
-        If the folder holds no images, or their names follow no known layout.
+        If their names follow no known layout.
     """
-    files, folders = image_files(path)
-    inner = [name for name in folders if name.lower() == "images"]
-    if not files and len(inner) == 1:
-        files, _ = image_files(path / inner[0])
-    if not files:
-        suffixes = ", ".join(PICTURE_SUFFIXES + TIFF_SUFFIXES)
-        inside = f" It has the folders {listed(folders, 5)}: open one of them." if folders else ""
-        raise ImageFileError(
-            f"{str(path)!r} holds no image files ({suffixes}).{inside}"
-            + ("" if folders else " Choose a folder with images, or a file.")
-        )
+    files = sorted(plane_files(path), key=lambda file: natural(file.name))
     for name, layout in LAYOUTS.items():
         mine = layout.claims(files)
         if mine:
@@ -103,10 +76,7 @@ def folder_scenes(path: Path, axes: str | None = None) -> list[Scene]:
                     f"Files whose names fit no place were left out: {listed(skipped, 5)}."
                 )
             return scenes_of(path, plan, plan.planes, name, keep_name=False)
-    examples = listed([repr(file.name) for file in files], 3)
     raise ImageFileError(
-        f"{str(path)!r} holds {len(files)} image files whose names do not tell channel, z or time "
-        f"({examples}). Open one of the files, number them like 'name_z00_c1.tif' "
-        "('t', 'z' and 'c' with a number, between underscores), or say how they are named with "
-        "--pattern, for example --pattern '{well}_{site}_{channel}.tif'."
+        f"The names of the files in {str(path)!r} do not tell channel, z or time any more. "
+        "Open it again."
     )

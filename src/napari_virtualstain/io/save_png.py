@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from napari_virtualstain.errors import OutputExistsError, PixelDataError
-from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.colours import colours_of
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.pyramid import level_shapes, levels_needed
 from napari_virtualstain.io.save import Picture, coarse_block
@@ -149,7 +149,8 @@ def write_png(
         planes[channel.name] = plane
         if channel.name not in shown:
             shown[channel.name] = _limits(plane, channel.name)
-    colours = {channel.name: colour_of(channel) for channel in picture.channels}
+    names = [channel.name for channel in picture.channels]
+    colours = dict(zip(names, colours_of(picture.channels), strict=True))
     image = Image.fromarray(compose(planes, colours, shown))
     size = picture.pixel_size_um.x
     reduced = 2**level

@@ -138,7 +138,7 @@ def to_stored(
     Parameters
     ----------
     grey
-        (T, C, Z, Y, X), NaN where missing.
+        (T, C, Z, Y, X), NaN where missing; infinity counts as missing too.
     scales
         One entry along C.
     dtype
@@ -157,6 +157,10 @@ def to_stored(
         if whole:
             values = np.rint(values)
         least, most = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        if np.isinf(least) or np.isinf(most):
+            # No value of the range is nearest to it: it is missing, as NaN is.
+            values = np.where(np.isinf(values), np.nan, values)
+            least, most = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
         count = 0
         if least < low or most > high:
             count = int(np.count_nonzero(values < low)) + int(np.count_nonzero(values > high))

@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 
 from napari_virtualstain.errors import (
     ImageFileError,
     SettingsError,
     UnknownNameError,
+    VirtualStainError,
     did_you_mean,
 )
 from napari_virtualstain.io.image import Channel, LazyImage
@@ -45,6 +47,8 @@ class Scene:
         Where in a plate it lies, `None` if nothing says so.
     announced
         Its channels, where names or an index tell them before it is opened; `None` if not.
+    files
+        All that it is read from, where these are more than the file that was opened.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Scene:
     load: Callable[[], LazyImage] = field(repr=False, compare=False)
     place: Place | None = None
     announced: tuple[Channel, ...] | None = None
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         """Open once, however often the shape is asked for."""
@@ -125,7 +130,11 @@ def _only(scenes: Sequence[Scene], wanted: Callable[[tuple[Channel, ...]], bool]
     if sum(scene.announced is None for scene in scenes) > _OPENED:
         return None
     for scene in scenes:
-        if wanted(scene.channels if scene.announced is None else scene.announced):
+        try:
+            there = scene.channels if scene.announced is None else scene.announced
+        except VirtualStainError:  # said when somebody names it
+            continue
+        if wanted(there):
             if found is not None:
                 return None
             found = scene

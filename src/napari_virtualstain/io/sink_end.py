@@ -18,10 +18,13 @@ from napari_virtualstain.io.sink_open import OpenStore
 from napari_virtualstain.io.tile_log import NOTES, Notes, TileLog, read_notes
 from napari_virtualstain.io.windows import Extent, extrema, windows_of
 
-__all__ = ["CLIPPED", "complete", "mark_partial", "tidy"]
+__all__ = ["CLIPPED", "GAPS", "complete", "mark_partial", "tidy"]
 
 CLIPPED = "clipped_pixels"
 """Entry of a record: how many pixels of each channel did not fit the type of the store."""
+GAPS = "missing_pixels"
+"""Entry of a record where there are any: how many pixels of each channel were written as NaN,
+infinity or missing."""
 
 Progress = Callable[[int, int], None]
 
@@ -52,7 +55,7 @@ def complete(
     state = store.state
     state.pop("reason", None)
     tiles = range(store.n_tiles)
-    update = update | _clipped(store, read_notes(store.path), tiles)
+    update = update | _counts(store, read_notes(store.path), tiles)
     state |= {
         "status": "complete",
         "tiles_done": store.n_tiles,
@@ -131,7 +134,7 @@ def mark_partial(store: OpenStore, log: TileLog, why: str, update: dict[str, Any
     """
     tiles, notes = log.committed(), read_notes(store.path)
     state = store.state
-    update = update | _clipped(store, notes, tiles)
+    update = update | _counts(store, notes, tiles)
     state |= {
         "status": "partial",
         "reason": why,
@@ -147,8 +150,11 @@ def mark_partial(store: OpenStore, log: TileLog, why: str, update: dict[str, Any
     store.rewrite(state, 1, windows, PARTIAL)
 
 
-def _clipped(store: OpenStore, notes: Notes, tiles: Collection[int]) -> dict[str, list[int]]:
-    return {} if store.scales is None else {CLIPPED: notes.clipped(tiles, store.shape[1])}
+def _counts(store: OpenStore, notes: Notes, tiles: Collection[int]) -> dict[str, list[int]]:
+    n = store.shape[1]
+    found = {} if store.scales is None else {CLIPPED: notes.counted("clipped", tiles, n)}
+    gaps = notes.counted("gaps", tiles, n)
+    return found | ({GAPS: gaps} if any(gaps) else {})
 
 
 def tidy(path: Path) -> None:

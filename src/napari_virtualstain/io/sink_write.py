@@ -225,6 +225,14 @@ class TileWriter:
             return set(range(self.n_tiles))
         return self._log.committed()
 
+    def gaps(self) -> list[int]:
+        """Return how many pixels of each channel were written as NaN, infinity or missing.
+
+        In all tiles that are listed, by whichever process and run.
+        """
+        tiles = self.committed()
+        return read_notes(self.path).counted("gaps", tiles, self.shape[1])
+
     def sync(self) -> None:
         """Hand to the disk what was written."""
         with self._one, disk_errors(self.path):

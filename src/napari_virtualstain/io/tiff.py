@@ -76,6 +76,7 @@ def scenes(path: Path, axes: str | None = None) -> list[Scene]:
                 [positions_of(str(s.axes).lower(), s.shape) for s in found] if (tif.is_lsm) else []
             )
             kind = _kind(tif)
+            files = _files_of(path, tif)
         except VirtualStainError:
             raise
         except (*DAMAGE, struct.error) as error:
@@ -94,7 +95,7 @@ def scenes(path: Path, axes: str | None = None) -> list[Scene]:
             for place, name in places[0]
         ]
     return [
-        Scene(name=name, kind=kind, load=partial(_load, path, index, name, kind, axes))
+        Scene(name=name, kind=kind, load=partial(_load, path, index, name, kind, axes), files=files)
         for index, name in enumerate(names)
     ]
 
@@ -261,6 +262,7 @@ def _load(
         pixel_size_um=facts.pixel_size_um,
         axes=true_axes,
         time_interval_s=facts.time_interval_s,
+        na=facts.na,
         source=Source(
             path=where,
             kind=kind,

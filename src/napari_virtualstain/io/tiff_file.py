@@ -20,6 +20,7 @@ from napari_virtualstain.io.ome_set import (
     companion,
     metadata_file,
     read_metadata,
+    without_old_name,
 )
 from napari_virtualstain.io.pixels import DAMAGE, SeveralPlanesError, one_line
 from napari_virtualstain.io.safe_xml import XmlError, refuse_document_type
@@ -108,6 +109,10 @@ def open_tiff(path: Path) -> Any:
             else:
                 xml = read_metadata(elsewhere)
                 tif = _opened(path, xml, is_shaped=False)
+        elif (known := without_old_name(path, xml)) != xml:
+            tif.close()
+            xml = known
+            tif = _opened(path, xml, is_shaped=False)
         check_metadata(path, xml, _page(tif))
         if tif.is_shaped:
             # tifffile would read its own short description and ignore the OME-XML.

@@ -20,6 +20,7 @@ from napari_virtualstain.io.safe_xml import parse_xml
 
 __all__ = [
     "TiffFacts",
+    "aperture",
     "imagej_facts",
     "metaseries_facts",
     "ome_facts",
@@ -37,6 +38,9 @@ SMALLEST_UM, LARGEST_UM = 0.01, 5.0
 """Pixel sizes that tags are believed to state: Harmony writes the 6.45 µm of the camera's sensor
 into files whose pixels are 0.598 µm in the sample."""
 
+LARGEST_NA = 1.8
+"""That of immersion in diiodomethane is 1.7; what is larger is a magnification."""
+
 PRINTER_DPI = {9600.0, 19200.0}
 """Settings of film scanners that would pass for pixel sizes."""
 
@@ -49,6 +53,7 @@ class TiffFacts:
     channels: tuple[Channel, ...] = ()
     pixel_size_um: PixelSize = field(default_factory=PixelSize)
     time_interval_s: float | None = None
+    na: float | None = None
     guesses: tuple[str, ...] = ()
 
 
@@ -59,6 +64,18 @@ def positive(text: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+def aperture(text: Any) -> float | None:
+    """Return a numerical aperture, `None` unless an objective can have it.
+
+    Examples
+    --------
+    >>> aperture("0.75"), aperture("0"), aperture("20")
+    (0.75, None, None)
+    """
+    number = positive(text)
+    return round(number, 4) if number is not None and number <= LARGEST_NA else None
 
 
 def _micrometres(value: Any, unit: str | None) -> float | None:
@@ -128,7 +145,18 @@ def ome_facts(xml: str, index: int) -> TiffFacts:
         channels=tuple(_ome_channel(e, i) for i, e in enumerate(elements)),
         pixel_size_um=PixelSize(**size),
         time_interval_s=step * unit if step and unit else None,
+        na=_ome_aperture(root, image),
     )
+
+
+def _ome_aperture(root: ET.Element, image: ET.Element) -> float | None:
+    """Return the aperture of the objective that an image was taken with."""
+    settings = next((e for e in image if _local(e.tag) == "ObjectiveSettings"), None)
+    if settings is None:
+        return None
+    objectives = (e for e in root.iter() if _local(e.tag) == "Objective")
+    used = next((e for e in objectives if e.get("ID") == settings.get("ID")), None)
+    return None if used is None else aperture(used.get("LensNA"))
 
 
 def imagej_facts(
@@ -179,7 +207,8 @@ def metaseries_facts(metadata: Mapping[str, Any]) -> TiffFacts:
     )
     name = str(plane.get("_IllumSetting_") or plane.get("image-name") or "")
     channels = (Channel(name, modality_of(name)),) if name else ()
-    return TiffFacts(channels=channels, pixel_size_um=PixelSize(y=y, x=x))
+    na = aperture(plane.get("_MagNA_"))
+    return TiffFacts(channels=channels, pixel_size_um=PixelSize(y=y, x=x), na=na)
 
 
 def resolution_facts(resolution: tuple[float, float], unit: int) -> TiffFacts:

@@ -2,7 +2,7 @@
 
 Two files grow by a line a tile: the numbers of the tiles that are done, which
 others read while the run goes on, and notes for whoever finishes the store:
-smallest and largest values, pixels clipped, and chunks of coarser levels that
+smallest and largest values, pixels clipped or missing, and chunks of coarser levels that
 are complete. So no pixel is read again that somebody has seen, however often
 the run was cut off, and by however many processes it was written.
 
@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -84,11 +84,13 @@ class Notes:
                     seen.include(channel, low, high)
         return seen
 
-    def clipped(self, tiles: Iterable[int], n_channels: int) -> list[int]:
-        """Return how many pixels of each channel were clipped in some tiles."""
+    def counted(
+        self, what: Literal["clipped", "gaps"], tiles: Iterable[int], n_channels: int
+    ) -> list[int]:
+        """Return how many pixels of each channel were clipped, or missing, in some tiles."""
         total = [0] * n_channels
         for tile in tiles:
-            for channel, count in enumerate((self.tiles.get(tile) or {}).get("clipped", ())):
+            for channel, count in enumerate((self.tiles.get(tile) or {}).get(what, ())):
                 total[channel] += count
         return total
 
@@ -172,6 +174,8 @@ class TileLog:
         }
         if any(clipped):
             entry["clipped"] = list(clipped)
+        if any(seen.gaps):
+            entry["gaps"] = seen.gaps
         if built:
             entry["built"] = list(built)
         self.note(**entry)

@@ -18,7 +18,7 @@ _SAMPLED = 4_000_000
 
 
 class Extent:
-    """Smallest and largest finite value seen of each channel.
+    """Smallest and largest finite value seen of each channel, and how many pixels were none.
 
     Parameters
     ----------
@@ -26,20 +26,30 @@ class Extent:
         How many there are.
     missing
         Number that stands for a missing pixel, if one does.
+
+    Attributes
+    ----------
+    low, high
+        By channel; infinite, and the wrong way round, where nothing was seen.
+    gaps
+        Pixels by channel that are missing, NaN or infinite.
     """
 
     def __init__(self, n_channels: int, missing: int | None = None) -> None:
         self.missing = missing
         self.low = [np.inf] * n_channels
         self.high = [-np.inf] * n_channels
+        self.gaps = [0] * n_channels
 
     def __call__(self, channel: int, pixels: NDArray[Any]) -> None:
         """Take the pixels of a channel into account."""
         values = pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
-        low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        # NaN goes through both, so that one look at the pixels tells of all three.
+        low, high = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
         if not (np.isfinite(low) and np.isfinite(high)) or low == self.missing:
             there = values[np.isfinite(values)]
             there = there if self.missing is None else there[there != self.missing]
+            self.gaps[channel] += values.size - there.size
             if not there.size:
                 return
             low, high = there.min(), there.max()
@@ -49,6 +59,7 @@ class Extent:
         """Take all that another extent has seen into account."""
         for channel, (low, high) in enumerate(zip(other.low, other.high, strict=True)):
             self.include(channel, low, high)
+            self.gaps[channel] += other.gaps[channel]
 
     def include(self, channel: int, low: float, high: float) -> None:
         """Take the extremes of other pixels of a channel into account."""

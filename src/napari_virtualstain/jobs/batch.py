@@ -18,7 +18,7 @@ from pydantic import Field
 from napari_virtualstain.errors import OutputBusyError, RunCancelled, SettingsError, sentence_of
 from napari_virtualstain.io.remote import absolute, located
 from napari_virtualstain.io.scene import listed
-from napari_virtualstain.jobs.base import PathText, Progress, TimePoint
+from napari_virtualstain.jobs.base import PathText, Progress, TimePoint, plural
 from napari_virtualstain.jobs.batch_item import Item, failures_of
 from napari_virtualstain.jobs.batch_items import find_images
 from napari_virtualstain.jobs.batch_list import Batch
@@ -183,12 +183,20 @@ def _take(batch: Batch, path: str) -> list[str]:
     # In full, so that it is the same image when the batch is gone on with from another folder.
     settings = batch.settings
     found = find_images(located(absolute(path)), axes=settings.axes, pattern=settings.pattern)
+    found = found.outside(batch.out)
     without, removed = batch.take(found)
     notes = []
     if found.others:
         notes.append(f"left out, since they are no images: {listed(found.others)}")
+    if found.empty:
+        notes.append(f"empty files, of 0 bytes: {listed(found.empty)}")
+    if found.deeper:
+        notes.append(
+            f"left out, since folders so deep are not looked into: {listed(found.deeper)}; name "
+            "one of them as the input to have its images"
+        )
     if without:
-        notes.append(f"{without} images hold fluorescence only and were left out")
+        notes.append(f"left out, since they hold fluorescence only: {plural(without, 'image')}")
     if removed:
         names = listed([item.name for item in removed])
         notes.append(f"left out, since they were taken off the list: {names}")

@@ -23,8 +23,9 @@ from napari_virtualstain.jobs.batch_state import BatchState
 __all__ = ["FILE", "SCHEMA_VERSION", "change_state", "load_state"]
 
 FILE = "batch.json"
-SCHEMA_VERSION = 2
-"""Version 1 had what is stated of images (axes, pattern, channel, ...) once for all of them."""
+SCHEMA_VERSION = 3
+"""Version 1 had what is stated of images (axes, pattern, channel, ...) once for all of them,
+version 2 did not know where in a plate an image lies, and numbered the fields of a well."""
 _PATIENCE_S = 10.0
 """A change takes milliseconds: a lock that is older was left by a crash."""
 _TICK_S = 0.02
@@ -42,7 +43,7 @@ def load_state(out: Path) -> BatchState | None:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         version = values["schema_version"]
-        if version in (1, SCHEMA_VERSION):
+        if version in range(1, SCHEMA_VERSION + 1):
             return _state(_upgraded(values) if version == 1 else values)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -46,7 +46,9 @@ class Item:
     out
         Where its stain goes, relative to the output of the batch.
     field
-        Of a plate: row, column and field, from 0.
+        Of a plate: row and column from 0, and the name of the field in its well.
+    plate, well, site
+        Where the image lies, as far as it is known.
     state
         ``"waiting"``, also if it was begun; ``"done"``; or ``"failed"``. ``"running"`` is told
         of the one that is stained, and never written.
@@ -63,7 +65,10 @@ class Item:
     input: str
     scene: str
     out: str
-    field: tuple[int, int, int] | None = None
+    field: tuple[int, int, str] | None = None
+    plate: str = ""
+    well: str = ""
+    site: str = ""
     state: ItemState = "waiting"
     sentence: str = ""
     seconds: float = 0.0
@@ -112,7 +117,12 @@ class Item:
         """Return the item of `to_json`; raises `TypeError` for other values."""
         field, times = values.get("field"), values.get("times", ())
         return cls(
-            **{**values, "field": None if field is None else tuple(field), "times": tuple(times)}
+            **{
+                **values,
+                # Of version 2 a number, with which the path ends as well.
+                "field": None if field is None else (int(field[0]), int(field[1]), str(field[2])),
+                "times": tuple(times),
+            }
         )
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.errors import SettingsError, VirtualStainError
+from napari_virtualstain.io.folder import contents, name_below
 from napari_virtualstain.io.open import find_opener, list_scenes
-from napari_virtualstain.io.plate import Plate, parse_well, plates_of
-from napari_virtualstain.io.plate_write import field_path
+from napari_virtualstain.io.plate import Place, Plate, parse_well, plates_of
+from napari_virtualstain.io.plate_write import field_name, field_path
+from napari_virtualstain.io.remote import is_remote
 from napari_virtualstain.io.scene import Scene
 from napari_virtualstain.jobs.batch_item import Item, Key
 
@@ -25,6 +27,7 @@ __all__ = [
     "placed",
     "plates_in",
     "scene_pattern",
+    "stem_of",
 ]
 
 
@@ -36,12 +39,27 @@ class Found:
     ----------
     images
         (path, its scenes) each; no scenes where it cannot be opened.
-    others
-        Names of what is no image.
+    others, empty, deeper
+        Of a folder of images: names of what is no image, of files without a byte, and of folders
+        that were not looked into.
+    folder
+        In which the images lie, `None` if the path is one image or plate.
     """
 
     images: tuple[tuple[Path, tuple[Scene, ...]], ...]
     others: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    deeper: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def outside(self, out: Path) -> Found:
+        """Return the same without what lies in the output of the batch itself."""
+        own = out.absolute()
+
+        def lies_in(path: Path) -> bool:
+            return not is_remote(path) and own in (path.absolute(), *path.absolute().parents)
+
+        return replace(self, images=tuple(one for one in self.images if not lies_in(one[0])))
 
 
 def find_images(path: Path, *, axes: str | None = None, pattern: str | None = None) -> Found:
@@ -61,32 +79,26 @@ def find_images(path: Path, *, axes: str | None = None, pattern: str | None = No
     VirtualStainError
         If there is nothing to open.
     """
+    folder = pattern is None and path.is_dir() and find_opener(path).name == "folder"
     try:
-        return Found(images=((path, list_scenes(path, axes=axes, pattern=pattern)),))
+        # Also of a folder of images: raises the sentence if none of them can be opened.
+        found = Found(images=((path, list_scenes(path, axes=axes, pattern=pattern)),))
     except VirtualStainError:
-        if pattern is not None:
+        if folder or pattern is not None or not path.is_dir():
             raise
-        images: list[tuple[Path, tuple[Scene, ...]]] = []
-        others = []
-        for entry in _visible(path):
-            try:
-                find_opener(entry)
-            except VirtualStainError:
-                others.append(entry.name)
-                continue
-            try:
-                images.append((entry, list_scenes(entry, axes=axes)))
-            except VirtualStainError:
-                images.append((entry, ()))
-        if not any(scenes for _, scenes in images):
-            raise
-        return Found(images=tuple(images), others=tuple(others))
-
-
-def _visible(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return []
-    return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    else:
+        if not folder:
+            return found
+    inside = contents(path, axes)
+    if not any(scenes for _, scenes in inside.images):
+        return Found(images=((path, list_scenes(path, axes=axes)),))  # raises the sentence anew
+    return Found(
+        images=inside.images,
+        others=inside.others,
+        empty=inside.empty,
+        deeper=inside.deeper,
+        folder=path,
+    )
 
 
 Chosen = tuple[Path, Scene | None]
@@ -121,7 +133,7 @@ def chosen_images(
             # What it cannot be opened for is said when its turn comes.
             chosen.append((path, None))
         for scene in members:
-            if scenes is not None and not _matches(scene.name, scenes):
+            if scenes is not None and not _is_meant(found, path, scene, scenes):
                 continue
             if channel is None and scene.announced and not _lit(scene):
                 without += 1
@@ -134,6 +146,15 @@ def chosen_images(
             "the bright field with --channel."
         )
     return tuple(chosen), without
+
+
+def _is_meant(found: Found, path: Path, scene: Scene, pattern: str) -> bool:
+    """Return whether a pattern fits the name of a scene, or that which its folder gives it."""
+    if _matches(scene.name, pattern):
+        return True
+    return found.folder is not None and _matches(
+        name_below(found.folder, path, scene.name), pattern
+    )
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -193,13 +214,19 @@ def placed(
         field = _field(path, scene, taken) if plate and scene is not None else None
         out = _store(path, inner, several, taken) if field is None else field_path(*field)
         taken.add(out.casefold())
-        items.append(Item(input=str(path), scene=inner, out=out, field=field, **own))
+        place = (scene and scene.place) or Place()
+        items.append(
+            Item(
+                input=str(path), scene=inner, out=out, field=field, plate=place.plate,
+                well=place.well, site=place.site, **own,
+            )
+        )  # fmt: skip
     return items
 
 
 def _store(path: Path, scene: str, several: bool, taken: Collection[str]) -> str:
     """Return the name of a store, after file and scene."""
-    parts = [_stem(path)] if several or not scene else []
+    parts = [stem_of(path)] if several or not scene else []
     name = _safe("_".join([*parts, *([scene] if scene else [])]))
     number, unique = 2, name
     while f"{unique}.ome.zarr".casefold() in taken:
@@ -207,18 +234,19 @@ def _store(path: Path, scene: str, several: bool, taken: Collection[str]) -> str
     return f"{unique}.ome.zarr"
 
 
-def _field(path: Path, scene: Scene, taken: Collection[str]) -> tuple[int, int, int]:
-    """Return the next free field of the well in which an image lies."""
+def _field(path: Path, scene: Scene, taken: Collection[str]) -> tuple[int, int, str]:
+    """Return the field of the plate in which the stain of an image lies: that of its own site."""
     at = parse_well(scene.well)
     if at is None:
         raise SettingsError(
             f"{str(path)!r}, {scene.name or 'its only image'}, lies in no well, so it has no "
             "place in a plate. Give a folder with --out, which does not end in .zarr."
         )
-    number = 0
-    while field_path(*at, number).casefold() in taken:
-        number += 1
-    return (*at, number)
+    well = field_path(*at, "").casefold()
+    return (
+        *at,
+        field_name(scene.site, {out[len(well) :] for out in taken if out.startswith(well)}),
+    )
 
 
 def key_of(path: Path, scene: Scene | None) -> Key:
@@ -231,7 +259,8 @@ def plates_in(chosen: Iterable[Chosen]) -> tuple[Plate, ...]:
     return plates_of(scene for _, scene in chosen if scene is not None)
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
+    """Return the name of a file or folder without its ending."""
     name = path.name
     for ending in (".ome.zarr", ".ome.tiff", ".ome.tif"):
         if name.lower().endswith(ending):

@@ -13,7 +13,14 @@ from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.batch_file import FILE, change_state, load_state
 from napari_virtualstain.jobs.batch_item import ITEM_SETTINGS, Item, shape_of_plates
-from napari_virtualstain.jobs.batch_items import Found, chosen_images, key_of, placed, plates_in
+from napari_virtualstain.jobs.batch_items import (
+    Found,
+    chosen_images,
+    key_of,
+    placed,
+    plates_in,
+    stem_of,
+)
 from napari_virtualstain.jobs.batch_state import BatchState, differing
 from napari_virtualstain.jobs.prepare import InputSettings
 from napari_virtualstain.jobs.stain import StainSettings
@@ -61,7 +68,7 @@ class Batch:
             self._refuse_others(state)
         self._state = state or BatchState(settings=self._values)
         self._plate: PlateStore | None = None
-        self._listed: set[tuple[int, int, int]] = set()
+        self._listed: set[tuple[int, int, str]] = set()
 
     def _refuse_others(self, state: BatchState) -> None:
         differ = differing(_with_defaults(state.settings), self._values)
@@ -174,11 +181,12 @@ class Batch:
         if not self.in_plate or shape is None:
             return
         if self._plate is None:
-            name = shape.name or self.out.name.split(".")[0]
+            # A plate without a name goes by that of its file: so do others that are made of it.
+            name = shape.name or stem_of(Path(self.items[0].input))
             self._plate = PlateStore(self.out, name=name, rows=shape.rows, columns=shape.columns)
         for item in self.items:
             if item.state == "done" and item.field is not None and item.field not in self._listed:
-                self._plate.add(*item.field)
+                self._plate.add(*item.field, site=item.site if item.well else None)
                 self._listed.add(item.field)
 
 

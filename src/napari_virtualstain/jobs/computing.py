@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def choose_precision(
     settings
         Of the run.
     check
-        Returns by which part of its range bfloat16 is off on a test tile.
+        Returns by which part of its range bfloat16 is off on a test tile, NaN if it overflows.
     device
         Where it is computed.
     """
@@ -40,6 +41,8 @@ def choose_precision(
     if wanted == "float32" or (wanted == "auto" and not has_bfloat16(device)):
         return "float32", []
     error = check()
+    if not math.isfinite(error):
+        return "float32", ["computed in float32: bfloat16 gives no numbers on a test tile"]
     if error > TOLERANCE:
         said = (
             f"computed in float32: bfloat16 is off by {error:.1%} of the range on a test tile "

@@ -7,7 +7,7 @@ them, as CellProfiler wants them.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from napari_virtualstain.errors import ChannelError, OutputExistsError, Settings
 from napari_virtualstain.io.disk import check_output
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import list_scenes, open_image
-from napari_virtualstain.io.remote import is_remote
+from napari_virtualstain.io.plate import Place
+from napari_virtualstain.io.remote import is_remote, located
 from napari_virtualstain.io.save import ImagePicture, write_ome_zarr
 from napari_virtualstain.io.save_loaddata import write_loaddata
 from napari_virtualstain.io.save_png import Shown, write_png
 from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
-from napari_virtualstain.io.scene import is_like, listed
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint
+from napari_virtualstain.io.scene import Scene, is_like, listed
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint, plural
+from napari_virtualstain.jobs.batch_file import load_state
+from napari_virtualstain.jobs.batch_items import stem_of
 from napari_virtualstain.jobs.focus import FocusSettings
 from napari_virtualstain.jobs.focus import run as focus
 from napari_virtualstain.jobs.picture import Planes
@@ -174,7 +177,7 @@ def _run_table(
 ) -> ExportResult:
     """Write all images that are meant, and the table of them."""
     _check_apart(settings, out)
-    scenes = list_scenes(settings.input, axes=settings.axes, pattern=settings.pattern)
+    scenes = _scenes(settings)
     wanted = [s for s in scenes if settings.scene is None or is_like(s.name, settings.scene)]
     if not wanted:
         raise SettingsError(
@@ -193,7 +196,8 @@ def _run_table(
     written = write_loaddata(
         out, wanted, channels=settings.channels, overwrite=settings.overwrite, on_field=tell
     )
-    notes = [f"{written.rows} rows name {written.files} TIFFs in '{out.parent}'."]
+    rows, files = plural(written.rows, "row"), plural(written.files, "TIFF")
+    notes = [f"{rows} for {files} in '{out.parent}'."]
     if written.missing:
         notes.append(
             f"{written.missing} planes are missing: their cells are empty, and CellProfiler stops "
@@ -202,6 +206,29 @@ def _run_table(
     return ExportResult(
         out=out, kind="loaddata", seconds=time.monotonic() - began, shown=None, notes=tuple(notes)
     )
+
+
+def _scenes(settings: ExportSettings) -> list[Scene]:
+    """Return the images of the input, as far as possible with plate, well and site.
+
+    Stains of a batch lie where their inputs do, so that both tables can be joined; a plate without
+    a name goes by that of its file.
+    """
+    found = list_scenes(settings.input, axes=settings.axes, pattern=settings.pattern)
+    source = located(settings.input)
+    batch = None if is_remote(source) else load_state(source)
+    stained = {item.out: item for item in (() if batch is None else batch.items) if item.well}
+    placed = []
+    for scene in found:
+        item, place = stained.get(scene.name), scene.place
+        if item is not None:
+            place = Place(
+                plate=item.plate or stem_of(Path(item.input)), well=item.well, site=item.site
+            )
+        elif place is not None and place.well and not place.plate:
+            place = replace(place, plate=stem_of(source))
+        placed.append(replace(scene, place=place))
+    return placed
 
 
 def _kept(settings: ExportSettings, image: LazyImage) -> tuple[LazyImage, list[str]]:

@@ -104,6 +104,10 @@ def _collect(
     depth: int,
 ) -> None:
     """Add the images of a path; a folder that is no image is searched."""
+    if how.pattern is None and path.is_dir() and find_opener(path).name == "folder":
+        for entry in _visible(path) if depth < _DEEPEST else ():
+            _collect(entry, root, how, images, halves, lost, depth + 1)
+        return
     try:
         scenes = images.scenes(str(path), how)
         found = [_half(str(path), _below(path, root), scene) for scene in scenes]

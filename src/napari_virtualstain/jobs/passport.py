@@ -227,7 +227,7 @@ def run(
         card=card, image=image, channel=channel, stated=settings.pixel_size is not None,
         size=_pixel_size(settings, image), named=settings.channel is not None,
     )  # fmt: skip
-    found = [checks.pixel_size(here), checks.channel(here)]
+    found = [checks.pixel_size(here), checks.objective(here), checks.channel(here)]
     try:
         given = settings.model_copy(update={"channel": channel})
         ready = ready_planes(given, image, card, t=settings.t)

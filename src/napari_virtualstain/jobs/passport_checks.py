@@ -10,6 +10,7 @@ import numpy as np
 from napari_virtualstain.datasets.planes import InputPlanes
 from napari_virtualstain.datasets.z_planes import SAME_PLANE_UM
 from napari_virtualstain.io.modality import modality_of, name_tokens
+from napari_virtualstain.jobs.base import plural
 from napari_virtualstain.jobs.passport import PassportCheck, Status
 from napari_virtualstain.jobs.passport_measure import Measured, Situation
 from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off_by
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from napari_virtualstain.generators.card import VolumeInput
     from napari_virtualstain.inference.scan import Reach
 
-__all__ = ["channel", "field_size", "pixel_size", "refused", "stack", "z_planes"]
+__all__ = ["channel", "field_size", "objective", "pixel_size", "refused", "stack", "z_planes"]
+
+APERTURE_TOLERANCE = 0.15
+"""Relative difference of apertures that is told: depth of field then differs by a third."""
 
 _COARSEST = 2.0
 """Image pixel over model pixel beyond which too much detail is missing to resample."""
@@ -68,6 +72,22 @@ def pixel_size(here: Situation) -> PassportCheck:
             advice="Confirm it by stating it with --pixel-size.",
         )  # fmt: skip
     return PassportCheck(name=name, status="green", found=found, trained=trained)
+
+
+def objective(here: Situation) -> PassportCheck:
+    """Compare numerical apertures, where image and model state theirs."""
+    na, like = here.image.na, here.card.na
+    found, trained = ("not stated" if one is None else f"NA {one:g}" for one in (na, like))
+    off = 0.0 if na is None or like is None else max(na, like) / min(na, like) - 1
+    if off <= APERTURE_TOLERANCE:
+        return PassportCheck(name="Objective", status="green", found=found, trained=trained)
+    return PassportCheck(
+        name="Objective", status="amber", found=found, trained=trained,
+        reason=f"{off:.0%} apart: the finest detail that is seen, and the depth of the field, "
+        "depend on the numerical aperture.",
+        advice="Use an objective like that of the training, or judge the model on wells that were "
+        "really stained.",
+    )  # fmt: skip
 
 
 # fmt: off
@@ -137,7 +157,7 @@ def z_planes(here: Situation, planes: InputPlanes) -> PassportCheck:
     known = np.array([offset for offset in offsets if offset is not None])
     where, depth = planes.image.z_positions_um, here.image.shape[2]
     step = here.size.z
-    chosen = _plural(len(planes), "plane")
+    chosen = plural(len(planes), "plane")
     if planes.channels:
         chosen = f"channels {', '.join(planes.channels)}"
     elif depth != len(planes) or len(set(planes.z)) < len(planes):
@@ -145,7 +165,7 @@ def z_planes(here: Situation, planes: InputPlanes) -> PassportCheck:
 
     def check(status: Status, found: str, reason: str = "", advice: str = "") -> PassportCheck:
         trained = f"{_um(known)} µm from focus" if len(known) == len(offsets) else (
-            f"{_plural(len(offsets), 'plane')}, position not stated")  # fmt: skip
+            f"{plural(len(offsets), 'plane')}, position not stated")  # fmt: skip
         return PassportCheck(
             name="Z planes", status=status, found=found, trained=trained, reason=reason,
             advice=advice,
@@ -227,10 +247,6 @@ def stack(here: Situation, volume: VolumeInput, planes: InputPlanes) -> Passport
 
 def _um(positions: Iterable[float]) -> str:
     return ", ".join("0" if abs(p) < 0.05 else f"{p:+.3g}" for p in positions)
-
-
-def _plural(n: int, word: str) -> str:
-    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def field_size(here: Situation, measured: Measured, reach: Reach) -> PassportCheck:

@@ -248,6 +248,7 @@ def run(
                     on_tile=_stage(on_progress, "tiles stained"),
                     on_step=ledger.step, on_other_way=ledger.note_way,
                 )  # fmt: skip
+            ledger.judge()
             entry = {"seconds": time.monotonic() - began, **ledger.entry()}
             if prepared.input_has_changed():
                 entry["input_changed"] = True

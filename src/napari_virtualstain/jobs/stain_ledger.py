@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.prepare import PreparedStain
 from napari_virtualstain.jobs.stain_record import ranges
@@ -47,13 +48,23 @@ class Ledger:
         self._on_note = on_note
         self._one = threading.Lock()
         self._others: dict[str, list[int]] = {}
+        self._sound = False  # whether a tile of this run held a number
         self.notes: list[str] = []
 
     def write(self, t: int, tile: Tile, stains: NDArray[np.float32]) -> None:
         """Write and commit a tile that was computed here: (stains * z, y, x) grey values.
 
         Several threads may do so at once.
+
+        Raises
+        ------
+        PixelDataError
+            If the first holds no number at all: then none of the others will.
         """
+        if not self._sound:
+            if not np.isfinite(stains).any():
+                raise PixelDataError(f"{self._no_numbers()} {self._what_to_do()}")
+            self._sound = True
         with self._one:
             gather_seams(self._seams, self._prepared, t, tile, stains)
         region, pixels = as_written(self._prepared, t, tile, stains)
@@ -73,6 +84,45 @@ class Ledger:
         self.notes.append(words)
         if self._on_note is not None:
             self._on_note(words)
+
+    def judge(self) -> None:
+        """Note how many pixels of the store are no number, whoever wrote them.
+
+        Raises
+        ------
+        PixelDataError
+            If a stain has no other pixels.
+        """
+        gaps, names = self._sink.gaps(), self._prepared.model.card.stain_names
+        if not any(gaps):
+            return
+        tiles, n = self._prepared.plan, len(self._prepared.plan)
+        there = sum(
+            int(np.prod([part.stop - part.start for part in tiles.tile(number % n).write]))
+            for number in self._sink.committed()
+        ) * (self._prepared.depth or 1)
+        empty = [name for name, count in zip(names, gaps, strict=True) if count == there]
+        if empty:
+            raise PixelDataError(f"{self._no_numbers(empty)} {self._what_to_do()}")
+        counts = ", ".join(
+            f"{count:,} of {name}" for name, count in zip(names, gaps, strict=True) if count
+        )
+        self.step(
+            f"pixels that are no number (NaN or infinity) and count as missing: {counts}, of "
+            f"{there:,} each. {self._what_to_do().rstrip('.')}"
+        )
+
+    def _no_numbers(self, names: Sequence[str] = ()) -> str:
+        which = f"the stain {', '.join(map(repr, names))}" if names else "any stain"
+        return (
+            f"The model {self._prepared.model.card.name!r} gives no numbers for {which}, only NaN "
+            "or infinity."
+        )
+
+    def _what_to_do(self) -> str:
+        if self._prepared.network.precision != "float32":
+            return "Stain with --precision float32 and --overwrite."
+        return "Take another model, or look for pixels of extreme values in the image."
 
     def note_way(self, t: int, tile: Tile, way: str) -> None:
         """Note that a tile was computed in another way than planned."""

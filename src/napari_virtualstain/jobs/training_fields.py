@@ -88,7 +88,7 @@ class FieldData:
     card
         ``name``, ``pixel_size_um``, ``input_channel``, ``z_offsets_um``,
         ``data`` and, if known, ``title``, ``description``, ``licence``,
-        ``citation``, ``limits`` and ``illumination_corrected``.
+        ``citation``, ``limits``, ``na`` and ``illumination_corrected``.
     sets
         What each field is for, if that is decided: ``"train"`` or ``"validation"``.
     footprints
@@ -292,12 +292,14 @@ def card_of(
     positions = offsets.pop() if len(offsets) == 1 else None
     steps = {planes.pixel_size_um.z for planes in opened}
     stack = VolumeInput(z_step_um=steps.pop() if len(steps) == 1 else None)
+    apertures = {planes.na for planes in opened}
     return {
         **({"volume": stack} if volume else {}),
         "name": name,
         "pixel_size_um": float(np.median(sizes)),
         "input_channel": label,
         "z_offsets_um": (None,) if volume else positions or (None,) * opened[0].shape[2],
+        "na": apertures.pop() if len(apertures) == 1 else None,
         "illumination_corrected": bool(settings.illumination),
         "data": ", ".join(Path(source).name for source in sources),
         "limits": ("Judge it on fields that were not trained on before you trust it.",),

@@ -19,7 +19,7 @@ from napari_virtualstain.io.open import list_scenes
 from napari_virtualstain.jobs.base import PathText, Progress
 from napari_virtualstain.jobs.batch import BatchResult, BatchSettings, stain_item
 from napari_virtualstain.jobs.batch_item import Item
-from napari_virtualstain.jobs.batch_items import Found, find_images
+from napari_virtualstain.jobs.batch_items import find_images
 from napari_virtualstain.jobs.batch_list import Batch
 
 __all__ = ["WatchSettings", "run"]
@@ -144,17 +144,11 @@ def _take(batch: Batch, folder: Path) -> None:
     try:
         settings = batch.settings
         found = find_images(folder, axes=settings.axes, pattern=settings.pattern)
-        own = tuple((path, scenes) for path, scenes in found.images if not _is_ours(path, batch))
-        if own:
-            batch.take(Found(images=own))
+        found = found.outside(batch.out)
+        if found.images:
+            batch.take(found)
     except VirtualStainError:
         return
-
-
-def _is_ours(path: Path, batch: Batch) -> bool:
-    """Return whether a path is what the watch itself writes."""
-    out = batch.out.absolute()
-    return path == out or out in path.parents
 
 
 def _open(item: Item) -> LazyImage:

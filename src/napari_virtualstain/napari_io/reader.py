@@ -17,13 +17,13 @@ import dask.array as da
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import SettingsError, VirtualStainError
-from napari_virtualstain.io.claims import PICTURE_SUFFIXES, TIFF_SUFFIXES
+from napari_virtualstain.io.colours import UNNAMED
+from napari_virtualstain.io.folder import holds_images
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.io.layouts import LAYOUTS
 from napari_virtualstain.io.ome_zarr import open_levels
 from napari_virtualstain.io.open import find_opener, list_scenes, open_image
 from napari_virtualstain.io.remote import is_remote, located
-from napari_virtualstain.io.scene import listed
+from napari_virtualstain.io.scene import Scene, listed
 from napari_virtualstain.napari_io.layers import (
     BELOW,
     STAINED,
@@ -38,8 +38,9 @@ __all__ = ["PathOrPaths", "get_reader", "open_for_viewer", "open_layers"]
 
 _TOGETHER = 3
 """Stains that are told apart when they are shown together."""
-_COLOURS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF8000")
-"""Of stains whose names say none; nearly everybody can tell the first two apart."""
+
+_TRIED = 16
+"""Scenes that are opened to find one that can be shown."""
 
 PathOrPaths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -47,8 +48,8 @@ PathOrPaths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | None:
     """Return the function that reads a path, `None` if it is for somebody else.
 
-    Looks at names, first bytes and one listing of a folder. Several paths at once (files
-    stacked by the user) are for napari's own reader; the folder that they lie in is ours.
+    Looks at names and first bytes, in a folder and those right below it. Several paths at once
+    (files stacked by the user) are for napari's own reader; the folder that they lie in is ours.
 
     Parameters
     ----------
@@ -64,34 +65,15 @@ def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | 
         return None
     try:
         opener = find_opener(one)
+        return None if opener.name == "folder" and not holds_images(one) else _read
     except (VirtualStainError, OSError):
         return None
-    if opener.name == "planes" and not _holds_planes(one):
-        return None
-    return _read
 
 
 def _single(path: PathOrPaths) -> Path | None:
     if isinstance(path, (str, os.PathLike)):
         return located(path)
     return located(path[0]) if len(path) == 1 else None
-
-
-def _holds_planes(folder: Path) -> bool:
-    """Return whether the names in a folder say that it is one image."""
-    suffixes = PICTURE_SUFFIXES + TIFF_SUFFIXES
-    try:
-        with os.scandir(folder) as entries:
-            files = [
-                Path(entry.path)
-                for entry in entries
-                if not entry.name.startswith(".")
-                and Path(entry.name).suffix.lower() in suffixes
-                and entry.is_file()
-            ]
-    except OSError:
-        return False
-    return bool(files) and any(layout.claims(files) for layout in LAYOUTS.values())
 
 
 def _read(path: PathOrPaths) -> list[LayerData]:
@@ -158,7 +140,7 @@ def _to_look_at(layers: Sequence[LayerData]) -> list[LayerData]:
     """
     roles = [source.role if (source := source_of(k["metadata"])) else "other" for _, k, _ in layers]
     stained = [role in ("truth", "prediction") for role in roles]
-    colours = cycle(_COLOURS)
+    colours = cycle(UNNAMED)
     arranged: list[LayerData] = []
     for (data, keywords, kind), is_stain in zip(layers, stained, strict=True):
         shown: dict[str, object] = {}
@@ -193,12 +175,26 @@ def open_for_viewer(
         if len(scenes) < 2:
             raise
     names = [one.name for one in scenes]
-    image = open_image(scenes[0].open(), axes=axes, pixel_size_um=pixel_size_um)
+    shown, opened = _first_of(scenes)
+    image = open_image(opened, axes=axes, pixel_size_um=pixel_size_um)
     guess = (
-        f"{os.fspath(path)!r} holds {len(names)} images ({listed(names)}), and the first, "
-        f"{names[0]!r}, is shown. Choose another scene if you want one."
+        f"{os.fspath(path)!r} holds {len(names)} images ({listed(names)}), and the first"
+        f"{'' if shown is scenes[0] else ' that can be opened'}, {shown.name!r}, is shown. "
+        "Choose another scene if you want one."
     )
     return replace(image, guesses=(guess, *image.guesses))
+
+
+def _first_of(scenes: Sequence[Scene]) -> tuple[Scene, LazyImage]:
+    """Open the first scene that can be opened; if none can, say why of the first."""
+    why: VirtualStainError | None = None
+    for scene in scenes[:_TRIED]:
+        try:
+            return scene, scene.open()
+        except VirtualStainError as error:
+            why = why or error
+    assert why is not None
+    raise why
 
 
 def _levels(image: LazyImage) -> Sequence[da.Array] | None:

@@ -72,13 +72,22 @@ class FieldBox(QComboBox):
         Which of them are offered.
     empty
         What the box says while there is none.
+    follows
+        Which of those that are new are chosen by themselves; others only if there is none yet.
     """
 
     chosen = Signal()
 
-    def __init__(self, fields: Fields, offers: Callable[[Field], bool], empty: str) -> None:
+    def __init__(
+        self,
+        fields: Fields,
+        offers: Callable[[Field], bool],
+        empty: str,
+        *,
+        follows: Callable[[Field], bool] = lambda field: True,
+    ) -> None:
         super().__init__()
-        self._fields, self._offers, self._empty = fields, offers, empty
+        self._fields, self._offers, self._empty, self._follows = fields, offers, empty, follows
         self._offered: list[Field] = []
         wide(self)
         fields.changed.connect(self.refill)
@@ -105,7 +114,7 @@ class FieldBox(QComboBox):
         known = {field.key for field in self._offered}
         self._offered = [field for field in self._fields.all if self._offers(field)]
         keys = [field.key for field in self._offered]
-        new = [key for key in keys if key not in known]
+        new = [f.key for f in self._offered if f.key not in known and self._follows(f)]
         wanted = new[-1] if new else None if before is None else before.key
         self.blockSignals(True)
         self.clear()

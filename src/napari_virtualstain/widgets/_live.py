@@ -18,7 +18,7 @@ _MOST_MS = 400
 
 
 class ViewWatch(QObject):
-    """Watches camera and sliders of a viewer.
+    """Watches camera and sliders of a viewer, and takes word of what else changes the view.
 
     Parameters
     ----------
@@ -43,16 +43,17 @@ class ViewWatch(QObject):
             viewer.dims.events.current_step,
         )
         for event in self._events:
-            event.connect(self._note)
+            event.connect(self.note)
 
     def stop(self) -> None:
         """Watch no more; the viewer is closing."""
         for event in self._events:
-            event.disconnect(self._note)
+            event.disconnect(self.note)
         self._rest.stop()
         self._most.stop()
 
-    def _note(self, event: object = None) -> None:
+    def note(self, event: object = None) -> None:
+        """Note that something else is looked at."""
         del event
         self._rest.start()
         if not self._most.isActive():

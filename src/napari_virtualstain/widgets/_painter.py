@@ -146,6 +146,7 @@ class Painter(QObject):
         self._to_add: list[tuple[int, Any]] = []
         self._made: tuple[int, Layer] | None = None
         self._to_show: Image | None = None
+        self._away: list[Image] | None = None
         self._added_at = 0.0
         self._dirty: dict[int, float] = {}
         self._final: list[tuple[int, Any]] = []
@@ -186,6 +187,19 @@ class Painter(QObject):
         if painting is None:
             return not self._complete
         return painting.missing(region, t)
+
+    def put_away(self) -> None:
+        """Hide the layers, also those still to come, until `bring_back`; painting goes on."""
+        if self._away is None:
+            self._away = [layer for layer in self.layers.values() if layer.visible]
+            for layer in self._away:
+                layer.visible = False
+
+    def bring_back(self) -> None:
+        """Show again what was hidden by `put_away`."""
+        away, self._away = self._away or [], None
+        for layer in away:
+            layer.visible = True
 
     def stop(self) -> None:
         """Stop at once; the thread ends by itself."""
@@ -237,7 +251,8 @@ class Painter(QObject):
             self._emit("failed", sentence_of(error))
 
     def _layers_of(self, painting: Painting) -> list[LayerData]:
-        over = None if self._over is None else self._over()
+        # Only z planes under time points matter, and to open a file again takes time.
+        over = self._over() if self._over is not None and painting.image.shape[0] > 1 else None
         layers = painting.layers(name=self._name, contrast=self._contrast, over=over)
         if self._at is None:
             return layers
@@ -257,6 +272,7 @@ class Painter(QObject):
             return  # opened again to go on
         self._to_add = list(enumerate(layers))
         self._timer.start()
+        self._step()  # the first is waited for
 
     def _mark(self, new: bool) -> None:
         del new
@@ -277,9 +293,12 @@ class Painter(QObject):
         now = time.monotonic()
         if self._to_show is not None:
             layer, self._to_show = self._to_show, None
-            with _drawn_later(self):
-                layer.visible = True
-            self._tell_first()
+            if self._away is None:
+                with _drawn_later(self):
+                    layer.visible = True
+                self._tell_first()
+            else:
+                self._away.append(layer)
         elif self._made is not None:
             (c, layer), self._made = self._made, None
             self._add(c, layer)

@@ -171,6 +171,27 @@ class Stainings(QObject):
         )
         return next(place for place in places if str(place) not in taken and not place.exists())
 
+    def change(self, old: tuple[str, str], new: tuple[str, str]) -> bool:
+        """Hide the stains of an image whose place another has taken, and show again that one's.
+
+        Parameters
+        ----------
+        old, new
+            Keys of the images.
+
+        Returns
+        -------
+        bool
+            Whether there is a stain that is hidden now, or will come hidden.
+        """
+        for staining in self.all:
+            if staining.image.key == new:
+                staining.painter.bring_back()
+        away = [staining for staining in self.all if staining.image.key == old]
+        for staining in away:
+            staining.painter.put_away()
+        return any(staining.begun for staining in away)
+
     def forget(self, staining: Staining) -> None:
         """Remove the layers of a stain whose store is no longer its own."""
         staining.painter.stop()

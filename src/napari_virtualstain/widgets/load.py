@@ -34,7 +34,7 @@ from napari_virtualstain.jobs.info import InfoSettings
 from napari_virtualstain.napari_io.fields import Field, alike
 from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.reader import open_layers
-from napari_virtualstain.napari_io.source import tagged
+from napari_virtualstain.napari_io.source import source_of, tagged
 from napari_virtualstain.widgets._channel_table import ChannelTable
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
@@ -68,6 +68,8 @@ class LoadPage(QWidget):
     """
 
     proceed = Signal()
+    replaced = Signal(object, object)
+    """An image, and the key of the one that has taken its place."""
 
     def __init__(self, viewer: napari.Viewer, fields: Fields) -> None:
         super().__init__()
@@ -88,7 +90,11 @@ class LoadPage(QWidget):
         self.own_names.setToolTip("Say how the files of a folder are named, and see what fits")
         self.pattern = PatternPanel(self._background)
         self.notice = Notice(viewer)
-        self.box = FieldBox(fields, lambda field: True, "no image is open yet")
+        # A stain that appears must not take the plate away from which it is asked for.
+        self.box = FieldBox(
+            fields, lambda field: True, "no image is open yet",
+            follows=lambda field: not field.predicted,
+        )  # fmt: skip
         self.scene = wide(QComboBox())
         self._rows = form()
         self.found = Wrapped()
@@ -207,12 +213,26 @@ class LoadPage(QWidget):
         self.notice.clear()
         self.pattern.hide()
         self._ask_for_axes(wanted=False)
-        for layer, _ in () if instead is None else instead.layers:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-        for data in layers:
-            self._viewer.add_layer(Layer.create(*data))
+        self._put([Layer.create(*data) for data in layers], instead)
+        source = source_of(layers[0][1]["metadata"])
+        opened = ("", "") if source is None else (source.path or "", source.scene)
+        if instead is not None:
+            self.replaced.emit(instead, opened)
         self._fields.look()
+        self.box.choose(opened)
+
+    def _put(self, new: Sequence[Layer], instead: Field | None) -> None:
+        """Put layers into the viewer, in the place of those of an image or on top."""
+        shown, names = self._viewer.layers, [layer.name for layer in new]
+        old = [layer for layer, _ in (instead.layers if instead else ()) if layer in shown]
+        at = min(map(shown.index, old), default=len(shown))
+        for number, layer in enumerate(new):
+            shown.insert(at + number, layer)
+        # Behind the new ones: without a stack in between, napari would forget the plane in view.
+        for layer in old:
+            shown.remove(layer)
+        for layer, name in zip(new, names, strict=True):
+            layer.name = name  # napari had to tell it from that of the old one
 
     def _open_scene(self, name: str, *, instead: bool = False) -> None:
         """Show another image of the same path, beside or in place of the one that is chosen."""

@@ -9,6 +9,8 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_virtualstain.datasets.project import Project
 from napari_virtualstain.io.remote import is_remote
+from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.widgets._canvas import hold_context
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Jobs, jobs_of_application
 from napari_virtualstain.widgets._parts import Page
@@ -47,6 +49,7 @@ class MainWidget(QWidget):
         napari_viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.viewer = napari_viewer
         self.jobs = jobs or jobs_of_application()
+        hold_context(napari_viewer)
         self.fields = Fields(napari_viewer, self)
         self.run_bar = RunBar(napari_viewer, self.jobs)
         self.project = ProjectPanel(napari_viewer, self._state, self._is_passing)
@@ -79,6 +82,7 @@ class MainWidget(QWidget):
         self.project.changed.connect(self._live_in)
         self.stain.stained.connect(self.project.note)
         self.load.proceed.connect(lambda: self.show_page("stain"))
+        self.load.replaced.connect(self._change_stains)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
         pages = (self.stain, self.queue)
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
@@ -88,6 +92,11 @@ class MainWidget(QWidget):
     def show_page(self, name: str) -> None:
         """Show ``"start"``, ``"load"``, ``"stain"``, ``"compare"`` or ``"queue"``."""
         self.pages.setCurrentIndex(_PAGES.index(name))
+
+    def _change_stains(self, old: Field, new: tuple[str, str]) -> None:
+        """Hide the stains of an image that another one has replaced; they come back with it."""
+        if self.stain.stainings.change(old.key, new):
+            self.load.notice.hint(f"The stains of {old.name} are hidden until it is shown again.")
 
     # --- a project --------------------------------------------------------------------------------
 

@@ -82,6 +82,8 @@ class StainPage(QWidget):
         self.stainings = Stainings(viewer, fields, jobs, self)
         self._plan: Run | None = None
         self._planned: PlanSettings | None = None
+        self._looked_at: tuple[str, str] | None = None
+        self._over = False
         self.box = FieldBox(fields, _can_be_stained, "no bright field is open yet")
         self.form = RunForm(jobs, StainSettings, self)
         self.model, self.settings = self.form.model, self.form.settings
@@ -110,6 +112,7 @@ class StainPage(QWidget):
         self._again.setInterval(_AGAIN_MS)
         self._again.timeout.connect(self._turn)
         self.box.chosen.connect(self._changed)
+        self.box.chosen.connect(self._look_elsewhere)
         self.form.changed.connect(self._changed)
         self.form.doubted.connect(self.notice.hint)
         self.form.moved.connect(self._plan_anew)
@@ -315,11 +318,18 @@ class StainPage(QWidget):
         time = shown_time(self._viewer, layer)
         self._begin({"region": region} | ({} if time is None else {"times": (time,)}))
 
+    def _look_elsewhere(self) -> None:
+        """Take another image, such as the next well, for a turn of the view."""
+        key = None if self.box.field is None else self.box.field.key
+        if key != self._looked_at:
+            self._looked_at = key
+            self._watch.note()
+
     def _turn(self) -> None:
         """Stain first what is in view now; in live mode, begin with it where nothing goes on."""
         image = self.box.field
         layer = None if image is None else image.brightfield
-        if image is None or layer is None or self.model.card is None:
+        if self._over or image is None or layer is None or self.model.card is None:
             return
         region = shown_region(self._viewer, layer)
         if region is None:
@@ -393,11 +403,15 @@ class StainPage(QWidget):
         self._run_bar.announce(run, f"Staining {what}{image.name} with {self.model.name}")
 
     def _follow(self, run: Run) -> None:
+        staining = self.stainings.of_run(run)
+        ended_well = run.outcome is not None and (staining is None or run.outcome.state == "done")
+        if ended_well and not self._over and self.live.isChecked():
+            # The view may have turned meanwhile, and waited for this run whatever it was.
+            self._again.start()
         if run is self._plan:
             if run.ended:
                 self._show_plan(run)
             return
-        staining = self.stainings.of_run(run)
         if staining is None:
             return
         if run.store is not None:
@@ -406,8 +420,6 @@ class StainPage(QWidget):
         if run.outcome is None:
             return
         staining.painter.rest()
-        if self.live.isChecked() and run.outcome.state == "done":
-            self._again.start()
         if run.outcome.state == "done":
             self._say_done(staining, run.outcome.result or {})
             return
@@ -484,6 +496,7 @@ class StainPage(QWidget):
 
     def close_runs(self) -> None:
         """Cancel what this viewer asked for, and stop painting: the viewer is going."""
+        self._over = True
         if self._plan is not None:
             self._plan.cancel()
         self.passport.stop()
@@ -497,7 +510,7 @@ class StainPage(QWidget):
             "Stain the tiles in view, the middle first; the numbers are those of Stain all"
         )
         self.live.setToolTip(
-            "Keep staining what comes into view, other time points too, in tiles of "
+            "Keep staining what comes into view, other time points and wells too, in tiles of "
             f"{_VIEW_TILE} px"
         )
         self.all.setToolTip("Stain the whole image, all time points")

@@ -49,6 +49,10 @@ class FolderPlan:
         Numbers along T and Z that every image should have, if something promises them.
     time_interval_s
         Seconds between time points, if known.
+    na
+        Numerical aperture of the objective, if known.
+    believes_tags
+        Whether a pixel size that the resolution tags of the TIFFs alone tell is taken, as a guess.
     """
 
     planes: tuple[Plane, ...]
@@ -60,6 +64,8 @@ class FolderPlan:
     times: tuple[int, ...] = ()
     depths: tuple[int, ...] = ()
     time_interval_s: float | None = None
+    na: float | None = None
+    believes_tags: bool = False
 
     def with_guess(self, guess: str) -> FolderPlan:
         """Return the same plan with one more guess."""

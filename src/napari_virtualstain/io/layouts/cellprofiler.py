@@ -96,6 +96,7 @@ def read_loaddata(table: Table) -> FolderPlan:
         channels=tuple(Channel(name, modality_of(name)) for name in names),
         places=places,
         z_um=heights,
+        believes_tags=True,  # the table itself has no place for a size
     )
 
 

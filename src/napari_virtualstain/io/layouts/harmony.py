@@ -18,6 +18,7 @@ from napari_virtualstain.io.layouts.base import FolderPlan, Plane
 from napari_virtualstain.io.modality import modality_of
 from napari_virtualstain.io.plate import Place, well_name
 from napari_virtualstain.io.safe_xml import Facts, XmlError, records
+from napari_virtualstain.io.tiff_metadata import aperture
 
 __all__ = ["read_index"]
 
@@ -27,7 +28,7 @@ NEEDED = frozenset(
         "URL", "Row", "Col", "FieldID", "PlaneID", "TimepointID", "ChannelID", "ChannelName",
         "ChannelType", "IlluminationType", "ImageResolutionX", "ImageResolutionY", "PositionX",
         "PositionY", "PositionZ", "MainExcitationWavelength", "MainEmissionWavelength",
-        "PlateRows", "PlateColumns",
+        "PlateRows", "PlateColumns", "ObjectiveNA", "Name", "PlateID",
     }
 )  # fmt: skip
 """What is read of an image, of the three times as many facts that there are."""
@@ -90,6 +91,7 @@ class _Reading:
     z_um: dict[tuple[str, str, int], float] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     size: PixelSize = field(default_factory=PixelSize)
+    na: float | None = None
 
     def take(self, facts: Facts, folder: Path) -> None:
         """Take in one entry."""
@@ -103,6 +105,7 @@ class _Reading:
             self.size = PixelSize(
                 y=_um(facts, "ImageResolutionY"), x=_um(facts, "ImageResolutionX")
             )
+        self.na = self.na or aperture(facts.get("ObjectiveNA"))
         well = well_name(_number(facts, "Row") - 1, _number(facts, "Col") - 1)
         site = f"f{_number(facts, 'FieldID'):02d}"
         scene = f"{well}/{site}"
@@ -130,6 +133,7 @@ def _place(facts: Facts, well: str, site: str) -> Place:
     y, x = _um(facts, "PositionY"), _um(facts, "PositionX")
     shape = (_number(facts, "PlateRows"), _number(facts, "PlateColumns"))
     return Place(
+        plate=facts.get("Name") or facts.get("PlateID") or "",
         well=well,
         site=site,
         position_um=None if y is None or x is None else (y, x),
@@ -164,4 +168,5 @@ def read_index(index: Path) -> FolderPlan:
         pixel_size_um=reading.size,
         z_um=reading.z_um,
         places=reading.places,
+        na=reading.na,
     )

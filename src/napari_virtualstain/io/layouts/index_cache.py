@@ -23,7 +23,7 @@ from napari_virtualstain.io.plate import Place
 
 __all__ = ["remembered_plan"]
 
-VERSION = 1
+VERSION = 2
 """Of parsers and of the form; raised when either changes."""
 
 
@@ -71,6 +71,7 @@ def _columns(plan: FolderPlan) -> dict[str, Any]:
         "has": [plan.planes[0].has_t, plan.planes[0].has_z],
         "pixel_size_um": asdict(plan.pixel_size_um),
         "time_interval_s": plan.time_interval_s,
+        "na": plan.na,
         "guesses": plan.guesses,
         "places": [asdict(plan.places[scene]) for scene in scenes],
     }
@@ -113,6 +114,7 @@ def _read(file: Path, folder: Path) -> FolderPlan | None:
         guesses=tuple(found["guesses"]),
         places={scene: _place(place) for scene, place in zip(scenes, found["places"], strict=True)},
         time_interval_s=found["time_interval_s"],
+        na=found["na"],
     )
 
 

@@ -61,6 +61,7 @@ class Facts:
     pixel_size_um: PixelSize = field(default_factory=PixelSize)
     time_interval_s: float | None = None
     z_positions_um: tuple[float, ...] | None = None
+    na: float | None = None
     guesses: tuple[str, ...] = ()
     missing: tuple[tuple[int, int, int], ...] = ()
 
@@ -259,6 +260,7 @@ def image_of(
         axes=true_axes,
         time_interval_s=facts.time_interval_s,
         z_positions_um=z if z is not None and len(z) == data.shape[2] else None,
+        na=facts.na,
         source=Source(
             path=str(path),
             kind=kind,

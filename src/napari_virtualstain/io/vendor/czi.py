@@ -28,7 +28,7 @@ from napari_virtualstain.io.plate import Place, parse_well
 from napari_virtualstain.io.safe_xml import parse_xml
 from napari_virtualstain.io.scene import Scene
 from napari_virtualstain.io.tiff_file import damaged
-from napari_virtualstain.io.tiff_metadata import positive
+from napari_virtualstain.io.tiff_metadata import aperture, positive
 from napari_virtualstain.io.vendor.base import (
     Facts,
     PlaneReader,
@@ -286,9 +286,18 @@ def _facts(
         channels=_channels(root),
         pixel_size_um=PixelSize(**micrometres),
         time_interval_s=interval if lengths.get("t", 1) > 1 else None,
+        na=_aperture(root),
         guesses=guesses,
         missing=missing,
     )
+
+
+def _aperture(root: ET.Element) -> float | None:
+    """Return the aperture of the objective that the image was taken with."""
+    used = root.find(".//Information/Image/ObjectiveSettings/ObjectiveRef")
+    objectives = root.findall(".//Information/Instrument/Objectives/Objective")
+    named = [o for o in objectives if used is not None and o.get("Id") == used.get("Id")]
+    return aperture(named[0].findtext("LensNA")) if named else None
 
 
 def _channels(root: ET.Element) -> tuple[Channel, ...]:

@@ -55,7 +55,8 @@ def scenes(path: Path, axes: str | None = None) -> list[Scene]:
     if path.suffix.lower() == ".ids":
         path = _beside(path, ".ics")
     _header(path)
-    return [Scene(name="", kind="ics", load=partial(_load, path, axes))]
+    files = (path, path.with_suffix(".ids"), path.with_suffix(".IDS"))
+    return [Scene(name="", kind="ics", load=partial(_load, path, axes), files=files)]
 
 
 def _beside(path: Path, suffix: str) -> Path:

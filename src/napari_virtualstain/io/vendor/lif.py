@@ -27,7 +27,7 @@ from napari_virtualstain.io.plate import Place
 from napari_virtualstain.io.safe_xml import refuse_document_type
 from napari_virtualstain.io.scene import Scene
 from napari_virtualstain.io.tiff_file import damaged, overheard
-from napari_virtualstain.io.tiff_metadata import positive
+from napari_virtualstain.io.tiff_metadata import aperture, positive
 from napari_virtualstain.io.vendor.base import (
     Facts,
     PlaneReader,
@@ -38,7 +38,7 @@ from napari_virtualstain.io.vendor.base import (
     one_sentence,
     unique_names,
 )
-from napari_virtualstain.io.vendor.lif_channels import channels_of
+from napari_virtualstain.io.vendor.lif_channels import SETTING, channels_of
 
 __all__ = ["scenes"]
 
@@ -199,8 +199,16 @@ def _facts(element: ET.Element, dimensions: list[tuple[str, int, int, float | No
         channels=channels,
         pixel_size_um=PixelSize(**sizes),
         time_interval_s=interval[0] if interval and interval[1] == "s" else None,
+        na=_aperture(element),
         guesses=(TAKEN_APART,) if colour else (),
     )
+
+
+def _aperture(element: ET.Element) -> float | None:
+    """Return the aperture that the settings of the microscope state."""
+    settings = element.find(SETTING)
+    found = (e.get("NumericalAperture") for e in (() if settings is None else settings.iter()))
+    return next((na for text in found if (na := aperture(text)) is not None), None)
 
 
 def _load(path: Path, index: int, tile: int, name: str, axes: str | None) -> LazyImage:

@@ -13,7 +13,7 @@ from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.modality import modality_of
 from napari_virtualstain.io.tiff_metadata import positive
 
-__all__ = ["channels_of"]
+__all__ = ["SETTING", "channels_of"]
 
 COLOURS = {
     "red": "FF0000", "green": "00FF00", "blue": "0000FF", "cyan": "00FFFF",

@@ -30,7 +30,7 @@ from napari_virtualstain.io.pixels import WANTED_CHUNK, one_line
 from napari_virtualstain.io.plate import Place, place_of_name
 from napari_virtualstain.io.scene import Scene
 from napari_virtualstain.io.tiff_file import damaged
-from napari_virtualstain.io.tiff_metadata import positive
+from napari_virtualstain.io.tiff_metadata import aperture, positive
 from napari_virtualstain.io.vendor.base import (
     BROKEN,
     Facts,
@@ -65,6 +65,7 @@ LOOPS = {"T": "t", "Z": "z", "P": "p", "C": "c"}
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file for its metadata."""
     check_beginning(path, (MAGIC, LEGACY), "Nikon (ND2)")
+    _check_end(path)
     nd2 = library("nd2", path=path, extra="nd2")
     with one_sentence(path), nd2.ND2File(path) as file:
         yield file
@@ -142,6 +143,7 @@ class _Frames(PlaneReader):
         if file.is_legacy:
             check_room(path, math.prod(shape) * n_bytes, length * MOST_SHRUNK)
         else:
+            _check_end(path)
             self._places = _places(path)
             check_room(path, math.prod(shape) * n_bytes, length * MOST_SHRUNK)
             self._check(path, numbers, 0 if self.compressed else n_bytes, length)
@@ -214,16 +216,26 @@ class _Frames(PlaneReader):
             return frame
 
 
+MAP = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+"""Begins and ends the list of chunks at the end of a file."""
+
+
+def _check_end(path: Path) -> None:
+    """Refuse a file without the list at its end, of which the library says it in bytes."""
+    with path.open("rb") as file:
+        legacy = file.read(len(LEGACY)) == LEGACY
+        file.seek(-min(40, path.stat().st_size), 2)
+        if not legacy and file.read(len(MAP)) != MAP:
+            raise damaged(path, "the map of its chunks at the end is missing")
+
+
 def _places(path: Path) -> dict[int, int]:
     """Return at which byte the chunk of each frame begins, from the map at the end of the file."""
-    signature, entry = b"ND2 CHUNK MAP SIGNATURE 0000001!", struct.Struct("<QQ")
+    entry = struct.Struct("<QQ")
     length = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(-40, 2)
-        tail = file.read(40)
-        if tail[:32] != signature:
-            raise damaged(path, "the map of its chunks at the end is missing")
-        file.seek(struct.unpack("<Q", tail[32:])[0])
+        file.seek(-8, 2)
+        file.seek(struct.unpack("<Q", file.read(8))[0])
         magic, n_name, n_data = struct.unpack("<4sIQ", file.read(16))
         if magic != MAGIC or n_name + n_data > length:
             raise damaged(path, "the map of its chunks is not where the file says")
@@ -234,7 +246,7 @@ def _places(path: Path) -> dict[int, int]:
     while True:
         end = listed.index(b"!", at) + 1
         name = listed[at:end]
-        if name == signature:
+        if name == MAP:
             return places
         offset, _ = entry.unpack_from(listed, end)
         if name.startswith(b"ImageDataSeq|"):
@@ -289,6 +301,7 @@ def _facts(file: Any, shown: dict[str, int]) -> Facts:
         ),
         time_interval_s=interval if shown.get("t", 1) > 1 else None,
         z_positions_um=heights,
+        na=aperture(channels[0].microscope.objectiveNumericalAperture) if channels else None,
         guesses=tuple(guesses),
     )
 
