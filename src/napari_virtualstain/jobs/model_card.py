@@ -74,7 +74,9 @@ def describe_model(
     pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
     spec = get_spec(generator)
     told_of_method = learning.model_dump(mode="json")
-    told = {"title", "description", "licence", "citation", "illumination_corrected", "volume"}
+    told = {
+        "title", "description", "licence", "citation", "illumination_corrected", "volume", "na",
+    }  # fmt: skip
     known = told & set(data.card)
     limits = tuple(data.card.get("limits", ()))
     return ModelCard(

@@ -218,7 +218,7 @@ def stack(here: Situation, volume: VolumeInput, planes: InputPlanes) -> Passport
     """Compare the depth of a stack, and how far its planes are apart."""
     step, wanted = here.size.z, volume.z_step_um
     apart = "" if step is None else f", {step:g} µm apart"
-    found = f"{_plural(len(planes), 'plane')}{apart}"
+    found = f"{plural(len(planes), 'plane')}{apart}"
     trained = "z step not stated" if wanted is None else f"{wanted:g} µm apart"
     if volume.window is not None:
         trained = f"{volume.window} planes at a time, {trained}"
