@@ -78,6 +78,51 @@ def test_a_network_that_cannot_be_traced_is_run_as_it_is():
     assert network.forward_bytes((32, 32)) > 0
 
 
+class Hidden(nn.Module):
+    """A network whose graph cannot be read, but whose sizes follow without pixels."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x) if len(x.shape) == 4 else x
+
+
+def test_bytes_are_known_of_a_network_whose_graph_cannot_be_read():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU())
+    network = prepare_network(Hidden(net))
+    assert network.traced is None
+    assert network.forward_bytes((64, 64)) == 64 * 64 * (2 + 4 + 4) * 4
+    large, small = (prepare_network(Hidden(NETS["unet"]())).forward_bytes((n, n)) for n in (64, 32))
+    plain = prepare_network(NETS["unet"]()).forward_bytes((64, 64))
+    assert large == 4 * small
+    assert 0.8 * plain < large < 2 * plain
+
+
+class Mixed(nn.Module):
+    """Kernels over volumes and over planes in one network."""
+
+    def __init__(self):
+        super().__init__()
+        self.fold, self.flat = nn.Conv3d(1, 4, (3, 1, 1)), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.flat(self.fold(x)[:, :, 0])[:, None]
+
+    approximate_reach = (1, 1)
+
+
+def test_kernels_over_volumes_and_over_planes_may_be_in_one_network():
+    net = Mixed().eval()
+    network = prepare_network(net)
+    pixels = image((3, 16, 20))[:, :1]
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(pixels)).numpy()
+    np.testing.assert_allclose(network.forward(pixels), expected, atol=1e-5)
+    assert (network.reach.how, network.reach.halo) == ("stated", (0, 1, 1))
+
+
 def test_a_network_over_volumes_is_ready_too():
     model = trained(volume, (2, 2, 6, 16, 16))
     pixels = image((5, 16, 20))

@@ -120,12 +120,13 @@ def test_whole_is_said_to_be_exact_and_tiles_are_said_not_to_be(tmp_path):
                        stains=("a", "b"), pixel_size=0.1))  # fmt: skip
     image, _ = stack(tmp_path, (64, 64))
     said = {
-        mode: plan.run(plan.PlanSettings(input=image, model="cyto", mode=mode, tile=tile))
+        mode: plan.run(plan.PlanSettings(input=image, model="cyto", mode=mode, tile=tile)).prepared
         for mode, tile in (("auto", None), ("halo", 32))
     }
-    texts = {mode: json.dumps(one.to_json()) for mode, one in said.items()}
-    assert "the whole image" in texts["auto"]
-    assert "the network sees only its tile" in texts["halo"]
+    assert said["auto"].run_plan.mode == "whole"
+    assert said["auto"].exact
+    assert not said["halo"].exact
+    assert said["halo"].describe().endswith("approximate: the network sees only its tile")
 
 
 def test_a_stack_that_is_too_shallow_is_refused(tmp_path):

@@ -129,7 +129,8 @@ def _reader(path: Path) -> Callable[[str], bytes | None]:
 def _refuse_pickle(path: Path) -> None:
     raise ModelPackageError(
         f"'{path}' is a pickle, which can run any code when it is opened, and is not loaded. "
-        f"Ask its author for a model folder with {CARD} and {WEIGHTS}."
+        "If it holds the weights of a known method, make a model of it with "
+        "`virtualstain models import`, which reads numbers and runs nothing."
     )
 
 

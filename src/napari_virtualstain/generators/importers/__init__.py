@@ -1,4 +1,4 @@
-"""Which method weights are of, and how they become a model of ours.
+"""Recognise weights that others published, and make models of them.
 
 One file a format: it knows names and shapes of weights that others published, and what is
 known of them. `read_checkpoint` opens a file without running anything in it, `recognise`
