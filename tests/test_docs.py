@@ -143,7 +143,7 @@ def test_commands_have_the_options_that_they_are_shown_with(page):
         assert verb in VERBS
         known = {s for action in arguments_of(verb) for s in action.option_strings} | SHARED
         said = {word.partition("=")[0] for word in rest if word.startswith("--")}
-    assert said <= known, rest
+        assert said <= known, rest
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -107,7 +107,7 @@ DAMAGE = {
     "no test pair": (lambda f: (f / "test_pair.npz").unlink(), "lacks its file test_pair.*again"),
     "weights cut short": (cut_weights, r"altered or cut short.*again\.$"),
     "one bit flipped": (flip_a_bit, r"sha256 differs.*again\.$"),
-    "a pickle instead": (swap_for_pickle, "is a pickle, which can run any code.*Ask its author"),
+    "a pickle instead": (swap_for_pickle, "is a pickle, which can run any code.*models import"),
     "a pickle in disguise": (hide_pickle, "is not a safetensors file.*Ask for the model"),
     "weights of another network": (other_weights, "do not fit the architecture.*again"),
     "another prediction": (other_prediction, "does not reproduce its own test pair.*Do not trust"),
@@ -127,7 +127,7 @@ def test_a_damaged_model_is_refused(copied, damage, sentence):
 def test_a_lone_pickle_is_refused(tmp_path):
     path = tmp_path / "net.pth"
     path.write_bytes(pickle.dumps({}))
-    with pytest.raises(ModelPackageError, match="is a pickle.*Ask its author"):
+    with pytest.raises(ModelPackageError, match="is a pickle.*models import"):
         load_package(path)
 
 

@@ -135,9 +135,10 @@ _PAPERS: dict[str, dict[str, Any]] = {
                    "steps": 15_000},
     # Published with half of the loss from structural similarity; steps are those in the names of
     # the published files.
-    "fcmae": {"preset": "vscyto3d", "batch": 32, "at_once": 1, "patch": 384, "steps": 14_532,
+    "fcmae": {"preset": "vscyto3d", "batch": 32, "at_once": 1, "patch": 384, "patch_z": 15,
+              "steps": 14_532,
               "learning_rate": 2e-4, "schedule": "cosine"},
-    "unext2": {"preset": "vscyto3d-2024", "batch": 32, "at_once": 1, "patch": 384,
+    "unext2": {"preset": "vscyto3d-2024", "batch": 32, "at_once": 1, "patch": 384, "patch_z": 5,
                "steps": 18_130, "learning_rate": 2e-4, "schedule": "cosine"},
 }  # fmt: skip
 """What the papers state, by method, as far as they do; rates and losses are the methods' own."""
