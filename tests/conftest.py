@@ -15,6 +15,12 @@ from types import SimpleNamespace
 import hypothesis
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the cores: threads of networks would wait for each other. Before torch
+    # is loaded, and for the processes that tests start.
+    for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
+
 # Where no viewer can run, its tests are not even collected: they import napari at the top.
 _NO_VIEWER = os.environ.get("NVS_NO_DISPLAY") == "1" or find_spec("napari") is None
 collect_ignore = ["napari_io", "widgets", "test_manifest.py"] if _NO_VIEWER else []

@@ -39,7 +39,14 @@ def scene(ndim, seed, *, cells=True):
     return light.astype(np.float32), stains.astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=sorted(GENERATORS))
+ONCE = [
+    # In one process, where several share the tests: each generator is trained once.
+    pytest.param(name, id=name, marks=pytest.mark.xdist_group(f"trained {name}"))
+    for name in sorted(GENERATORS)
+]
+
+
+@pytest.fixture(scope="module", params=ONCE)
 def trained(request, tmp_path_factory):
     """A tiny preset that learnt for a second or two, and the fields that taught it."""
     spec = GENERATORS[request.param]

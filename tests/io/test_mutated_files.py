@@ -19,6 +19,8 @@ MUTATIONS = 10_000
 """Over all kinds."""
 
 SECONDS, MEGABYTES = 5.0, 1024
+SILENT = 60.0
+"""Seconds without a word after which a worker hangs; 5 s are counted of its own processor time."""
 START = 180.0
 """Seconds until a worker has imported what it needs, on a machine that does other things too."""
 TOLD = 900
@@ -53,7 +55,7 @@ def watched(command: list[str]) -> tuple[list[str], int]:
     for line in process.stdout:
         timer.cancel()
         lines.append(line.strip())
-        timer = threading.Timer(4 * SECONDS, process.kill)
+        timer = threading.Timer(SILENT, process.kill)
         timer.start()
     timer.cancel()
     process.stdout.close()

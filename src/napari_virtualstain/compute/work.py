@@ -267,13 +267,28 @@ class Post:
         with self._lock:
             words, progress = self._words, self._progress
             self._words, self._progress = [], None
-        message = {"run": self._run, "words": words, "progress": progress}
-        while len(json.dumps(message)) > MESSAGE_BYTES and message["words"]:
-            first, *rest = message["words"]
-            self._send({"run": self._run, "words": [_short(first)], "progress": None})
-            message["words"] = rest
-        if message["words"] or progress is not None:
-            self._send(message)
+        room = MESSAGE_BYTES - len(json.dumps(self._message([], progress)))
+        together: list[tuple[str, Any]] = []
+        used = 0
+        for word in words:
+            if (length := _length(word)) > room:
+                word = _short(word)
+                length = _length(word)
+            if together and used + length > room:
+                self._send(self._message(together, None))
+                together, used = [], 0
+            together.append(word)
+            used += length
+        if together or progress is not None:
+            self._send(self._message(together, progress))
+
+    def _message(self, words: list[tuple[str, Any]], progress: Any) -> dict[str, Any]:
+        return {"run": self._run, "words": words, "progress": progress}
+
+
+def _length(word: tuple[str, Any]) -> int:
+    """Return the letters that a word takes in a message, its comma included."""
+    return len(json.dumps(word)) + 2
 
 
 def _short(word: tuple[str, Any]) -> tuple[str, Any]:
