@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_virtualstain.errors import PixelDataError
-from napari_virtualstain.intensity import Normalisation, Rule, StatisticsAccumulator, together
+from napari_virtualstain.intensity import (
+    Normalisation,
+    Rule,
+    StatisticsAccumulator,
+    contrast_of,
+    together,
+)
 
 QUANTILES = (0.01, 0.5, 0.99)
 PIXELS = {
@@ -146,9 +152,21 @@ def test_a_field_with_little_contrast_is_scaled_by_a_usual_one(share, scaled_by)
     pixels = np.array([100.0 - share, 100.0 + share])  # SD is the share
     gather = StatisticsAccumulator()
     gather.add(pixels)
-    norm = Rule().fit(gather.result(), what="a field", typical_sd=1.0)
+    norm = Rule().fit(gather.result(), what="a field", typical_contrast=0.01)  # of 100: 1
     assert norm.offset == pytest.approx(100.0)
     assert norm.scale == pytest.approx(1.0 if scaled_by == "usual" else share)
+
+
+def test_contrast_does_not_depend_on_the_gain_and_is_none_around_zero():
+    def contrast(pixels):
+        gather = StatisticsAccumulator()
+        gather.add(pixels)
+        return contrast_of(gather.result())
+
+    pixels = np.random.default_rng(0).normal(1000, 50, 5000)
+    assert contrast(pixels) == pytest.approx(contrast(pixels * 16))
+    assert contrast(pixels - 1000) is None
+    assert contrast(np.full(9, 7.0)) is None
 
 
 def test_planes_together_are_like_one():

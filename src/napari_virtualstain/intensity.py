@@ -27,11 +27,12 @@ __all__ = [
     "PixelStatistics",
     "Rule",
     "StatisticsAccumulator",
+    "contrast_of",
     "together",
 ]
 
 NEARLY_EMPTY = 0.3
-"""Share of a usual field's standard deviation below which a field is taken to be empty."""
+"""Share of a usual field's contrast below which a field is taken to be empty."""
 _QUARTILES = (0.25, 0.5, 0.75)
 _PIECE = 1 << 20
 """Pixels that are looked at together."""
@@ -66,6 +67,21 @@ class PixelStatistics(_Frozen):
     minimum: float
     maximum: float
     quantiles: dict[float, float]
+
+
+def contrast_of(statistics: PixelStatistics) -> float | None:
+    """Return standard deviation over mean, `None` where the mean means nothing (phase around 0).
+
+    Examples
+    --------
+    >>> gather = StatisticsAccumulator()
+    >>> gather.add(np.array([90.0, 110.0]))
+    >>> contrast_of(gather.result())
+    0.1
+    """
+    if statistics.count == 0 or not 0 < statistics.std < abs(statistics.mean):
+        return None
+    return statistics.std / abs(statistics.mean)
 
 
 def together(statistics: Sequence[PixelStatistics]) -> PixelStatistics:
@@ -186,7 +202,7 @@ class Rule(_Frozen):
         return (self.low, self.high) if self.kind == "percentile" else ()
 
     def fit(
-        self, statistics: PixelStatistics, *, what: str, typical_sd: float | None = None
+        self, statistics: PixelStatistics, *, what: str, typical_contrast: float | None = None
     ) -> Normalisation:
         """Return the frozen numbers for these statistics.
 
@@ -196,10 +212,12 @@ class Rule(_Frozen):
             Of the whole field or data set.
         what
             Names the pixels in an error, for example ``"channel 'BF', z plane 0"``.
-        typical_sd
-            Standard deviation of a usual field, `None` if not known. ``zscore`` scales a field
-            with less than `NEARLY_EMPTY` of it by this instead of its own: an empty field that is
-            blown up to a standard deviation of 1 is noise in which a network sees cells.
+        typical_contrast
+            Standard deviation over mean of a usual field, `None` if not known; see `contrast_of`.
+            ``zscore`` scales a field with less than `NEARLY_EMPTY` of it as a usual one of its
+            brightness: an empty field that is blown up to a standard deviation of 1 is noise in
+            which a network sees cells. A contrast and not a standard deviation, since another
+            lamp or camera multiplies both.
 
         Raises
         ------
@@ -218,8 +236,9 @@ class Rule(_Frozen):
             return Normalisation()
         if self.kind == "zscore":
             offset, scale = statistics.mean, statistics.std
-            if typical_sd is not None and 0 < scale < NEARLY_EMPTY * typical_sd:
-                scale = typical_sd
+            usual = abs(offset) * (typical_contrast or 0.0)
+            if 0 < scale < NEARLY_EMPTY * usual:
+                scale = usual
             limits = (None, None) if self.clip_sd is None else (-self.clip_sd, self.clip_sd)
         elif self.kind == "minmax":
             offset, scale = statistics.minimum, statistics.maximum - statistics.minimum
@@ -239,7 +258,8 @@ class Rule(_Frozen):
                 "with. Divide them by a constant and save the image again."
             )
         # A spread below what float32 can tell from its mean is rounding, not picture.
-        if not scale > abs(offset) * 1e-7:
+        spread = statistics.maximum - statistics.minimum if self.kind == "robust" else 0.0
+        if not scale > max(abs(offset), spread) * 1e-7:
             raise PixelDataError(
                 f"{what} is constant: nearly all pixels have the value {offset:g}, so there is "
                 "nothing to stain. Check that the right channel was chosen and the lamp was on."
@@ -344,6 +364,8 @@ class StatisticsAccumulator:
             return float(key + self._base)
         middle = np.array([(key << 12) + (1 << 11)], np.uint32)
         value = float(_from_sortable_bits(middle)[0])
+        if abs(value) < np.finfo(np.float32).tiny:
+            value = 0.0  # the bin that holds it
         return min(max(value, self._minimum), self._maximum)
 
     def result(self) -> PixelStatistics:

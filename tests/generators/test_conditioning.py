@@ -76,8 +76,8 @@ def predict(generator, pairs, planes):
     """Stain grey values as a job would: normalised by themselves, unless they are nearly empty."""
     given = np.stack(
         [
-            Rule().fit(_statistics(plane), what="plane", typical_sd=sd).apply(plane)
-            for plane, sd in zip(planes, pairs.typical_sd, strict=True)
+            Rule().fit(_statistics(plane), what="plane", typical_contrast=contrast).apply(plane)
+            for plane, contrast in zip(planes, pairs.typical_contrast, strict=True)
         ]
     )
     stains = _through(generator, given)

@@ -304,7 +304,7 @@ def test_stains_normalised_over_the_set_keep_their_amounts(tmp_path):
     train_on_fields(data(field(0), field(1)), settings(tmp_path / "m"))
     card = read_card(tmp_path / "m")
     assert not card.relative_intensity
-    assert all(plane.typical_sd > 0 for plane in card.inputs)
+    assert all(plane.typical_contrast > 0 for plane in card.inputs)
 
 
 def test_a_gan_is_trained_from_a_regression(tmp_path):

@@ -21,6 +21,7 @@ from napari_virtualstain.intensity import (
     PixelStatistics,
     Rule,
     StatisticsAccumulator,
+    contrast_of,
 )
 
 __all__ = ["PairedField", "PairedSet", "gather_statistics", "pair_up"]
@@ -132,8 +133,8 @@ class PairedSet:
         By field, then stain, where each field has its own; empty where all have `outputs`.
     present
         By field, then stain: whether the field has any pixel of it. Empty if not known.
-    typical_sd
-        By plane: standard deviation of a usual field. Empty if not known.
+    typical_contrast
+        By plane: contrast of a usual field, `None` where it has none; see `intensity.contrast_of`.
     """
 
     fields: tuple[PairedField, ...]
@@ -141,7 +142,7 @@ class PairedSet:
     outputs: tuple[Normalisation, ...]
     targets: tuple[tuple[Normalisation, ...], ...] = ()
     present: tuple[tuple[bool, ...], ...] = ()
-    typical_sd: tuple[float, ...] = ()
+    typical_contrast: tuple[float | None, ...] = ()
 
     def read(self, field: int, region: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read and normalise a region of *S: planes (P, *S), stains (C, *S)."""
@@ -162,7 +163,7 @@ def pair_up(
     output_rule: Rule,
     stain_names: Sequence[str],
     outputs: Sequence[Normalisation] | None = None,
-    typical_sd: Sequence[float] | None = None,
+    typical_contrast: Sequence[float | None] | None = None,
     relative: bool = False,
 ) -> PairedSet:
     """Fit the normalisations of a set of fields.
@@ -179,9 +180,9 @@ def pair_up(
         For messages.
     outputs
         Those of another set, for validation fields; fitted here if `None`.
-    typical_sd
-        By plane: standard deviation of a field of the training set, for validation fields;
-        the median of these fields if `None`. See `intensity.Rule.fit`.
+    typical_contrast
+        By plane: contrast of a field of the training set, for validation fields; the median of
+        these fields if `None`. See `intensity.Rule.fit`.
     relative
         Fit the stains of each field by themselves, as Cross-Zamirski et al. publish it: what a
         model then predicts is relative to its field, and no amount.
@@ -192,10 +193,10 @@ def pair_up(
         If a plane or stain is constant, or a plane holds NaN.
     """
     planes = [gather_statistics([f.planes], quantiles=input_rule.quantiles) for f in fields]
-    usual = _typical(planes) if typical_sd is None else tuple(typical_sd)
+    usual = _typical(planes) if typical_contrast is None else tuple(typical_contrast)
     inputs = tuple(
         tuple(
-            input_rule.fit(s, what=f"Input plane {p} of field {field.name!r}", typical_sd=sd)
+            input_rule.fit(s, what=f"Input plane {p} of field {field.name!r}", typical_contrast=sd)
             for p, (s, sd) in enumerate(zip(statistics, usual, strict=True))
         )
         for field, statistics in zip(fields, planes, strict=True)
@@ -223,9 +224,14 @@ def pair_up(
     return PairedSet(tuple(fields), inputs, tuple(outputs), targets, present, usual)
 
 
-def _typical(planes: Sequence[Sequence[PixelStatistics]]) -> tuple[float, ...]:
-    """Return the median standard deviation of fields by plane."""
-    return tuple(float(np.median([s.std for s in one])) for one in zip(*planes, strict=True))
+def _typical(planes: Sequence[Sequence[PixelStatistics]]) -> tuple[float | None, ...]:
+    """Return the median contrast of fields by plane, `None` where a field has none."""
+    found = []
+    for of_fields in zip(*planes, strict=True):
+        contrasts = [contrast_of(s) for s in of_fields]
+        known = [c for c in contrasts if c is not None]
+        found.append(float(np.median(known)) if len(known) == len(contrasts) else None)
+    return tuple(found)
 
 
 def _fitted(rule: Rule, statistics: PixelStatistics, what: str) -> Normalisation:

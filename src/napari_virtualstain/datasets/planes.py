@@ -228,7 +228,7 @@ def fit_planes(
     rule: Rule,
     *,
     times: Sequence[int] | None = None,
-    typical_sd: Sequence[float | None] | None = None,
+    typical_contrast: Sequence[float | None] | None = None,
 ) -> tuple[tuple[Normalisation, ...], ...]:
     """Fit a rule to every plane of every time point, on the whole field.
 
@@ -242,8 +242,8 @@ def fit_planes(
         From the model card.
     times
         Which time points the statistics are of; all of the image if `None`.
-    typical_sd
-        By plane: standard deviation of a usual field, `None` where it is not known; see
+    typical_contrast
+        By plane: contrast of a usual field, `None` where it is not known; see
         `intensity.Rule.fit`.
 
     Returns
@@ -261,13 +261,13 @@ def fit_planes(
     if any(len(row) != len(planes) for row in statistics):
         raise SettingsError("The statistics are of other planes. Gather them again.")
     labels = planes.labels()
-    usual = typical_sd or [None] * len(planes)
+    usual = typical_contrast or [None] * len(planes)
     fitted = []
     for t, row in zip(range(len(statistics)) if times is None else times, statistics, strict=True):
         when = f" at time point {t}" if planes.image.shape[0] > 1 else ""
         fitted.append(
             tuple(
-                rule.fit(stats, what=f"{label[0].upper()}{label[1:]}{when}", typical_sd=sd)
+                rule.fit(stats, what=f"{label[0].upper()}{label[1:]}{when}", typical_contrast=sd)
                 for label, stats, sd in zip(labels, row, usual, strict=True)
             )
         )

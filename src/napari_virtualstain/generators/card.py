@@ -64,10 +64,10 @@ class InputPlane(_Frozen):
     statistics: PixelStatistics | None = Field(
         default=None, description="grey values of the training images, all pixels together"
     )
-    typical_sd: _Length | None = Field(
+    typical_contrast: _Length | None = Field(
         default=None,
-        description="median standard deviation of a training field in grey values; a field with "
-        "far less is scaled by it, not by its own",
+        description="median standard deviation over mean of a training field; a field with far "
+        "less is scaled as a usual one, and not blown up",
     )
     ranges: PlaneRanges | None = Field(
         default=None, description="noise, light, focus and the like of the training fields"

@@ -132,7 +132,7 @@ class GreyValues:
             measured = [[together(row)] * len(row) for row in measured]
         rows = fit_planes(
             self.planes, measured, self.card.input_rule, times=times,
-            typical_sd=typical_of(self.card, len(self.planes)),
+            typical_contrast=typical_of(self.card, len(self.planes)),
         )  # fmt: skip
         by_time = dict(zip(times, rows, strict=True))
         return tuple(by_time.get(t, ()) for t in range(self.planes.image.shape[0]))
@@ -147,8 +147,8 @@ class GreyValues:
 
 
 def typical_of(card: ModelCard, n_planes: int) -> list[float | None]:
-    """Return the standard deviation of a usual field by plane, as far as the card knows it."""
-    known = [plane.typical_sd for plane in card.inputs]
+    """Return the contrast of a usual field by plane, as far as the card knows it."""
+    known = [plane.typical_contrast for plane in card.inputs]
     return known * n_planes if card.volume is not None else known
 
 

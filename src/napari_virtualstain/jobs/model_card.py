@@ -89,9 +89,9 @@ def describe_model(
                 z_offset_um=z,
                 statistics=s,
                 ranges=r,
-                typical_sd=sd,
+                typical_contrast=sd,
             )
-            for z, s, r, sd in zip(offsets, statistics, ranges, train.typical_sd, strict=True)
+            for z, s, r, sd in zip(offsets, statistics, ranges, train.typical_contrast, strict=True)
         ),
         stains=tuple(
             Stain(

@@ -233,7 +233,7 @@ def train_on_fields(
         held = pair_up(
             [data.fields[i] for i in hold],
             input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
-            outputs=train.outputs, typical_sd=train.typical_sd,
+            outputs=train.outputs, typical_contrast=train.typical_contrast,
             relative=settings.normalise_stains_on == "field",
         )  # fmt: skip
         n_planes = data.fields[0].planes.shape[0]
