@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.errors import AxesError, ImageFileError
+from napari_virtualstain.errors import AxesError, SettingsError
 from napari_virtualstain.io.open import list_scenes, open_image
 
 pytestmark = pytest.mark.realdata
@@ -94,7 +94,9 @@ def test_a_stack_that_does_not_say_its_axes(realdata):
     assert image.channels[0].modality == "transmitted"
     assert image.data[3].compute().min() > 60_000
     assert open_image(path.parents[1] / "01" / "brightfield.tif").axes == "yx"
-    with pytest.raises(ImageFileError, match="3 image files whose names do not tell"):
+    with pytest.raises(
+        SettingsError, match=r"holds 3 images: binary_stack.*Say which with --scene"
+    ):
         open_image(path.parent)
 
 

@@ -76,7 +76,9 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "illumination",
         "folder",
         "add",
+        "file",
+        "data",
     }
     fields = _load(VERBS[verb].settings).model_fields
     marked = {name for name, f in fields.items() if list(_marks(f.annotation, f.metadata))}
-    assert marked == (named | {"model"}) & set(fields)
+    assert marked == (named | {"model", "start"}) & set(fields)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.realdata
 # Where, what must be said, (name, how matched), by stain: (channel, verdict)
 SAMPLES = {
     "phenix, one image holds both": (
-        "phenix/Version5", {}, ("A01/f01", "image"),
+        "phenix/Version5", {}, ("BR00122249/A01/f01", "image"),
         {"488 650": ("488 650", "aligned"), "Alexa 488": ("Alexa 488", "aligned"), "Alexa 568": ("Alexa 568", "aligned"), "Alexa 647": ("Alexa 647", "aligned")},
     ),
     "in-silico labelling, by well": (

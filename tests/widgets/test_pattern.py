@@ -32,9 +32,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def panel(desk, folder):
-    """The panel, as it comes up when the folder is dropped."""
+    """The panel, as it comes up when the folder is dropped and its files are said to be planes."""
     desk.dock.show_page("load")
     desk.drop(folder)
+    desk.wait(lambda: len(desk.viewer.layers) == 1)
+    desk.click(desk.load.own_names)
+    dialog = desk.load.findChild(QFileDialog)
+    dialog.fileSelected.emit(str(folder))
+    dialog.close()
     desk.wait(lambda: desk.load.pattern.isVisible())
     return desk.load.pattern
 
@@ -44,8 +49,11 @@ def typed(desk, panel, text):
     desk.wait(lambda: not panel._soon.isActive() and "pattern" not in desk.load._background._newest)
 
 
-def test_a_folder_that_no_layout_knows_asks_how_its_files_are_named(desk, panel):
-    assert "names do not tell channel, z or time" in desk.load.notice.text
+def test_a_folder_that_no_layout_knows_says_that_its_files_may_be_planes(desk, panel):
+    (layer,) = desk.viewer.layers
+    said = " ".join(source_of(layer).guesses)
+    assert "holds 7 images" in said
+    assert "if the files are planes of one image, say how they are named" in said
     desk.wait(lambda: panel.counts.text().startswith("7 files, for example:"))
     assert "e7_B02~p1~lev0~Brightfield.tif" in panel.counts.text()
     assert not panel.open.isEnabled()

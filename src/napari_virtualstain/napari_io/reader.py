@@ -180,9 +180,16 @@ def open_for_viewer(
     guess = (
         f"{os.fspath(path)!r} holds {len(names)} images ({listed(names)}), and the first"
         f"{'' if shown is scenes[0] else ' that can be opened'}, {shown.name!r}, is shown. "
-        "Choose another scene if you want one."
+        f"Choose another scene if you want one{_or_planes(path)}."
     )
     return replace(image, guesses=(guess, *image.guesses))
+
+
+def _or_planes(path: str | os.PathLike[str]) -> str:
+    """Return what else the files of a folder may be, when no layout knows their names."""
+    if is_remote(path) or find_opener(Path(path)).name != "folder":
+        return ""
+    return "; if the files are planes of one image, say how they are named"
 
 
 def _first_of(scenes: Sequence[Scene]) -> tuple[Scene, LazyImage]:
