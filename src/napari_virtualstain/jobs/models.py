@@ -9,7 +9,7 @@ from pydantic import Field
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.generators.registry import GENERATORS
-from napari_virtualstain.jobs.base import JobSettings, PathText
+from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText
 from napari_virtualstain.jobs.model_import import ImportedModel, import_model
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
 from napari_virtualstain.zoo import list_models, models_folder
@@ -27,7 +27,7 @@ class ModelsSettings(JobSettings):
     file: PathText | None = Field(
         default=None, description="to import: .pth, .ckpt, .p, .safetensors, or a model folder"
     )
-    out: str | None = Field(
+    out: ModelText | None = Field(
         default=None, description="to import: name of the model, or path of its folder"
     )
     stains: tuple[str, ...] = Field(
