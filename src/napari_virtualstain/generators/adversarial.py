@@ -24,8 +24,9 @@ from napari_virtualstain.losses.adversarial import (
     gradient_penalty,
 )
 from napari_virtualstain.losses.pixel import get_loss
+from napari_virtualstain.nets.patchgan import PatchGan, PatchGanNorm
 
-__all__ = ["AdversarialSettings", "Game"]
+__all__ = ["AdversarialSettings", "Game", "PatchGameSettings", "patch_game"]
 
 
 class AdversarialSettings(LearningSettings):
@@ -54,6 +55,14 @@ class AdversarialSettings(LearningSettings):
         description="what the penalty keeps at 1: the gradient of each sample's score, or what the "
         "code published with doi:10.1038/s41598-022-12914-x does",
     )
+
+
+class PatchGameSettings(AdversarialSettings):
+    """What can be set about a game whose critic is a `nets.patchgan.PatchGan`."""
+
+    critic_width: int = Field(default=64, ge=1, description="channels of the critic's first layer")
+    critic_layers: int = Field(default=3, ge=1, description="strided layers of the critic")
+    critic_norm: PatchGanNorm = Field(default="none", description="of the critic's middle layers")
 
 
 class Game:
@@ -148,3 +157,22 @@ class Game:
         finally:
             self._critic.requires_grad_(requires_grad=True)
         return {"loss": loss, "pixel": sum(pixels)}
+
+
+def patch_game(module: nn.Module, channels: int, settings: PatchGameSettings) -> Game:
+    """Return the game of a network and a critic that looks at patches.
+
+    Parameters
+    ----------
+    module
+        The generator's network.
+    channels
+        Planes and stains together.
+    settings
+        Of both.
+    """
+    critic = PatchGan(
+        channels, width=settings.critic_width, layers=settings.critic_layers,
+        norm=settings.critic_norm,
+    )  # fmt: skip
+    return Game(module, critic, settings)

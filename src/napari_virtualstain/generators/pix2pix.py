@@ -20,14 +20,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from napari_virtualstain.generators.adversarial import AdversarialSettings, Game
+from napari_virtualstain.generators.adversarial import Game, PatchGameSettings, patch_game
 from napari_virtualstain.generators.unet import UNetGenerator
-from napari_virtualstain.nets.patchgan import PatchGan, PatchGanNorm
+from napari_virtualstain.nets.patchgan import PatchGanNorm
 
 __all__ = ["Pix2PixGenerator", "Pix2PixSettings"]
 
 
-class Pix2PixSettings(AdversarialSettings):
+class Pix2PixSettings(PatchGameSettings):
     """Settings of pix2pix; defaults are the paper's."""
 
     learning_rate: float = Field(default=2e-4, gt=0, description="largest learning rate")
@@ -37,8 +37,6 @@ class Pix2PixSettings(AdversarialSettings):
     )
     beta1: float = Field(default=0.5, ge=0, lt=1, description="of adam: memory of the gradient")
     pixel_weight: float = Field(default=100.0, ge=0, description="what the pixel loss counts")
-    critic_width: int = Field(default=64, ge=1, description="channels of the critic's first layer")
-    critic_layers: int = Field(default=3, ge=1, description="strided layers of the critic")
     critic_norm: PatchGanNorm = Field(default="batch", description="of the critic's middle layers")
 
 
@@ -49,8 +47,4 @@ class Pix2PixGenerator(UNetGenerator):
 
     def learner(self, settings: Pix2PixSettings) -> Game:  # type: ignore[override]
         """Return the game of the U-Net and its discriminator."""
-        critic = PatchGan(
-            self.in_channels + self.out_channels, width=settings.critic_width,
-            layers=settings.critic_layers, norm=settings.critic_norm,
-        )  # fmt: skip
-        return Game(self.module(), critic, settings)
+        return patch_game(self.module(), self.in_channels + self.out_channels, settings)

@@ -2,8 +2,7 @@
 
 Park et al. 2019, "Semantic image synthesis with spatially-adaptive normalization",
 arXiv:1903.07291; for Cell Painting Xing et al. 2024, arXiv:2407.09507, put its blocks
-in the place of pix2pix's norms and train it as pix2pix, which is what is done here. Their
-table has it last for DNA and no better than pix2pix elsewhere, at a third more memory.
+in the place of pix2pix's norms and train it as pix2pix, which is what is done here.
 See `napari_virtualstain.nets.spade` for the network and where it departs.
 """
 
@@ -11,10 +10,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from napari_virtualstain.generators.adversarial import Game
+from napari_virtualstain.generators.adversarial import Game, patch_game
 from napari_virtualstain.generators.forward import ForwardGenerator
 from napari_virtualstain.generators.pix2pix import Pix2PixSettings
-from napari_virtualstain.nets.patchgan import PatchGan
 from napari_virtualstain.nets.spade import SpadeGenerator as SpadeNet
 from napari_virtualstain.nets.spade import SpadeNorm
 
@@ -57,8 +55,4 @@ class SpadeGenerator(ForwardGenerator):
 
     def learner(self, settings: Pix2PixSettings) -> Game:  # type: ignore[override]
         """Return the game of the network and its discriminator."""
-        critic = PatchGan(
-            self.in_channels + self.out_channels, width=settings.critic_width,
-            layers=settings.critic_layers, norm=settings.critic_norm,
-        )  # fmt: skip
-        return Game(self.module(), critic, settings)
+        return patch_game(self.module(), self.in_channels + self.out_channels, settings)

@@ -22,14 +22,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from napari_virtualstain.generators.adversarial import AdversarialSettings, Game
+from napari_virtualstain.generators.adversarial import Game, PatchGameSettings, patch_game
 from napari_virtualstain.generators.unet import UNetGenerator
-from napari_virtualstain.nets.patchgan import PatchGan, PatchGanNorm
 
 __all__ = ["WganGpGenerator", "WganGpSettings"]
 
 
-class WganGpSettings(AdversarialSettings):
+class WganGpSettings(PatchGameSettings):
     """Settings of the conditional WGAN-GP; defaults are the paper's."""
 
     learning_rate: float = Field(default=2e-4, gt=0, description="largest learning rate")
@@ -53,9 +52,6 @@ class WganGpSettings(AdversarialSettings):
     penalty: float = Field(
         default=10.0, ge=0, description="what the gradient penalty counts; 0 for none"
     )
-    critic_width: int = Field(default=64, ge=1, description="channels of the critic's first layer")
-    critic_layers: int = Field(default=3, ge=1, description="strided layers of the critic")
-    critic_norm: PatchGanNorm = Field(default="none", description="of the critic's middle layers")
 
 
 class WganGpGenerator(UNetGenerator):
@@ -69,8 +65,4 @@ class WganGpGenerator(UNetGenerator):
 
     def learner(self, settings: WganGpSettings) -> Game:  # type: ignore[override]
         """Return the game of the U-Net and its critic."""
-        critic = PatchGan(
-            self.in_channels + self.out_channels, width=settings.critic_width,
-            layers=settings.critic_layers, norm=settings.critic_norm,
-        )  # fmt: skip
-        return Game(self.module(), critic, settings)
+        return patch_game(self.module(), self.in_channels + self.out_channels, settings)
