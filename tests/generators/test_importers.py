@@ -293,6 +293,7 @@ FILES = {
                 "w.pth", r"Git LFS pointer.*git lfs pull"),
     "text": (b"not weights at all", "w.pth", r"holds more than weights, or is none"),
     "empty": (b"", "w.pth", r"is not read as weights"),
+    "a text": (b"hello", "w.ckpt", r"is not read as weights: it is another kind of file\. Copy or"),
     "no safetensors": (b"not weights at all", "w.safetensors", r"is not a safetensors file"),
 }  # fmt: skip
 

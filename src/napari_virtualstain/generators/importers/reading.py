@@ -92,7 +92,9 @@ def _pickle(path: Path) -> Any:
         ) from error
     except Exception as error:
         # Whatever torch says of files that are cut short, of another kind, or TorchScript.
-        said = (str(error) or repr(error)).splitlines()[0].rstrip(".")
+        # A bare key or nothing at all tells nobody anything.
+        telling = not isinstance(error, KeyError | EOFError) and str(error)
+        said = str(error).splitlines()[0].rstrip(".") if telling else "it is another kind of file"
         raise ModelPackageError(
             f"'{path}' is not read as weights: {said}. Copy or download it again, or give a .pth, "
             ".ckpt, .p or .safetensors file of a state dict."
