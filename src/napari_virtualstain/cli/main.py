@@ -176,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 workers=values.get("workers"),
             )
             run = _load(entry.run)
+        _interruptible(arguments)
         settings = settings_from(_load(entry.settings), values)
         result, text, *bad = run(settings, console)
         print(_to_json(result) if values["json"] else _printable(text), flush=True)
@@ -201,6 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The process only tidies up now, and there is nothing left to interrupt.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
+
+
+def _interruptible(arguments: Sequence[str] | None) -> None:
+    """Raise at Ctrl-C from here on, in a process of our own that has ended at once until now."""
+    own = arguments is None and current_thread() is main_thread()
+    if own and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _parse(words: list[str]) -> tuple[Verb, dict[str, Any]]:

@@ -49,6 +49,8 @@ def to_host_tensor(pixels: NDArray[Any]) -> torch.Tensor:
 def normalised(pixels: torch.Tensor, norm: Normalisation) -> torch.Tensor:
     """Do what `Normalisation.apply` does, on the device where the pixels are, to the same bits.
 
+    Only a zero at a limit of 0 may have either sign, there and here.
+
     Parameters
     ----------
     pixels
@@ -63,11 +65,8 @@ def normalised(pixels: torch.Tensor, norm: Normalisation) -> torch.Tensor:
 
     scaled = pixels.to(torch.float64)
     scaled = (scaled - number(norm.offset)) / number(norm.scale)
-    # Not `clamp`, which may give a zero another sign; NaN is neither, and stays.
-    if norm.low is not None:
-        scaled = torch.where(scaled < norm.low, number(norm.low), scaled)
-    if norm.high is not None:
-        scaled = torch.where(scaled > norm.high, number(norm.high), scaled)
+    if norm.low is not None or norm.high is not None:
+        scaled = scaled.clamp(norm.low, norm.high)  # NaN stays
     return scaled.to(torch.float32)
 
 
