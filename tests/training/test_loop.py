@@ -7,8 +7,9 @@ import csv
 import numpy as np
 import pytest
 import torch
+from little_pairs import field, pairs
 
-from napari_virtualstain.datasets.pairs import PairedField, pair_up
+from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.errors import (
     DiskError,
     ModelPackageError,
@@ -17,7 +18,6 @@ from napari_virtualstain.errors import (
     UnknownNameError,
 )
 from napari_virtualstain.generators.registry import build_generator
-from napari_virtualstain.intensity import Rule
 from napari_virtualstain.training.loop import examine, fit, rate_factor
 from napari_virtualstain.training.patches import draw_batch, turn
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
@@ -25,22 +25,6 @@ from napari_virtualstain.training.settings import LoopSettings, learning_setting
 SETTINGS = LoopSettings(
     steps=12, batch=2, patch=16, validate_every=4, learning_rate=1e-2, seed=5
 )  # fmt: skip
-
-
-def field(seed, shape=(40, 48), missing=False):
-    rng = np.random.default_rng(seed)
-    planes = rng.integers(0, 1000, (2, *shape)).astype(np.uint16)
-    stains = np.stack([planes[0] * 2.0 + 5, planes.mean(0)]).astype(np.float32)
-    if missing:
-        stains[1] = np.nan
-    return PairedField(f"field {seed}", planes, stains)
-
-
-def pairs(*fields, outputs=None):
-    return pair_up(
-        fields, input_rule=Rule(), output_rule=Rule(clip_sd=None), stain_names=("a", "b"),
-        outputs=outputs,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

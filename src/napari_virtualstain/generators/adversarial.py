@@ -133,7 +133,7 @@ class Game:
         if steepness:
             norms = torch.cat([one.flatten() for one in steepness])
             if torch.isfinite(norms).any():
-                said["gradient_norm"] = float(norms.nanmean())
+                said["gradient_norm"] = float(norms.nanmean()) * batch.share
         return said
 
     def _teach_generator(self, batch: Batch, moment: Moment) -> dict[str, float]:

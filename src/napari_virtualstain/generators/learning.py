@@ -7,7 +7,7 @@ made smaller, and reads like the method section of its paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -59,18 +59,26 @@ class Batch:
         Normalised stains, (B, C, *S); NaN is missing.
     at_once
         Patches that go through the networks together; the gradients of a batch are added up.
+    whole
+        Patches of the batch that these are a part of, where others take the rest.
     """
 
     planes: torch.Tensor
     stains: torch.Tensor
     at_once: int
+    whole: int | None = None
+
+    @property
+    def share(self) -> float:
+        """Which part of the whole batch this is."""
+        return len(self.planes) / (self.whole or len(self.planes))
 
     def parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
-        """Yield planes, stains, and which share of the batch they are."""
+        """Yield planes, stains, and which share of the whole batch they are."""
         n = len(self.planes)
         for start in range(0, n, self.at_once):
             part = slice(start, min(start + self.at_once, n))
-            yield self.planes[part], self.stains[part], (part.stop - start) / n
+            yield self.planes[part], self.stains[part], (part.stop - start) / (self.whole or n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,9 @@ class Moment:
         Of forward passes: ``"fp32"`` or ``"bf16"``.
     clip
         Largest norm of the gradient of all weights of an optimiser, `None` for any.
+    add_up
+        Replaces gradients, in place, by their sum over all that learn from the batch; `None` where
+        one does alone.
     """
 
     step: int
@@ -96,6 +107,7 @@ class Moment:
     device: str = "cpu"
     precision: str = "fp32"
     clip: float | None = None
+    add_up: Callable[[list[torch.Tensor]], None] | None = None
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """Return the context in which forward passes are computed."""
@@ -104,7 +116,7 @@ class Moment:
     def descend(
         self, optimiser: torch.optim.Optimizer, losses: Iterable[tuple[torch.Tensor, float]]
     ) -> float:
-        """Move the weights of an optimiser once; return the loss of the batch.
+        """Move the weights of an optimiser once; return the loss of the batch, or its share of it.
 
         Parameters
         ----------
@@ -119,8 +131,10 @@ class Moment:
             part = loss * share
             part.backward()  # type: ignore[no-untyped-call]
             total += float(part.detach())
+        weights = [p for group in optimiser.param_groups for p in group["params"]]
+        if self.add_up is not None:
+            self.add_up([p.grad for p in weights if p.grad is not None])
         if self.clip is not None:
-            weights = [p for group in optimiser.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(weights, self.clip)
         optimiser.step()
         return total
@@ -147,7 +161,8 @@ class Learner(Protocol):
         -------
         dict
             What is worth logging, by name; ``"loss"`` is that of the generator, and may be
-            missing from steps in which it does not learn.
+            missing from steps in which it does not learn. Of a part of a batch it is that part's
+            share: over all parts it adds up.
         """
 
 

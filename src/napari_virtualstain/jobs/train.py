@@ -79,7 +79,10 @@ class TrainSettings(LoopSettings, PairSettings):
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the fields to validate on"
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    device: str = Field(
+        default="auto",
+        description="auto, cpu, cuda, cuda:1 or mps; several share each batch: cuda:0,cuda:1",
+    )
     resume: bool = Field(default=False, description="go on from the last checkpoint")
     overwrite: bool = Field(default=False, description="replace the model if it exists")
 
@@ -219,7 +222,7 @@ def train_on_fields(
     """
     _check_output(settings)
     check_alike(data)
-    device = choose_device(settings.device)
+    devices = [choose_device(name.strip()) for name in settings.device.split(",")]
     keep_freed_memory()
     teach, hold = _split(data, settings)
     output_rule = Rule(kind="zscore", clip_sd=None)
@@ -255,7 +258,7 @@ def train_on_fields(
             folder=folder,
             stain_names=data.stains,
             resume=settings.resume,
-            device=device,
+            devices=devices,
             on_step=on_progress,
             should_stop=should_stop,
         )

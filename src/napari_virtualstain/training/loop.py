@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,7 @@ from napari_virtualstain.training.patches import check_patch_size, draw_batch, m
 from napari_virtualstain.training.prefetch import Prefetch
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.training.state import State, snapshot
+from napari_virtualstain.training.together import make_learner
 
 __all__ = ["Examination", "TrainingResult", "examine", "fit", "patch_shape", "rate_factor"]
 
@@ -161,7 +162,7 @@ def fit(
     folder: Path,
     stain_names: tuple[str, ...],
     resume: bool = False,
-    device: str = "cpu",
+    devices: Sequence[str] = ("cpu",),
     on_step: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
@@ -181,8 +182,8 @@ def fit(
         Columns of the log.
     resume
         Go on from the checkpoint in ``folder``.
-    device
-        Torch device.
+    devices
+        Torch devices; several share each batch.
     on_step
         Called with steps done, steps in all, and a sentence.
     should_stop
@@ -203,10 +204,10 @@ def fit(
     if validation is not None:
         _check_examined(validation, multiple_of=stride, window=window)
     began = time.monotonic()
-    module = generator.module().to(device)
+    module, device = generator.module(), devices[0]
     told = learning_settings(generator.learning, settings)
     with seeded(settings.seed, device=device):
-        learner = generator.learner(told)
+        learner = make_learner(generator, told, devices)
     rates = {
         name: [float(group["lr"]) for group in optimiser.param_groups]
         for name, optimiser in learner.optimisers.items()
