@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,14 @@ from typing import Literal
 from napari_virtualstain.errors import ChannelError
 from napari_virtualstain.io.modality import name_tokens
 
-__all__ = ["SYNONYMS", "StainChannel", "find_stain", "parse_matches"]
+__all__ = [
+    "SYNONYMS",
+    "StainChannel",
+    "find_stain",
+    "is_quantile",
+    "parse_matches",
+    "quantile_name",
+]
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "DNA": (
@@ -52,6 +60,22 @@ class StainChannel:
     def rank(self) -> int:
         """0 for the surest way to find a channel."""
         return _ORDER.index(self.by)
+
+
+def quantile_name(stain: str, level: float) -> str:
+    """Return the name of the channel that the truth is below with a probability.
+
+    Examples
+    --------
+    >>> quantile_name("DNA", 0.05), is_quantile("DNA 5 %"), is_quantile("DNA")
+    ('DNA 5 %', True, False)
+    """
+    return f"{stain} {100 * level:g} %"
+
+
+def is_quantile(name: str) -> bool:
+    """Return whether a channel is a quantile of a stain, and not the stain."""
+    return re.search(r"\S \d+(\.\d+)? %$", name) is not None
 
 
 def parse_matches(texts: Iterable[str]) -> dict[str, str]:

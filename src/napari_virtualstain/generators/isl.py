@@ -14,12 +14,11 @@ The body is our U-Net, which sees a field at once, where theirs gives 8 x 8 px f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from napari_virtualstain.generators.forward import ForwardGenerator
@@ -40,9 +39,10 @@ _AT_ONCE = 1 << 24
 
 
 class _Head(nn.Module):
-    """Read medians (B, stains, Y, X) from features (B, hidden, Y, X), a few rows at a time.
+    """Read medians (B, stains, Y, X), and other levels if wanted, a few rows at a time.
 
-    All 256 bins of all stains of a tile would take more memory than the network.
+    From features (B, hidden, Y, X). All 256 bins of all stains of a tile would take more memory
+    than the network.
     """
 
     pointwise = True
@@ -50,6 +50,7 @@ class _Head(nn.Module):
     def __init__(self, hidden: int, bins: IntensityBins) -> None:
         super().__init__()
         self.bins = bins
+        self.levels: tuple[float, ...] = (0.5,)
         self.logits = nn.Sequential(nn.ReLU(), nn.Conv2d(hidden, bins.stains * bins.count, 1))
 
     def read(self, features: torch.Tensor, levels: Sequence[float]) -> torch.Tensor:
@@ -63,7 +64,14 @@ class _Head(nn.Module):
         return torch.cat(parts, dim=3)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.read(features, (0.5,))[0].to(features.dtype)
+        read = self.read(features, self.levels).to(features.dtype)
+        return read.transpose(0, 1).flatten(1, 2)  # (levels, B, C, ...) -> (B, levels * C, ...)
+
+    def reading(self, levels: Sequence[float]) -> _Head:
+        """Return a head with the same weights that gives the medians, then these levels."""
+        other = copy.copy(self)
+        other.levels = (0.5, *levels)
+        return other
 
 
 class _Binned(nn.Module):
@@ -143,26 +151,16 @@ class IslGenerator(ForwardGenerator):
         """Return what makes the cross-entropy small; ``--loss`` only decides the examination."""
         return _BinLearner(self._binned, settings)
 
-    def quantiles(
-        self, planes: NDArray[np.float32], levels: Sequence[float]
-    ) -> NDArray[np.float32]:
-        """Predict the intensities that the truth is below with given probabilities.
+    def reading(self, levels: Sequence[float]) -> ForwardGenerator:
+        """Return what predicts the medians of all stains, then each level of all stains.
 
         Parameters
         ----------
-        planes
-            As of `predict`.
         levels
-            Probabilities between 0 and 1.
-
-        Returns
-        -------
-        numpy.ndarray
-            (levels, B, stains, Y, X) in normalised units.
+            Probabilities between 0 and 1; what the truth is below with that probability.
         """
-        self._binned.eval()
-        device = next(self._binned.parameters()).device
-        with torch.inference_mode():
-            features = self._binned.body(torch.from_numpy(np.ascontiguousarray(planes)).to(device))
-            found: NDArray[np.float32] = self._binned.head.read(features, levels).cpu().numpy()
-        return found
+        read = _Binned(self._binned.body, self._binned.head.reading(levels))
+        return ForwardGenerator(
+            read.eval(), in_channels=self.in_channels,
+            out_channels=self.out_channels * (1 + len(levels)), multiple_of=self.multiple_of,
+        )  # fmt: skip

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from napari_virtualstain.generators.package import Model
+from napari_virtualstain.generators.quantiles import with_quantiles
 from napari_virtualstain.inference.network import (
     Network,
     Precision,
@@ -108,11 +109,13 @@ class SharedModel:
 _TEST_EDGE = {2: 128, 3: 48}
 """Of the picture with which precisions are compared, in pixels, by spatial axes."""
 _Key = tuple[tuple[str, int, int], ...]
-_kept: OrderedDict[tuple[str, _Key], SharedModel] = OrderedDict()
+_kept: OrderedDict[tuple[str, tuple[float, ...], _Key], SharedModel] = OrderedDict()
 _lock = Lock()
 
 
-def shared_model(name_or_path: str | os.PathLike[str], *, device: str = "cpu") -> SharedModel:
+def shared_model(
+    name_or_path: str | os.PathLike[str], *, device: str = "cpu", quantiles: tuple[float, ...] = ()
+) -> SharedModel:
     """Return a model ready to predict, loaded once a process and device.
 
     Parameters
@@ -121,19 +124,23 @@ def shared_model(name_or_path: str | os.PathLike[str], *, device: str = "cpu") -
         As of `zoo.load_generator`, which gives a model of one's own, to change.
     device
         A torch device that is there.
+    quantiles
+        Predicted beside the stains; see `generators.quantiles.with_quantiles`.
 
     Raises
     ------
-    UnknownNameError, MissingInputError, ModelPackageError
-        See `zoo.load_generator`.
+    UnknownNameError, MissingInputError, ModelPackageError, SettingsError
+        See `zoo.load_generator` and `generators.quantiles.with_quantiles`.
     """
     path = find_model(name_or_path)
     # Under the lock also the loading: of two that want the same model one loads it.
     with _lock:
-        key = (device, _identity(path))
+        key = (device, quantiles, _identity(path))
         found = _kept.pop(key, None)
         if found is None:
             model = load_generator(path)
+            if quantiles:
+                model = with_quantiles(model, quantiles)
             found = SharedModel(model=model, device=device)
         _kept[key] = found
         while len(_kept) > MOST:

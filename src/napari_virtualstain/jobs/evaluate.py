@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_virtualstain.datasets.planes import choose_channel
-from napari_virtualstain.datasets.stain_names import find_stain
+from napari_virtualstain.datasets.stain_names import find_stain, is_quantile
 from napari_virtualstain.errors import (
     ChannelError,
     DiskError,
@@ -240,7 +240,9 @@ def _resolve(
     ]
     if not same:
         found = (
-            (name, find_stain(name, target.channel_names)) for name in prediction.channel_names
+            (name, find_stain(name, target.channel_names))
+            for name in prediction.channel_names
+            if not is_quantile(name)
         )
         same = [(name, channel.channel) for name, channel in found if channel is not None]
     if not same:

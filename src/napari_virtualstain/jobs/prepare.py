@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK", "InputSettings", "PreparedStain", "prepare"]
 
+Quantile = Annotated[float, Field(gt=0, lt=1)]
 _MANY_TIMES = 4.0
 """The pixels of the image that are computed, from which on it is said."""
 
@@ -68,6 +69,11 @@ class InputSettings(PictureSettings):
         default="auto",
         description="of networks that normalise by their input: of the whole image at once, frozen "
         "from patches of it, exact in several passes, or of each tile alone",
+    )
+    quantiles: tuple[Quantile, ...] = Field(
+        default=(),
+        description="of a model that predicts distributions (isl): what the truth is below with "
+        "these probabilities, as channels of their own, for example 0.05,0.95",
     )
     dtype: Literal["float32", "float16", "uint16"] = Field(
         default="float32",
@@ -214,7 +220,7 @@ def prepare(
     from napari_virtualstain.inference.shared import shared_model
 
     device = choose_device(settings.device)
-    shared = shared_model(settings.model, device=device)
+    shared = shared_model(settings.model, device=device, quantiles=settings.quantiles)
     model = shared.model
     if image is None:
         image = open_image(

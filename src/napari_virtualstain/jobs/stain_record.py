@@ -290,6 +290,8 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         return "it was begun with another --seed"
     if now["settings"]["normalise_on"] != before["settings"].get("normalise_on", "field"):
         return "it was begun with another --normalise-on"
+    if now["settings"]["quantiles"] != before["settings"].get("quantiles", []):
+        return "it was begun with other --quantiles"
     mine, theirs = now["normalisation"], before["normalisation"]
     rows = zip(mine["inputs"], theirs["inputs"], strict=True)
     if (

@@ -30,6 +30,7 @@ _OPEN = {
     "memory": "half of what is free",
     "z_step": "from the file",
     "illumination": "as it is",
+    "quantiles": "none",
 }
 _HERE = "this computer"
 _ADDRESS = re.compile(r"(tcp|tls)://[^\s/:]+:\d+")
