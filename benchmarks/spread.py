@@ -30,7 +30,11 @@ from memory import write_input
 
 WORKERS = 2
 MOST_CPU, LEAST_THROUGHPUT = 1.25, 1.7
-NETS = {"demo": None, "small": {"depth": 5, "width": 16, "norm": "batch"}}
+NETS = {
+    "demo": None,
+    "small": {"depth": 5, "width": 16, "norm": "batch"},
+    "wide": {"depth": 5, "width": 32, "norm": "batch"},
+}
 
 
 def write_model(folder: Path, net: str) -> str:

@@ -422,7 +422,8 @@ def jobs_of(options: argparse.Namespace) -> list[dict[str, Any]]:
         for name in options.sets.split(","):
             systems = VOLUMES if name == "stacks" else PLANES
             wanted = options.systems.split(",") if options.systems else systems
-            for fold in FOLDS.get(name, ("",)):
+            folds = FOLDS.get(name, ("",))
+            for fold in [f for f in folds if not (f and options.folds) or f in options.folds]:
                 found += [
                     {
                         "set": name, "fold": fold, "system": system, "seed": seed, "budget": budget,
@@ -644,6 +645,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder of real images")
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--systems", default="", help="comma-separated; all by default")
+    parser.add_argument("--folds", default="", help="comma-separated, of isl; all by default")
     parser.add_argument("--budget", default="2min")
     parser.add_argument("--patience", type=int, default=0)
     parser.add_argument("--steps", type=int, default=6000, help="at most, with --patience")

@@ -130,7 +130,10 @@ def main() -> None:
         pairs = fields(volume) if wanted else None
         for name in wanted:
             settings = LoopSettings(
-                batch=2 if volume else 8, patch=64 if volume else 128, patch_z=16, learning_rate=1e-4
+                batch=2 if volume else 8,
+                patch=64 if volume else 128,
+                patch_z=16,
+                learning_rate=1e-4,
             )
             first = bare(name, pairs, settings, options.device, options.steps)
             each, waited = looped(name, pairs, settings, options.device, options.steps)
