@@ -665,6 +665,12 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys):
     )
 
 
+def test_what_has_its_place_is_not_asked_for_by_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "x.tif", "--out", "y.png"])
+    assert "Write it without --out: `virtualstain export INPUT OUT`." in capsys.readouterr().err
+
+
 def test_the_floor_is_found_from_another_folder(
     small_fields, tiny_model, tmp_path, capsys, monkeypatch
 ):

@@ -229,8 +229,13 @@ def _printable(text: str) -> str:
 
 def _refuse(word: str, entry: Verb) -> None:
     """Say that a command does not know a word, and which it may have meant."""
-    options = [f"--{name.replace('_', '-')}" for name in _load(entry.settings).model_fields]
-    hint = did_you_mean(word.partition("=")[0], options)
+    option = word.partition("=")[0]
+    names = {f"--{name.replace('_', '-')}": name for name in _load(entry.settings).model_fields}
+    options = [name for name in names if names[name] not in entry.positional]
+    hint = did_you_mean(option, options)
+    if names.get(option) in entry.positional:
+        order = " ".join(name.upper() for name in entry.positional)
+        hint = f" Write it without {option}: `virtualstain {entry.name} {order}`."
     print(
         f"error: `virtualstain {entry.name}` does not know {word!r}.{hint} "
         f"See `virtualstain {entry.name} --help`.",
