@@ -16,6 +16,7 @@ __all__ = [
     "ChannelError",
     "ComputeError",
     "DiskError",
+    "DownloadError",
     "ImageFileError",
     "MissingExtraError",
     "MissingInputError",
@@ -77,6 +78,10 @@ class OutputBusyError(VirtualStainError, BlockingIOError):
 
 class DiskError(VirtualStainError, OSError):
     """The disk is full, read-only, or otherwise refuses to be written."""
+
+
+class DownloadError(VirtualStainError, ConnectionError):
+    """A file of the web does not come, or is not the one that is meant."""
 
 
 class ModelPackageError(VirtualStainError, ValueError):

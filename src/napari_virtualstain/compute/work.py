@@ -37,8 +37,10 @@ __all__ = [
     "warm",
 ]
 
-JOBS = ("stain", "plan", "evaluate", "doctor", "batch", "passport")
+JOBS = ("stain", "plan", "evaluate", "doctor", "batch", "passport", "models")
 """The verbs that may run elsewhere: those whose inputs and outputs are paths."""
+_HERE = ("models",)
+"""Those that are about this computer, also where a scheduler elsewhere does the others."""
 MESSAGE_BYTES = 4096
 """The scheduler keeps the last thousand messages of a topic: they have to be small."""
 _PAUSE_S = 0.1
@@ -182,7 +184,7 @@ def perform(
 def _result(
     verb: str, values: dict[str, Any], tell: Listener, run: str, scheduler: str | None
 ) -> dict[str, Any]:
-    if scheduler is None:
+    if scheduler is None or verb in _HERE:
         return run_job(verb, values, tell, run=run)
     # Imported where it is needed, since it imports this module.
     from napari_virtualstain.compute.cluster import ask, connected, shared_over

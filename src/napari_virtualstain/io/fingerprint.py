@@ -1,4 +1,4 @@
-"""Whether the files of an image have changed since they were last looked at."""
+"""Whether files have changed since they were last looked at, and which file is which."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["files_below", "fingerprint"]
+__all__ = ["files_below", "fingerprint", "sha256_of"]
 
 
 def fingerprint(files: Iterable[Path], *, root: Path) -> str:
@@ -31,3 +31,9 @@ def fingerprint(files: Iterable[Path], *, root: Path) -> str:
 def files_below(root: Path) -> list[Path]:
     """Return every file in a folder and the folders below it."""
     return [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,12 +14,13 @@ from napari_virtualstain.generators.package import (
     load_package,
     save_package,
 )
+from napari_virtualstain.io.fingerprint import sha256_of
 from napari_virtualstain.zoo import find_model, list_models, models_folder
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.models import ModelsSettings
 
-__all__ = ["ImportedModel", "import_model"]
+__all__ = ["ImportedModel", "import_model", "place_of"]
 
 _OWN = "a model folder of napari-virtualstain"
 
@@ -90,7 +91,7 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
             "To import, name the file and the model to make of it, for example "
             "virtualstain models import weights.pth --out my-model."
         )
-    out, name = _place(settings.out)
+    out, name = place_of(settings.out)
     check_model_output(out, overwrite=settings.overwrite)
     path = Path(settings.file).expanduser()
     own = _own_package(path)
@@ -99,7 +100,6 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
     # Imported here, since they load torch: whoever lists models needs none.
     from napari_virtualstain.generators.importers import read_checkpoint, recognise
     from napari_virtualstain.generators.importers.convert import Stated, convert, test_planes_of
-    from napari_virtualstain.generators.importers.reading import sha256_of
 
     found = recognise(read_checkpoint(path))
     stated = Stated(
@@ -115,7 +115,7 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
     return ImportedModel(out=out, name=name, format=found.format, card=card)
 
 
-def _place(out: str) -> tuple[Path, str]:
+def place_of(out: str) -> tuple[Path, str]:
     """Return the folder of a model that has a name or a path, and what `--model` takes for it."""
     path = Path(out).expanduser()
     if path.name != out:

@@ -1,4 +1,4 @@
-"""List trained models, methods and recipes, or make a model of a file of weights."""
+"""List trained models, methods and recipes, or make a model of a file of weights, or fetch one."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from pydantic import Field
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.generators.registry import GENERATORS
-from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText
+from napari_virtualstain.jobs.base import JobSettings, ModelText, Progress
+from napari_virtualstain.jobs.model_download import (
+    download_model,
+    downloads_listing,
+    downloads_text,
+)
 from napari_virtualstain.jobs.model_import import ImportedModel, import_model
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
 from napari_virtualstain.zoo import list_models, models_folder
 
-__all__ = ["ModelsSettings", "listing", "run", "to_text"]
+__all__ = ["ModelsSettings", "describe", "listing", "run", "to_text"]
 
 
 class ModelsSettings(JobSettings):
     """Settings of `virtualstain models`."""
 
-    action: Literal["list", "import"] = Field(
+    action: Literal["list", "import", "download"] = Field(
         default="list",
-        description="list: what there is; import: make a model of a file of weights",
+        description="list: what there is; import: make a model of a file of weights; download: "
+        "fetch one of those that are listed, and import it",
     )
-    file: PathText | None = Field(
-        default=None, description="to import: .pth, .ckpt, .p, .safetensors, or a model folder"
+    file: ModelText | None = Field(
+        default=None,
+        description="to import: .pth, .ckpt, .p, .safetensors, or a model folder; to download: "
+        "name of the model",
     )
     out: ModelText | None = Field(
-        default=None, description="to import: name of the model, or path of its folder"
+        default=None,
+        description="name of the model that is made, or path of its folder; a download has the "
+        "name that it is listed by if not given",
     )
     stains: tuple[str, ...] = Field(
         default=(), description="names of the stains in the order in which the weights give them"
@@ -57,8 +67,17 @@ class ModelsSettings(JobSettings):
     overwrite: bool = Field(default=False, description="replace the model if it exists")
 
 
-def run(settings: ModelsSettings) -> dict[str, Any] | ImportedModel:
+def run(
+    settings: ModelsSettings, *, on_progress: Progress | None = None
+) -> dict[str, Any] | ImportedModel:
     """Do what the action says.
+
+    Parameters
+    ----------
+    settings
+        What is asked for.
+    on_progress
+        Told of megabytes downloaded. What it raises ends the download, to be gone on with.
 
     Returns
     -------
@@ -68,10 +87,12 @@ def run(settings: ModelsSettings) -> dict[str, Any] | ImportedModel:
     Raises
     ------
     VirtualStainError
-        If a file cannot be imported; the sentence says why, and what to do.
+        If a file cannot be fetched or imported; the sentence says why, and what to do.
     """
     if settings.action == "import":
         return import_model(settings)
+    if settings.action == "download":
+        return download_model(settings, on_progress=on_progress)
     stated = settings.model_fields_set - {"action"}
     if stated:
         raise SettingsError(
@@ -81,8 +102,13 @@ def run(settings: ModelsSettings) -> dict[str, Any] | ImportedModel:
     return listing()
 
 
+def describe(found: dict[str, Any] | ImportedModel) -> dict[str, Any]:
+    """Return what was found or made as plain values for ``--json``."""
+    return found if isinstance(found, dict) else found.to_json()
+
+
 def listing() -> dict[str, Any]:
-    """Return models with their cards, methods and recipes, as plain values."""
+    """Return models with their cards, methods, recipes and downloads, as plain values."""
     models: list[dict[str, Any]] = []
     for name, path in list_models().items():
         try:
@@ -122,6 +148,7 @@ def listing() -> dict[str, Any]:
         },
         "recipes": {name: get_recipe(name).description for name in RECIPES},
         "folder": str(models_folder()),
+        "downloads": downloads_listing(),
     }
 
 
@@ -144,6 +171,7 @@ def to_text(found: dict[str, Any]) -> str:
     if not found["models"]:
         lines.append("  none yet")
     lines.append(f"  your own models: {found['folder']}")
+    lines += downloads_text(found["downloads"])
     lines.append("Methods (train --generator):")
     for name, spec in found["generators"].items():
         over = "stacks" if spec["axes"] == ["zyx"] else "planes"

@@ -6,17 +6,30 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
-from napari_virtualstain.errors import MissingInputError, unknown_name
+from napari_virtualstain.errors import (
+    DiskError,
+    MissingInputError,
+    SettingsError,
+    unknown_name,
+)
 
 if TYPE_CHECKING:
     from napari_virtualstain.generators.package import Model
 
-__all__ = ["find_model", "list_models", "load_generator", "models_folder"]
+__all__ = [
+    "find_model",
+    "is_own",
+    "list_models",
+    "load_generator",
+    "models_folder",
+    "remove_model",
+]
 
 _BUNDLED = Path(__file__).parent / "models"
 
@@ -70,6 +83,41 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         )
     then = "Give one of these, or the path of a model folder."
     raise unknown_name("model", text, models, then=then)
+
+
+def is_own(name: str) -> bool:
+    """Return whether a model of that name lies in the user's models folder."""
+    path = list_models().get(name)
+    return path is not None and path.parent == models_folder()
+
+
+def remove_model(name: str) -> None:
+    """Delete one of the user's own models.
+
+    Raises
+    ------
+    SettingsError
+        If it is none of them.
+    DiskError
+        If the disk refuses.
+    """
+    if not is_own(name):
+        raise SettingsError(
+            f"{name!r} is none of your own models, and stays. Those lie in '{models_folder()}'."
+        )
+    path = list_models()[name]
+    try:
+        if path.is_symlink():
+            path.unlink()  # what it leads to is somebody's
+            return
+        # Without its card it is no model any more, however far the rest goes.
+        (path / "card.json").unlink()
+        shutil.rmtree(path)
+    except OSError as error:
+        raise DiskError(
+            f"The model {name!r} cannot be removed: {error.strerror}. Check that you may write in "
+            f"'{path}', and that no other program uses it."
+        ) from error
 
 
 def load_generator(name_or_path: str | os.PathLike[str]) -> Model:

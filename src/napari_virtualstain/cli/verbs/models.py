@@ -1,4 +1,4 @@
-"""List models, methods and recipes, or import a model."""
+"""List models, methods and recipes, or import or download a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ __all__ = ["run"]
 
 
 def run(settings: job.ModelsSettings, console: Console) -> tuple[Any, str]:
-    """List models, methods and recipes, or import a model."""
-    del console
-    found = job.run(settings)
-    if isinstance(found, dict):
-        return found, job.to_text(found)
-    return found.to_json(), found.text()
+    """List models, methods and recipes, or import or download a model."""
+    found = job.run(settings, on_progress=console.progress)
+    text = job.to_text(found) if isinstance(found, dict) else found.text()
+    return job.describe(found), text

@@ -7,24 +7,17 @@ refuses whatever else a pickle could call. What it refuses is not opened in anot
 from __future__ import annotations
 
 import argparse
-import hashlib
 import pickle
 from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.errors import MissingInputError, ModelPackageError
+from napari_virtualstain.io.fetch import LFS_POINTER
 
-__all__ = ["read_weights", "sha256_of"]
+__all__ = ["read_weights"]
 
-_LFS = b"version https://git-lfs"
 _LARGEST = 16 * 2**30
 """Bytes; no network that runs here comes near it."""
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_weights(path: Path) -> Any:
@@ -49,7 +42,7 @@ def read_weights(path: Path) -> Any:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(256)
-    if head.startswith(_LFS):
+    if head.startswith(LFS_POINTER):
         raise ModelPackageError(
             f"'{path}' is not the weights but a Git LFS pointer to them ({size} bytes). Fetch the "
             "real file, for example with `git lfs pull` in its repository."
