@@ -22,7 +22,7 @@ from napari_virtualstain import build_generator
 from napari_virtualstain.datasets.pairs import PairedField, PairedSet, gather_statistics
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.jobs.known_sets import single_cells
-from napari_virtualstain.training.loop import fit
+from napari_virtualstain.training.painting import fit
 from napari_virtualstain.training.settings import LoopSettings
 
 EDGE = 40

@@ -27,7 +27,7 @@ from napari_virtualstain.datasets.pairs import PairedField, PairedSet, pair_up
 from napari_virtualstain.generators.learning import Batch, Moment
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Rule
-from napari_virtualstain.training.loop import fit, patch_shape
+from napari_virtualstain.training.painting import fit, patch_shape
 from napari_virtualstain.training.patches import draw_batch
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.training.together import make_learner

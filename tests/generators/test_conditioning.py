@@ -11,7 +11,7 @@ from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.inference.z_window import ZWindows, blend_windows
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.metrics.pixel import pearson
-from napari_virtualstain.training.loop import fit
+from napari_virtualstain.training.painting import fit
 from napari_virtualstain.training.settings import LoopSettings
 
 EDGE = {2: (96, 96), 3: (8, 40, 40)}

@@ -15,7 +15,7 @@ from napari_virtualstain.jobs import train
 from napari_virtualstain.jobs.known_sets import as_stacks, open_known, single_cells
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
 from napari_virtualstain.jobs.train import TrainSettings
-from napari_virtualstain.training.loop import patch_shape
+from napari_virtualstain.training.painting import patch_shape
 from napari_virtualstain.training.patches import check_patch
 from napari_virtualstain.training.settings import learning_settings
 

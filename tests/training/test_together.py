@@ -11,7 +11,7 @@ from little_pairs import pairs
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.generators.learning import Batch, Moment
 from napari_virtualstain.generators.registry import build_generator
-from napari_virtualstain.training.loop import fit
+from napari_virtualstain.training.painting import fit
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.training.together import make_learner
 

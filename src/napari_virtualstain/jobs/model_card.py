@@ -71,7 +71,7 @@ def describe_model(
     statistics = gather_statistics((field.planes for field in train.fields), quantiles=_QUANTILES)
     ranges = measure_ranges(train.fields, on_field=on_field)
     offsets = data.card["z_offsets_um"]
-    pcc = result.best.pcc if result.best else (float("nan"),) * len(data.stains)
+    pcc = result.best.scores if result.best else (float("nan"),) * len(data.stains)
     spec = get_spec(generator)
     told_of_method = learning.model_dump(mode="json")
     told = {

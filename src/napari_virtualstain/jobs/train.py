@@ -39,7 +39,7 @@ from napari_virtualstain.jobs.training_fields import (
     open_pairs,
 )
 from napari_virtualstain.jobs.training_pairs import open_pairs_file
-from napari_virtualstain.training.loop import fit, patch_shape
+from napari_virtualstain.training.painting import fit, patch_shape
 from napari_virtualstain.training.patches import check_patch
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.zoo import load_generator
@@ -281,7 +281,7 @@ def train_on_fields(
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
             # What is left of a training says that it was not finished.
             (folder / "checkpoint.pt").unlink(missing_ok=True)
-    pcc = dict(zip(data.stains, result.best.pcc, strict=True)) if result.best else {}
+    pcc = dict(zip(data.stains, result.best.scores, strict=True)) if result.best else {}
     return TrainResult(
         out=Path(settings.out),
         finished=result.finished,

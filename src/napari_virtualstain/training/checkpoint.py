@@ -12,7 +12,7 @@ from napari_virtualstain.errors import ModelPackageError, SettingsError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-_VERSION = 2
+_VERSION = 3
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, settings: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class State:
         Steps done.
     average
         Exponential moving average of the generator's weights.
-    best, best_loss, best_pcc
+    best, best_loss, best_scores
         The averaged weights that did best, and how; `None` before the first examination.
     stale
         Examinations since.
@@ -51,7 +51,7 @@ class State:
     average: Weights
     best: Weights | None = None
     best_loss: float = float("inf")
-    best_pcc: list[float] = field(default_factory=list)
+    best_scores: list[float] = field(default_factory=list)
     stale: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     running: dict[str, list[float]] = field(default_factory=dict)

@@ -18,7 +18,8 @@ from napari_virtualstain.errors import (
     UnknownNameError,
 )
 from napari_virtualstain.generators.registry import build_generator
-from napari_virtualstain.training.loop import examine, fit, rate_factor
+from napari_virtualstain.training.loop import rate_factor
+from napari_virtualstain.training.painting import examine, fit
 from napari_virtualstain.training.patches import draw_batch, turn
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 
@@ -113,8 +114,8 @@ def test_a_stain_that_is_missing_everywhere_teaches_nothing_and_breaks_nothing(t
     result = train_it(fresh(), some, tmp_path, held=only_missing)
     assert result.best is not None
     assert np.isfinite(result.best.loss)
-    assert np.isnan(result.best.pcc[1])
-    assert np.isfinite(result.best.pcc[0])
+    assert np.isnan(result.best.scores[1])
+    assert np.isfinite(result.best.scores[0])
 
 
 def test_bf16_trains_float32_weights(train, tmp_path):
@@ -197,13 +198,13 @@ def test_a_field_without_any_truth_is_not_judged(train, missing):
         assert found == examine(generator, pairs(*seen, outputs=train.outputs), loss="l1")
     else:
         assert np.isnan(found.loss)
-        assert np.isnan(found.pcc).all()
+        assert np.isnan(found.scores).all()
 
 
 def test_of_a_large_field_the_middle_is_examined(train, monkeypatch):
-    from napari_virtualstain.training import loop
+    from napari_virtualstain.training import painting
 
-    monkeypatch.setattr(loop, "_EXAMINED", {2: 16})
+    monkeypatch.setattr(painting, "_EXAMINED", {2: 16})
     generator, large = fresh(), field(8, shape=(41, 53))
     shapes = []
     predict = generator.predict

@@ -1,0 +1,186 @@
+"""What a generator is taught, and how it is examined: patches of matched fields.
+
+A task of the training loop (`training.loop`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from napari_virtualstain.axes import Region
+from napari_virtualstain.datasets.pairs import PairedSet
+from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.generators.learning import Batch, Learner
+from napari_virtualstain.losses.pixel import get_loss
+from napari_virtualstain.metrics.pixel import pearson
+from napari_virtualstain.training.loop import Examination, TrainingResult, learn
+from napari_virtualstain.training.patches import check_patch_size, draw_batch, middle
+from napari_virtualstain.training.settings import LoopSettings, learning_settings
+from napari_virtualstain.training.together import make_learner
+
+__all__ = ["Painting", "examine", "fit", "patch_shape"]
+
+Patches = tuple[NDArray[np.float32], NDArray[np.float32]]
+_EXAMINED = {2: 1024, 3: 128}
+"""Largest edge of the part of a field that is examined, in pixels, by spatial axes."""
+
+
+class Painting:
+    """Learn to predict the stains of patches; see `training.loop.Task`.
+
+    Parameters
+    ----------
+    generator
+        With the weights to start from.
+    train, validation
+        Fields.
+    settings
+        Of the training.
+    stain_names
+        Columns of the log.
+
+    Raises
+    ------
+    SettingsError
+        If patches, fields and network do not fit.
+    """
+
+    score = "pcc"
+
+    def __init__(
+        self,
+        generator: Generator,
+        train: PairedSet,
+        settings: LoopSettings,
+        *,
+        validation: PairedSet | None,
+        stain_names: tuple[str, ...],
+    ) -> None:
+        self.names = stain_names
+        self._generator, self._train, self._validation = generator, train, validation
+        self._settings, self._patch = settings, patch_shape(generator, settings)
+        stride, window = generator.multiple_of, generator.window
+        check_patch_size(train, patch=self._patch, multiple_of=stride, window=window)
+        if validation is not None:
+            _check_examined(validation, multiple_of=stride, window=window)
+        pixels = sum(prod(field.shape) for field in train.fields)
+        self.seen_a_step = settings.batch * prod(self._patch) / pixels
+        self._told = learning_settings(generator.learning, settings)
+
+    def module(self) -> nn.Module:
+        """Return the generator's network."""
+        return self._generator.module()
+
+    def learner(self, devices: Sequence[str]) -> Learner:
+        """Return what teaches it."""
+        return make_learner(self._generator, self._told, devices)
+
+    def draw(self, *, step: int) -> Patches:
+        """Return planes and stains, (B, P, *S) and (B, C, *S)."""
+        settings = self._settings
+        return draw_batch(
+            self._train, step=step, batch=settings.batch, patch=self._patch,
+            augment=settings.augment, seed=settings.seed, alike=settings.sampler,
+        )  # fmt: skip
+
+    def batch(self, drawn: Patches, device: str) -> Batch:
+        """Return the same on the device."""
+        planes, stains = (torch.from_numpy(pixels).to(device) for pixels in drawn)
+        return Batch(planes, stains, at_once=self._settings.at_once or self._settings.batch)
+
+    def examine(self) -> Examination | None:
+        """Predict the validation fields, if there are some."""
+        if self._validation is None or not self._validation.fields:
+            return None
+        return examine(self._generator, self._validation, loss=self._settings.loss)
+
+
+def fit(
+    generator: Generator,
+    train: PairedSet,
+    settings: LoopSettings,
+    *,
+    validation: PairedSet | None = None,
+    folder: Path,
+    stain_names: tuple[str, ...],
+    resume: bool = False,
+    devices: Sequence[str] = ("cpu",),
+    on_step: Callable[[int, int, str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Train a generator in place; see `Painting` and `training.loop.learn`."""
+    task = Painting(generator, train, settings, validation=validation, stain_names=stain_names)
+    return learn(
+        task, settings, folder=folder, resume=resume, devices=devices, on_step=on_step,
+        should_stop=should_stop,
+    )  # fmt: skip
+
+
+def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination:
+    """Predict validation fields and compare, in normalised units.
+
+    Of a field larger than 1024 px (a volume: 128 px) the middle is taken: what an examination needs
+    of memory must not depend on how large somebody's images are. Scores are the Pearson correlation
+    of each stain, the mean over fields; NaN where it is missing.
+    """
+    measure = get_loss(loss)
+    losses, correlations = [], []
+    for index, field in enumerate(pairs.fields):
+        # Cut to the stride: padding would be judged along with the picture.
+        planes, stains = pairs.read(index, _examined(field.shape, generator))
+        predicted = generator.predict(planes[None])[0]
+        found = float(measure(torch.from_numpy(predicted), torch.from_numpy(stains)))
+        # Nothing known is no loss of 0, which no other weights could beat.
+        losses.append(found if np.isfinite(stains).any() else float("nan"))
+        correlations.append(
+            [
+                pearson(p, s) if np.isfinite(s).any() else float("nan")
+                for p, s in zip(predicted, stains, strict=True)
+            ]
+        )
+    table = np.array(correlations)
+    known = np.isfinite(table)
+    means = np.where(known, table, 0).sum(0) / np.maximum(known.sum(0), 1)
+    pcc = tuple(float(m) if k else float("nan") for m, k in zip(means, known.any(0), strict=True))
+    judged = [value for value in losses if not np.isnan(value)]
+    return Examination(loss=float(np.mean(judged)) if judged else float("nan"), scores=pcc)
+
+
+def _examined(shape: tuple[int, ...], generator: Generator) -> Region:
+    largest, stride, window = _EXAMINED[generator.ndim], generator.multiple_of, generator.window
+    if window is None:
+        return middle(shape, largest, stride)
+    above = (shape[0] - window) // 2
+    return (slice(above, above + window), *middle(shape[1:], largest, stride))
+
+
+def _check_examined(pairs: PairedSet, *, multiple_of: int, window: int | None) -> None:
+    for field in pairs.fields:
+        if window is not None and field.shape[0] < window:
+            raise SettingsError(
+                f"Field {field.name!r} has {field.shape[0]} z planes, and the network takes "
+                f"{window} at a time, so it cannot examine. Leave the field out, or use another "
+                "--preset."
+            )
+        if min(field.shape if window is None else field.shape[1:]) < multiple_of:
+            raise SettingsError(
+                f"Field {field.name!r} is {' x '.join(map(str, field.shape))} px, smaller than the "
+                f"{multiple_of} px that the network makes one of, so it cannot examine. "
+                "Leave the field out, or use a smaller --preset."
+            )
+
+
+def patch_shape(generator: Generator, settings: LoopSettings) -> tuple[int, ...]:
+    """Return the edges of a patch: (Y, X), or (Z, Y, X) of a generator over volumes."""
+    flat = (settings.patch, settings.patch)
+    if generator.ndim == len(flat):
+        return flat
+    return (settings.patch_z if generator.window is None else generator.window, *flat)
