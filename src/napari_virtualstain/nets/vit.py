@@ -50,7 +50,8 @@ class _Attention(nn.Module):
         """Return to what some tokens attend, (B, H, rows, N), each row summing to 1."""
         query, key, _ = self._asked(x)
         query = query[:, :, list(rows)] * query.shape[-1] ** -0.5
-        return (query @ key.transpose(2, 3)).softmax(dim=-1)
+        weights: torch.Tensor = (query @ key.transpose(2, 3)).softmax(dim=-1)
+        return weights
 
 
 class _Mlp(nn.Module):
@@ -198,7 +199,7 @@ class VisionTransformer(nn.Module):
         edge = isqrt(learnt.shape[1] - 1)
         if (rows, columns) == (edge, edge):
             return learnt
-        grid = learnt[:, 1:].unflatten(1, (edge, edge)).permute(0, 3, 1, 2)
+        grid = torch.unflatten(learnt[:, 1:], 1, (edge, edge)).permute(0, 3, 1, 2)
         if self._how == "dino":
             # The tenth keeps the size from being rounded down.
             scale = ((rows + 0.1) / edge, (columns + 0.1) / edge)
