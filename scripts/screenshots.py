@@ -247,9 +247,39 @@ def passport(stage: Stage) -> QWidget | None:
     return widget
 
 
+def models(stage: Stage) -> QWidget | None:
+    """The window with the page Models: two models tried on a part of the sample, ranked."""
+    from napari_virtualstain.jobs.train import TrainSettings
+    from napari_virtualstain.jobs.train import run as train
+
+    widget = loaded(stage)
+    # A model of one's own to compare with: trained for a moment, which shows.
+    quick = {"recipe": "demo", "preset": "tiny", "fields": 6, "steps": 60, "validation": 0.2}
+    train(
+        TrainSettings(out=str(Path(os.environ["NVS_MODELS"]) / "my-first"), device="cpu", **quick)
+    )
+    widget.show_page("models")
+    page = widget.models
+    stage.wait(lambda: page.trying.truth.field is not None, "the true stains")
+    page.list.choose("demo")
+    for row in range(page.list.list.count()):
+        item = page.list.list.item(row)
+        if item.text().split("\n")[0] in ("demo", "my-first"):
+            from qtpy.QtCore import Qt
+
+            item.setCheckState(Qt.CheckState.Checked)
+    stage.viewer.scene.camera.zoom *= 3
+    stage.pump(0.3)
+    page.trying.start.click()
+    scored = lambda: all(trial.score("DNA").pcc is not None for trial in page.trying.trials)  # noqa: E731
+    stage.wait(lambda: page.trying.trials and scored(), "the scores")
+    stage.wait(lambda: len(page.trying.sheet.layers) == 4, "the crops")
+    return None
+
+
 Shot = Callable[[Stage], "QWidget | None"]
 SHOTS: dict[str, Shot] = {
-    shot.__name__: shot for shot in (start, load, stain, compare, diagnose, queue, passport)
+    shot.__name__: shot for shot in (start, load, stain, compare, diagnose, queue, passport, models)
 }
 """By the name of the picture. A shot returns the widget to be shown, or None for the whole window."""
 

@@ -32,8 +32,8 @@ STOP = "stop"
 """Said on the input by a session that wants to keep its folder."""
 LOG = "server.log"
 """In the folder: what scheduler, worker and networks print."""
-THREADS = 2
-"""Of the viewer's worker: one for the run, one for a plan or a question meanwhile."""
+THREADS = 3
+"""Of the viewer's worker: one for the run, one for a plan or a question, and one for a download."""
 _NUMBER_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NICENESS = 15
 """Lower than the viewer's: it stays smooth, the network loses about 3 % (measured)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import Field
 from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.datasets.stain_names import find_stain, is_quantile
 from napari_virtualstain.errors import (
+    AxesError,
     ChannelError,
     DiskError,
     PixelDataError,
@@ -24,7 +25,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
-from napari_virtualstain.jobs.base import JobSettings, PathText, Progress
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import PlaneScore, compare_planes
 from napari_virtualstain.jobs.target_shift import seen_to
 
@@ -47,6 +48,14 @@ class EvaluateSettings(JobSettings):
     axes: str | None = Field(default=None, description="axes of the target, if it does not say")
     pattern: str | None = Field(
         default=None, description="how the files of a folder with the target are named"
+    )
+    region: tuple[int, int, int, int] | None = Field(
+        default=None,
+        description="only this part of the image: first row, first column, last row + 1, last "
+        "column + 1, in pixels",
+    )
+    times: tuple[TimePoint, ...] = Field(
+        default=(), description="only these time points, from 0; all if not given"
     )
     correct_shift: bool = Field(
         default=False,
@@ -168,14 +177,16 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             "first."
         )
     notes = [*prediction.guesses, *target.guesses, *_taken_for(pairs, settings)]
+    fits = (target.shape[0], *target.shape[3:])
+    prediction, target = (_part(image, settings) for image in (prediction, target))
     target, shifts = seen_to(prediction, target, pairs, correct=settings.correct_shift)
     notes += shifts
     planes, note = _brightfield(settings)
-    fits = (target.shape[0], *target.shape[3:])
     planes = None if planes is None else planes.with_gaps()
     if planes is not None and (planes.shape[0], *planes.shape[3:]) != fits:
         note = f"no floor: the bright field has {_words(planes)}"
         planes = None
+    planes = None if planes is None else _part(planes, settings)
     if note:
         notes.append(note)
     n_t, _, n_z, _, _ = prediction.shape
@@ -197,6 +208,22 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     if settings.csv is not None:
         _write_csv(Path(settings.csv), result)
     return result
+
+
+def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:
+    """Return the region and time points that are asked for; gaps have been filled in before."""
+    if settings.times:
+        n_t = image.shape[0]
+        if max(settings.times) >= n_t:
+            raise AxesError(
+                f"Time point {max(settings.times)} is asked for, and there are {n_t} (0 to "
+                f"{n_t - 1}). Choose others with --times."
+            )
+        image = replace(image, data=image.data[list(settings.times)], missing=())
+    if settings.region is None:
+        return image
+    top, left, bottom, right = settings.region
+    return image.crop(slice(top, bottom), slice(left, right))
 
 
 def _sizes(image: LazyImage) -> tuple[int, ...]:

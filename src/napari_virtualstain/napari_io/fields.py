@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.source import LayerSource, Role, source_of
@@ -17,7 +17,7 @@ from napari_virtualstain.napari_io.source import LayerSource, Role, source_of
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["Field", "alike", "field_of", "fields_in", "path_name"]
+__all__ = ["Field", "alike", "field_of", "fields_in", "path_name", "picture_of"]
 
 _LOOKS = ("contrast_limits", "gamma", "colormap", "opacity", "visible", "blending")
 
@@ -64,6 +64,25 @@ class Field:
         return found[0][0] if found else None
 
     @property
+    def can_be_stained(self) -> bool:
+        """Whether there is bright field that no run of ours has made a stain of already."""
+        return self.brightfield is not None and not self.predicted
+
+    @property
+    def true_channels(self) -> dict[str, str]:
+        """Names of its true channels, as a job finds them, by the name of the stain."""
+        # A layer in memory is written under the name that it has.
+        return {
+            s.stain: layer.name if self.path is None else s.channel
+            for layer, s in self.with_role("truth")
+        }
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it has an axis of time points."""
+        return "t" in list(self.layers[0][0].axis_labels)[:-2]
+
+    @property
     def stains(self) -> dict[str, Image]:
         """Truth or prediction by the name of the stain."""
         return {
@@ -108,6 +127,24 @@ def fields_in(layers: Iterable[Image]) -> tuple[Field, ...]:
 def field_of(layer: Image, fields: Iterable[Field]) -> Field | None:
     """Return the image that a layer belongs to."""
     return next((f for f in fields if any(one is layer for one, _ in f.layers)), None)
+
+
+def picture_of(field: Field) -> dict[str, Any]:
+    """Return the settings by which a job opens what is stained of an image, as the user has it."""
+    layer = field.brightfield
+    source = None if layer is None else source_of(layer)
+    candidates = [one for _, one in field.with_role("brightfield")]
+    found: dict[str, Any] = {
+        "input": field.path,
+        "scene": field.scene or None,
+        "axes": field.axes,
+        "pattern": field.pattern,
+        # Of several the model's own kind is taken, or the job asks.
+        "channel": candidates[0].channel if len(candidates) == 1 and field.path else None,
+    }
+    if source is not None and source.pixel_size_stated:
+        found["pixel_size"] = source.pixel_size_um[1]
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def path_name(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from qtpy.QtCore import Signal
@@ -13,7 +14,7 @@ from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.widgets._parts import Foldout, Wrapped, wide
 from napari_virtualstain.zoo import find_model, list_models
 
-__all__ = ["ModelBox", "card_words"]
+__all__ = ["ModelBox", "about_words", "card_words"]
 
 
 class ModelBox(QWidget):
@@ -46,6 +47,16 @@ class ModelBox(QWidget):
     def name(self) -> str:
         """Name or path, as typed."""
         return str(self.box.currentText()).strip()
+
+    def refill(self) -> None:
+        """Offer the models that there are now; what is typed stays."""
+        text = self.box.currentText()
+        self.box.blockSignals(True)
+        self.box.clear()
+        self.box.addItems(list(list_models()))
+        self.box.setEditText(text)
+        self.box.blockSignals(False)
+        self._read()
 
     def _read(self) -> None:
         """Show the card; weights are opened in the compute process only."""
@@ -85,6 +96,10 @@ def card_words(card: ModelCard) -> str:
         ("Licence", card.licence or "not stated"),
         ("Cite", card.citation or "not stated"),
     ]  # fmt: skip
-    lines = [f"<tr><td><b>{name}</b>&nbsp;</td><td>{escape(text)}</td></tr>" for name, text in rows]
-    title = escape(card.title or card.name)
-    return f"<b>{title}</b><br>{escape(card.description)}<table>{''.join(lines)}</table>"
+    return about_words(card.title or card.name, card.description, rows)
+
+
+def about_words(title: str, text: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Return a title, a text, and rows of what is known, as rich text."""
+    lines = [f"<tr><td><b>{name}</b>&nbsp;</td><td>{escape(said)}</td></tr>" for name, said in rows]
+    return f"<b>{escape(title)}</b><br>{escape(text)}<table>{''.join(lines)}</table>"

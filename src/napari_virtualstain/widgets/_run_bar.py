@@ -66,7 +66,9 @@ class RunBar(QWidget):
         self.bar.setMaximumHeight(8)
         self.details = QLabel()
         self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop after the tile that is being stained; what is done is kept")
+        self.cancel.setToolTip(
+            "Stop, a stain after the tile that is being stained; what is done is kept"
+        )
         self.cancel_all = QPushButton("Cancel all")
         self.cancel_all.setToolTip("Stop this run, and do not begin those that wait")
         self.cancel_all.setVisible(False)  # until runs wait
@@ -162,7 +164,8 @@ class RunBar(QWidget):
         )
         behind = f"; {waiting} waiting" if waiting else ""
         if run.state == "cancelling":
-            self.details.setText(f"stopping after this tile{behind}")
+            after = " after this tile" if run.verb in ("stain", "batch") else ""
+            self.details.setText(f"stopping{after}{behind}")
             return
         if run.progress is None:
             self.bar.setRange(0, 0)

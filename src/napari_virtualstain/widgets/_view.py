@@ -1,4 +1,4 @@
-"""Which part of an image the canvas shows, in pixels of the image."""
+"""Which part of an image does the canvas show? In its pixels, planes and time points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
-__all__ = ["shown_region", "shown_time"]
+__all__ = ["shown_place", "shown_plane", "shown_region", "shown_time"]
 
 
 def shown_region(viewer: napari.Viewer, layer: Image) -> tuple[int, int, int, int] | None:
@@ -51,11 +51,26 @@ def shown_region(viewer: napari.Viewer, layer: Image) -> tuple[int, int, int, in
     return region if region[0] < region[2] and region[1] < region[3] else None
 
 
+def shown_place(viewer: napari.Viewer, layer: Image) -> tuple[int, ...]:
+    """Return the index in view along each axis of a layer but its last two, y and x."""
+    finest = layer.data[0] if layer.multiscale else layer.data
+    at = layer.world_to_data(viewer.dims.point[-layer.ndim :])[:-2]
+    return tuple(
+        int(np.clip(round(float(place)), 0, length - 1))
+        for place, length in zip(at, finest.shape[:-2], strict=True)
+    )
+
+
 def shown_time(viewer: napari.Viewer, layer: Image) -> int | None:
     """Return the index of the time point in view, `None` for an image without a time axis."""
-    if "t" not in layer.axis_labels:
-        return None
-    axis = list(layer.axis_labels).index("t")
-    at = layer.world_to_data(viewer.dims.point[-layer.ndim :])[axis]
-    finest = layer.data[0] if layer.multiscale else layer.data
-    return int(np.clip(round(float(at)), 0, finest.shape[axis] - 1))
+    return _along("t", viewer, layer)
+
+
+def shown_plane(viewer: napari.Viewer, layer: Image) -> int | None:
+    """Return the index of the z plane in view, `None` for an image without a z axis."""
+    return _along("z", viewer, layer)
+
+
+def _along(letter: str, viewer: napari.Viewer, layer: Image) -> int | None:
+    labels = list(layer.axis_labels)
+    return shown_place(viewer, layer)[labels.index(letter)] if letter in labels[:-2] else None

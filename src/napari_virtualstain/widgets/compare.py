@@ -320,20 +320,16 @@ def _settings(predicted: Field | None, true: Field | None, target: str | None) -
     values: dict[str, Any] = {
         "prediction": predicted.path,
         "target": target or true.path,
-        "match": _match(predicted, true, in_memory=in_memory),
+        "match": _match(predicted, true),
     }
     if not in_memory:
         values |= {"scene": true.scene or None, "axes": true.axes, "pattern": true.pattern}
     return make_settings(EvaluateSettings, values)
 
 
-def _match(predicted: Field, true: Field, *, in_memory: bool) -> tuple[str, ...]:
+def _match(predicted: Field, true: Field) -> tuple[str, ...]:
     """Return PREDICTED=TRUE by the names of stains, where channels are named otherwise."""
-    channels = {
-        # A layer in memory is written under the name that it has.
-        s.stain.casefold(): layer.name if in_memory else s.channel
-        for layer, s in true.with_role("truth")
-    }
+    channels = {stain.casefold(): channel for stain, channel in true.true_channels.items()}
     pairs = [
         (source.channel, channels[source.stain.casefold()])
         for _, source in predicted.with_role("prediction")

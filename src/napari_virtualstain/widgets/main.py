@@ -18,6 +18,7 @@ from napari_virtualstain.widgets._project import ProjectPanel
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets.compare import ComparePage
 from napari_virtualstain.widgets.load import LoadPage
+from napari_virtualstain.widgets.models import ModelsPage
 from napari_virtualstain.widgets.queue import QueuePage
 from napari_virtualstain.widgets.stain import StainPage
 from napari_virtualstain.widgets.start import StartPage
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MainWidget"]
 
-_PAGES = ("start", "load", "stain", "compare", "queue")
+_PAGES = ("start", "load", "stain", "compare", "queue", "models")
 _WIDTH = 380
 
 
@@ -58,6 +59,7 @@ class MainWidget(QWidget):
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.models = ModelsPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.pages = QTabWidget()
         self.pages.setDocumentMode(True)
         self.pages.tabBar().setDrawBase(False)
@@ -67,6 +69,7 @@ class MainWidget(QWidget):
             ("Stain", self.stain),
             ("Compare", self.compare),
             ("Queue", self.queue),
+            ("Models", self.models),
         ):
             self.pages.addTab(Page(page), title)
         column = QVBoxLayout(self)
@@ -83,15 +86,26 @@ class MainWidget(QWidget):
         self.stain.stained.connect(self.project.note)
         self.load.proceed.connect(lambda: self.show_page("stain"))
         self.load.replaced.connect(self._change_stains)
+        self.models.used.connect(self._use)
+        self.models.changed.connect(self._offer_models)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        pages = (self.stain, self.queue)
+        pages = (self.stain, self.queue, self.models)
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
 
     def show_page(self, name: str) -> None:
-        """Show ``"start"``, ``"load"``, ``"stain"``, ``"compare"`` or ``"queue"``."""
+        """Show ``"start"``, ``"load"``, ``"stain"``, ``"compare"``, ``"queue"`` or ``"models"``."""
         self.pages.setCurrentIndex(_PAGES.index(name))
+
+    def _use(self, model: str) -> None:
+        self.stain.model.box.setEditText(model)
+        self.show_page("stain")
+
+    def _offer_models(self) -> None:
+        """Offer models that have come or gone wherever one is chosen."""
+        for page in (self.stain, self.queue):
+            page.form.model.refill()
 
     def _change_stains(self, old: Field, new: tuple[str, str]) -> None:
         """Hide the stains of an image that another one has replaced; they come back with it."""
@@ -134,10 +148,13 @@ class MainWidget(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:  # noqa: N802
-        """Open what was dropped, with our own readers and without asking which; or queue it."""
+        """Open what was dropped with our own readers, or queue it, or import it as a model."""
         paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if self.pages.currentIndex() == _PAGES.index("queue"):
+        page = _PAGES[self.pages.currentIndex()]
+        if page == "queue":
             self.queue.add_paths(paths)
+        elif page == "models":
+            self.models.import_paths(paths)
         else:
             self.show_page("load")
             for path in paths:
@@ -153,4 +170,5 @@ class MainWidget(QWidget):
         """Cancel this viewer's runs and stop watching it; the session lives on for others."""
         self.stain.close_runs()
         self.queue.close_runs()
+        self.models.close_runs()
         self.fields.close()

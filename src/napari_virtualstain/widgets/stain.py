@@ -24,7 +24,7 @@ from napari_virtualstain.jobs.base import JobSettings, make_settings
 from napari_virtualstain.jobs.passport import PassportSettings
 from napari_virtualstain.jobs.plan import PlanSettings
 from napari_virtualstain.jobs.stain import StainSettings
-from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.napari_io.fields import Field, picture_of
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
@@ -84,7 +84,7 @@ class StainPage(QWidget):
         self._planned: PlanSettings | None = None
         self._looked_at: tuple[str, str] | None = None
         self._over = False
-        self.box = FieldBox(fields, _can_be_stained, "no bright field is open yet")
+        self.box = FieldBox(fields, lambda f: f.can_be_stained, "no bright field is open yet")
         self.form = RunForm(jobs, StainSettings, self)
         self.model, self.settings = self.form.model, self.form.settings
         self.device, self.compute = self.form.device, self.form.compute
@@ -150,20 +150,7 @@ class StainPage(QWidget):
 
     def values(self, image: Field) -> dict[str, Any]:
         """Return the settings of a run over an image, without output and region."""
-        layer = image.brightfield
-        source = None if layer is None else source_of(layer)
-        candidates = [one for _, one in image.with_role("brightfield")]
-        found: dict[str, Any] = {
-            "input": image.path,
-            "scene": image.scene or None,
-            "axes": image.axes,
-            "pattern": image.pattern,
-            # Of several the model's own kind is taken, or the job asks.
-            "channel": candidates[0].channel if len(candidates) == 1 and image.path else None,
-        }
-        if source is not None and source.pixel_size_stated:
-            found["pixel_size"] = source.pixel_size_um[1]
-        found.update(self.form.values())
+        found = {**picture_of(image), **self.form.values()}
         return {key: value for key, value in found.items() if value is not None}
 
     def command(self) -> str:
@@ -540,10 +527,6 @@ class StainPage(QWidget):
         column.addWidget(self.switch)
         column.addLayout(after)
         column.addStretch(1)
-
-
-def _can_be_stained(image: Field) -> bool:
-    return image.brightfield is not None and not image.predicted
 
 
 def _of(kind: type[JobSettings], values: dict[str, Any]) -> dict[str, Any]:
