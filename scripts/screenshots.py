@@ -249,12 +249,14 @@ def passport(stage: Stage) -> QWidget | None:
 
 def models(stage: Stage) -> QWidget | None:
     """The window with the page Models: two models tried on a part of the sample, ranked."""
+    from qtpy.QtCore import Qt
+
     from napari_virtualstain.jobs.train import TrainSettings
     from napari_virtualstain.jobs.train import run as train
 
     widget = loaded(stage)
     # A model of one's own to compare with: trained for a moment, which shows.
-    quick = {"recipe": "demo", "preset": "tiny", "fields": 6, "steps": 60, "validation": 0.2}
+    quick = {"recipe": "demo", "preset": "tiny", "fields": 2, "steps": 40, "validation": 0.5}
     train(
         TrainSettings(out=str(Path(os.environ["NVS_MODELS"]) / "my-first"), device="cpu", **quick)
     )
@@ -265,8 +267,6 @@ def models(stage: Stage) -> QWidget | None:
     for row in range(page.list.list.count()):
         item = page.list.list.item(row)
         if item.text().split("\n")[0] in ("demo", "my-first"):
-            from qtpy.QtCore import Qt
-
             item.setCheckState(Qt.CheckState.Checked)
     stage.viewer.scene.camera.zoom *= 3
     stage.pump(0.3)

@@ -272,3 +272,27 @@ def test_a_truth_under_the_name_of_its_dye_is_taken_and_said(compare):
         "DNA is compared with the channel 'Hoechst 33342'; choose another with --match"
         in found.notes
     )
+
+
+def test_a_part_is_compared_as_if_it_were_all_there_is(compare):
+    settings = {"region": (3, 2, 30, 25), "times": (1,)}
+    whole = compare(NEAR, TRUTH, below=PLANES[:, :, :1], **settings)
+    part = (slice(1, 2), slice(None), slice(None), slice(3, 30), slice(2, 25))
+    alone = compare(NEAR[part], TRUTH[part], below=PLANES[part][:, :, :1])
+    assert whole.scores == alone.scores
+    assert whole.scores != compare(NEAR, TRUTH, below=PLANES[:, :, :1]).scores
+
+
+PARTS = {
+    "a time point that is not there": (
+        {"times": (0, 2)},
+        "Time point 2 is asked for, and there are 2",
+    ),
+    "a region beyond the image": ({"region": (40, 0, 50, 20)}, "hold no pixel"),
+}
+
+
+@pytest.mark.parametrize(("part", "sentence"), PARTS.values(), ids=PARTS)
+def test_a_part_that_is_not_there_is_refused(part, sentence, compare):
+    with pytest.raises(AxesError, match=sentence):
+        compare(NEAR, TRUTH, **part)

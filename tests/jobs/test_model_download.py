@@ -84,7 +84,7 @@ def left(models):
 def test_one_command_downloads_and_imports(server, models, content, capsys):
     assert main(["models", "download", "cyto", "--json"]) == 0
     shown = capsys.readouterr()
-    assert "MB of Cyto downloaded" in shown.err
+    assert "1 of 1 MB downloaded" in shown.err
     assert json.loads(shown.out)["out"] == str(models / "Cyto")
     card = read_card(models / "Cyto")
     assert card.stain_names == ("Nucleus", "Membrane")

@@ -224,7 +224,7 @@ def test_a_download_is_cancelled_in_the_bar_and_gone_on_with(server, desk, page,
     page.list.choose("Cyto")
     page.asked.form["pixel_size"].value = "0.2"
     desk.click(page.download)
-    desk.wait(lambda: "MB of Cyto downloaded" in desk.run_bar.details.text())
+    desk.wait(lambda: "MB downloaded" in desk.run_bar.details.text())
     assert page.download.text() == "Downloading …"
     assert not page.download.isEnabled()
     desk.click(desk.run_bar.cancel)

@@ -123,7 +123,7 @@ def _fetch(entry: Download, folder: Path, known: dict[str, Any], told: Progress)
 
     def on_bytes(done: int, total: int | None) -> None:
         of = ceil(max(total or shown or done, done) / _MEGA)
-        told(of if done == total else done // _MEGA, of, f"MB of {entry.name} downloaded")
+        told(of if done == total else done // _MEGA, of, "MB downloaded")
 
     size, sha256 = entry.size or known.get("size"), entry.sha256 or known.get("sha256")
     try:

@@ -102,4 +102,5 @@ def card_words(card: ModelCard) -> str:
 def about_words(title: str, text: str, rows: Sequence[tuple[str, str]]) -> str:
     """Return a title, a text, and rows of what is known, as rich text."""
     lines = [f"<tr><td><b>{name}</b>&nbsp;</td><td>{escape(said)}</td></tr>" for name, said in rows]
-    return f"<b>{escape(title)}</b><br>{escape(text)}<table>{''.join(lines)}</table>"
+    below = f"<br>{escape(text)}" if text else ""
+    return f"<b>{escape(title)}</b>{below}<table>{''.join(lines)}</table>"

@@ -179,11 +179,11 @@ class ImportPanel(QWidget):
         super().__init__()
         self._bringing = bringing
         self.path: Path | None = None
-        self.file = QPushButton("Model from a file…")
+        self.file = QPushButton("Import a file…")
         self.file.setToolTip(
             "A file of weights (.ckpt, .pth, .p, .safetensors), or a zip of a model folder"
         )
-        self.folder = QPushButton("From a folder…")
+        self.folder = QPushButton("Import a folder…")
         self.folder.setToolTip("A model folder, as training writes it")
         self.source = Wrapped()
         self.name = QLineEdit()

@@ -104,7 +104,7 @@ class ModelList(QWidget):
         self._ticks = {name: None for name in self._ticks if name in usable}
         _offer(self.stain, "any stain", with_stain(entries))
         _offer(self.channel, "any light", sorted({e.channel for e in entries if e.channel}))
-        _offer(self.over, "planes, stacks", _OVER)
+        _offer(self.over, "planes or stacks", _OVER)
         self._filter(choose)
 
     def choose(self, name: str) -> None:

@@ -70,7 +70,6 @@ class ModelsPage(QWidget):
         self.bring = ImportPanel(self._bringing)
         self.about_fold = Foldout("About this model", self.about, is_open=True)
         self.try_fold = Foldout("Try on this view", self.trying, is_open=True)
-        self.bring_fold = Foldout("Import a model", self.bring, is_open=True)
         self._arrange()
         self.list.chosen.connect(self._choose)
         self.list.ticked.connect(lambda: self.trying.offer(self.list.ticks))
@@ -106,7 +105,6 @@ class ModelsPage(QWidget):
         if len(given) > 1:
             self.notice.hint("One model at a time is imported: this is the first of them.")
         if given:
-            self.bring_fold.heading.setChecked(True)
             self.bring.take(given[0])
 
     def close_runs(self) -> None:
@@ -211,7 +209,7 @@ class ModelsPage(QWidget):
             column.addWidget(part)
         column.addLayout(buttons)
         for part in (
-            self.sure, self.notice, self.try_fold, self.about_fold, self.limits, self.bring_fold,
+            self.sure, self.bring, self.notice, self.try_fold, self.limits, self.about_fold,
         ):  # fmt: skip
             column.addWidget(part)
         column.addStretch(1)
