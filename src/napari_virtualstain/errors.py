@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 __all__ = [
     "AxesError",
@@ -31,6 +33,7 @@ __all__ = [
     "UnknownNameError",
     "VirtualStainError",
     "did_you_mean",
+    "from_extra",
     "sentence_of",
     "unknown_name",
 ]
@@ -152,6 +155,39 @@ def unknown_name(
     return UnknownNameError(
         f"No {kind} named {name!r}.{did_you_mean(name, names)} There are: {there}. {then}"
     )
+
+
+def from_extra(module: str, *, extra: str, needs: str) -> Any:
+    r"""Import a package that only an extra brings.
+
+    Parameters
+    ----------
+    module
+        To import.
+    extra
+        Of this package.
+    needs
+        The first half of what is said where it is missing, up to "Install it".
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+
+    Examples
+    --------
+    >>> from_extra("no_such_package", extra="onnx", needs="To run this takes the extra [onnx].")
+    Traceback (most recent call last):
+    ...
+    napari_virtualstain.errors.MissingExtraError: To run this takes the extra [onnx]. \
+Install it with: pip install 'napari-virtualstain[onnx]'.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{needs} Install it with: pip install 'napari-virtualstain[{extra}]'."
+        ) from error
 
 
 def sentence_of(error: BaseException) -> str:

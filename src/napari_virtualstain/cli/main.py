@@ -59,7 +59,7 @@ VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
         Verb("info", "say what is in an image file or folder", ("input",)),
-        Verb("models", "list, import or download models; list methods", ("action", "file")),
+        Verb("models", "list, import, download or export models; list methods", ("action", "file")),
         Verb("focus", "say how sharp each plane of a stack is, and which are in focus", ("input",)),
         Verb("illumination", "fit how unevenly a plate is lit", ("input",)),
         Verb("passport", "say whether a model will work on a picture", ("input",)),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_virtualstain.generators.learning import Learner, LearningSettings
 
-__all__ = ["Generator", "GeneratorSpec"]
+__all__ = ["Generator", "GeneratorSpec", "Graph"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,10 @@ class GeneratorSpec:
         image, ``"approximate"`` not all (attention, pooling to one pixel). A network is scanned
         before it runs; this is for whoever chooses one.
     presets
-        Architecture settings by name. Each spec has ``tiny``, which trains in
+        Architecture settings by name. Each spec of a method has ``tiny``, which trains in
         about a second and is what the contract tests build.
+    weights
+        Name of the file beside the card that the weights lie in.
     """
 
     name: str
@@ -58,6 +60,7 @@ class GeneratorSpec:
     source: str
     exactness: Literal["exact", "statistics", "approximate"] = "exact"
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: str = "weights.safetensors"
 
 
 @runtime_checkable
@@ -114,3 +117,19 @@ class Generator(Protocol):
         settings
             Of the kind that `learning` names.
         """
+
+
+@runtime_checkable
+class Graph(Protocol):
+    """What a generator whose network came as a file of its own has beside.
+
+    Attributes
+    ----------
+    content
+        Of the file.
+    """
+
+    content: bytes
+
+    def open_graph(self, content: bytes) -> None:
+        """Take the file that the network is in."""

@@ -6,6 +6,10 @@
 ``test_pair.npz``      planes and the stains that the weights made of them
 =====================  ======================================================
 
+A network of others that runs as it came (`registry.GRAPHS`) has its own file in the place of
+the weights: ``weights.onnx``, or ``weights.pt`` of TorchScript, which is a program and is not
+opened unless the caller trusts that very file.
+
 Loading checks the hashes and repeats the test pair, so that a model that was
 altered, cut short, or does not compute here what it computed there is refused
 before anybody looks at its stains.
@@ -35,18 +39,20 @@ from napari_virtualstain.errors import (
     OutputExistsError,
     VirtualStainError,
 )
-from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.generators.base import Generator, Graph
 from napari_virtualstain.generators.card import ModelCard
-from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.generators.registry import GRAPHS, build_generator, get_spec
 from napari_virtualstain.io.disk import disk_errors
 
-__all__ = ["Model", "fingerprint_of", "load_package", "read_card", "save_package"]
+__all__ = ["Model", "fingerprint_of", "load_package", "read_card", "read_test_pair", "save_package"]
 
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 TEST_PAIR = "test_pair.npz"
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
-_LARGEST = {CARD: 2**24, WEIGHTS: 2**34, TEST_PAIR: 2**30}
+_WEIGHTS = tuple(dict.fromkeys([WEIGHTS, *(spec.weights for spec in GRAPHS.values())]))
+_PROGRAM = "weights.pt"
+_LARGEST = {CARD: 2**24, TEST_PAIR: 2**30, **dict.fromkeys(_WEIGHTS, 2**34)}
 """Bytes of a member of a zip, which may unfold to a thousand times its size."""
 _TOLERANCE = 1e-2
 """Largest difference from the test pair, in standard deviations of its output."""
@@ -88,7 +94,7 @@ def _reader(path: Path) -> Callable[[str], bytes | None]:
         )
     if path.is_dir():
         pickles = sorted(p.name for p in path.iterdir() if p.suffix.lower() in _PICKLES)
-        if pickles and not (path / WEIGHTS).exists():
+        if pickles and not any((path / name).exists() for name in _WEIGHTS):
             _refuse_pickle(path / pickles[0])
 
         def from_folder(name: str) -> bytes | None:
@@ -178,27 +184,44 @@ def fingerprint_of(path: str | os.PathLike[str]) -> str:
     return _sha256(_reader(Path(path))(CARD) or b"")
 
 
-def load_package(path: str | os.PathLike[str]) -> Model:
+def _nothing(sha256: str) -> bool:
+    del sha256
+    return False
+
+
+def load_package(
+    path: str | os.PathLike[str], *, trusted: Callable[[str], bool] = _nothing
+) -> Model:
     """Load a model, check its hashes, and repeat its test pair.
 
     Parameters
     ----------
     path
         Folder or zip as `save_package` writes it.
+    trusted
+        Told the sha256 of a file of weights that is a program, returns whether it may run;
+        none may if not given.
 
     Raises
     ------
     MissingInputError
         If the path does not exist.
     ModelPackageError
-        If a file is missing or altered, is a pickle, does not fit the
-        architecture, or if the test pair is not reproduced.
+        If a file is missing or altered, is a pickle or a program that is not trusted, does not
+        fit the architecture, or if the test pair is not reproduced.
     """
     path = Path(path)
     read = _reader(path)
     content = read(CARD)
     card = _parse_card(content, path)
-    weights = _verified(read, WEIGHTS, card, path)
+    file = get_spec(card.generator).weights
+    weights = _verified(read, file, card, path)
+    if file == _PROGRAM and not trusted(card.files[file]):
+        raise ModelPackageError(
+            f"'{path}' is a TorchScript module, a program that may read and write files, and is "
+            "not opened. If you trust who made it, say so once: virtualstain models import "
+            f"'{path}' --out NAME --trust."
+        )
     pair = _verified(read, TEST_PAIR, card, path)
     generator = build_generator(
         card.generator,
@@ -226,6 +249,9 @@ def _verified(read: Callable[[str], bytes | None], name: str, card: ModelCard, p
 
 
 def _load_weights(generator: Generator, content: bytes, path: Path) -> None:
+    if isinstance(generator, Graph):
+        generator.open_graph(content)
+        return
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -243,9 +269,28 @@ def _load_weights(generator: Generator, content: bytes, path: Path) -> None:
         ) from error
 
 
-def _repeat_test_pair(generator: Generator, content: bytes, path: Path) -> None:
+def read_test_pair(
+    path: str | os.PathLike[str],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the test pair of a model: normalised planes, and the stains of its weights.
+
+    Raises
+    ------
+    MissingInputError, ModelPackageError
+        See `load_package`.
+    """
+    path = Path(path)
+    read = _reader(path)
+    return _pair(_verified(read, TEST_PAIR, _parse_card(read(CARD), path), path))
+
+
+def _pair(content: bytes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     with np.load(io.BytesIO(content), allow_pickle=False) as pair:
-        planes, expected = pair["planes"], pair["expected"]
+        return pair["planes"], pair["expected"]
+
+
+def _repeat_test_pair(generator: Generator, content: bytes, path: Path) -> None:
+    planes, expected = _pair(content)
     found = generator.predict(planes, seed=0)
     spread = max(float(expected.std()), 1e-6)
     difference = float(np.abs(found - expected).max()) / spread
@@ -292,23 +337,28 @@ def save_package(
     DiskError
         If the disk is full or cannot be written.
     """
-    from safetensors.torch import save
-
     path = Path(path)
     check_model_output(path, overwrite=overwrite)
     expected = generator.predict(test_planes, seed=0)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, planes=test_planes, expected=expected)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in generator.module().state_dict().items()}
-    files: Mapping[str, bytes] = {
-        # One entry: safetensors writes several in any order, and equal weights are equal files.
-        WEIGHTS: save(tensors, metadata={"format": "pt"}),
-        TEST_PAIR: buffer.getvalue(),
-    }
+    files = {
+        get_spec(card.generator).weights: _weights_of(generator), TEST_PAIR: buffer.getvalue(),
+    }  # fmt: skip
     card = card.model_copy(update={"files": {name: _sha256(c) for name, c in files.items()}})
     with disk_errors(path):
         _write_whole(path, card, files)
     return card
+
+
+def _weights_of(generator: Generator) -> bytes:
+    if isinstance(generator, Graph):
+        return generator.content
+    from safetensors.torch import save
+
+    tensors = {k: v.detach().cpu().contiguous() for k, v in generator.module().state_dict().items()}
+    # One entry: safetensors writes several in any order, and equal weights are equal files.
+    return save(tensors, metadata={"format": "pt"})
 
 
 def _write_whole(path: Path, card: ModelCard, files: Mapping[str, bytes]) -> None:

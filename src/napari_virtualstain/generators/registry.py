@@ -9,7 +9,7 @@ from typing import Any, cast
 from napari_virtualstain.errors import SettingsError, unknown_name
 from napari_virtualstain.generators.base import Generator, GeneratorSpec
 
-__all__ = ["GENERATORS", "build_generator", "get_spec"]
+__all__ = ["GENERATORS", "GRAPHS", "build_generator", "get_spec"]
 
 _HERE = "napari_virtualstain.generators"
 
@@ -187,7 +187,34 @@ GENERATORS: dict[str, GeneratorSpec] = {
         ),
     )
 }
-"""Every generator, by registry name."""
+"""Every method that can be trained, by registry name."""
+
+GRAPHS: dict[str, GeneratorSpec] = {
+    spec.name: spec
+    for spec in (
+        GeneratorSpec(
+            name="onnx",
+            title="ONNX graph of others",
+            target=f"{_HERE}.graphs:OnnxGenerator",
+            ndim=(2, 3),
+            stochastic=False,
+            source="https://onnx.ai",
+            exactness="approximate",
+            weights="weights.onnx",
+        ),
+        GeneratorSpec(
+            name="torchscript",
+            title="TorchScript module of others",
+            target=f"{_HERE}.graphs:TorchScriptGenerator",
+            ndim=(2, 3),
+            stochastic=False,
+            source="https://docs.pytorch.org/docs/stable/jit.html",
+            exactness="approximate",
+            weights="weights.pt",
+        ),
+    )
+}
+"""Networks of others that run as they came, by registry name; they are not trained."""
 
 
 def get_spec(name: str) -> GeneratorSpec:
@@ -198,6 +225,8 @@ def get_spec(name: str) -> GeneratorSpec:
     UnknownNameError
         If there is none of that name; the message offers the nearest.
     """
+    if name in GRAPHS:
+        return GRAPHS[name]
     if name in GENERATORS:
         return GENERATORS[name]
     raise unknown_name("generator", name, GENERATORS)

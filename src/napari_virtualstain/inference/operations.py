@@ -184,7 +184,10 @@ class Traced:
 
 
 def ndim_of(module: nn.Module) -> int:
-    """Return the number of spatial axes of a network, 2 if it has no convolution."""
+    """Return the number of spatial axes of a network, 2 if nothing in it tells."""
+    stated: int | None = getattr(module, "spatial_axes", None)
+    if stated is not None:
+        return stated
     for part in module.modules():
         if isinstance(part, _CONVOLUTIONS + _TRANSPOSED):
             return len(part.kernel_size)
@@ -192,7 +195,10 @@ def ndim_of(module: nn.Module) -> int:
 
 
 def in_channels_of(module: nn.Module) -> int:
-    """Return the channels that a network is given, 1 if it has no convolution."""
+    """Return the channels that a network is given, 1 if nothing in it tells."""
+    stated: int | None = getattr(module, "in_channels", None)
+    if stated is not None and hasattr(module, "spatial_axes"):  # not a lone convolution
+        return stated
     for part in module.modules():
         if isinstance(part, _CONVOLUTIONS):
             return int(part.in_channels)

@@ -18,9 +18,9 @@ cat, add             the same of every input
 The largest reach over one stride of output pixels is the halo: exact, since
 rounding depends on where a pixel lies on the pooling grid. A network that cannot
 be traced, or has an operation not listed, is *measured* instead: a pixel is
-changed and the reach of the change is looked at. A network over volumes may say
-of itself how far its kernels look, in ``approximate_reach``, because it takes a fixed
-number of planes and sees statistics of all that it is given.
+changed and the reach of the change is looked at. A network may say of itself how far it
+looks along y and x, in ``approximate_reach``: because it takes a fixed number of planes and
+sees statistics of all that it is given, or because it came as a graph that is not read here.
 """
 
 from __future__ import annotations
@@ -100,8 +100,10 @@ def scan_reach(module: nn.Module) -> Reach:
     """
     stated: tuple[int, int] | None = getattr(module, "approximate_reach", None)
     if stated is not None:
-        halo_yx, stride_yx = stated
-        return Reach((0, halo_yx, halo_yx), (1, stride_yx, stride_yx), "approximate", how="stated")
+        (far, step), deep = stated, ndim_of(module) - 2
+        return Reach(
+            (*(0,) * deep, far, far), (*(1,) * deep, step, step), "approximate", how="stated"
+        )
     try:
         traced = trace(module)
         found = [_walk(traced, axis) for axis in range(traced.ndim)]

@@ -1,4 +1,4 @@
-"""List trained models, methods and recipes, or make a model of a file of weights, or fetch one."""
+"""List trained models, methods and recipes, bring a model from elsewhere, or give one away."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from napari_virtualstain.jobs.model_download import (
     downloads_listing,
     downloads_text,
 )
+from napari_virtualstain.jobs.model_export import ExportedModel, export_model
 from napari_virtualstain.jobs.model_import import ImportedModel, import_model
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
 from napari_virtualstain.zoo import list_models, models_folder
@@ -25,20 +26,23 @@ __all__ = ["ModelsSettings", "describe", "listing", "run", "to_text"]
 class ModelsSettings(JobSettings):
     """Settings of `virtualstain models`."""
 
-    action: Literal["list", "import", "download"] = Field(
+    action: Literal["list", "import", "download", "export"] = Field(
         default="list",
         description="list: what there is; import: make a model of a file of weights; download: "
-        "fetch one of those that are listed, and import it",
+        "fetch one of those that are listed, and import it; export: write a model for other "
+        "programs",
     )
     file: ModelText | None = Field(
         default=None,
-        description="to import: .pth, .ckpt, .p, .safetensors, or a model folder; to download: "
-        "name of the model",
+        description="to import: .pth, .ckpt, .p or .safetensors, .onnx, TorchScript, a bioimage.io "
+        "package or a model folder; to download: name of the model; to export: name or path of a "
+        "model",
     )
     out: ModelText | None = Field(
         default=None,
-        description="name of the model that is made, or path of its folder; a download has the "
-        "name that it is listed by if not given",
+        description="to import: name of the model, or path of its folder; to download: the same, "
+        "that in the list if not given; to export: .zip for a bioimage.io package, .onnx for the "
+        "graph alone",
     )
     stains: tuple[str, ...] = Field(
         default=(), description="names of the stains in the order in which the weights give them"
@@ -64,12 +68,20 @@ class ModelsSettings(JobSettings):
     )
     licence: str | None = Field(default=None, description="licence of the weights")
     citation: str | None = Field(default=None, description="how the weights are cited")
-    overwrite: bool = Field(default=False, description="replace the model if it exists")
+    authors: tuple[str, ...] = Field(
+        default=(), description="to export: who made the model, for a bioimage.io package"
+    )
+    trust: bool = Field(
+        default=False,
+        description="to import a TorchScript module, a program that may read and write files: you "
+        "trust who made it, now and whenever it stains",
+    )
+    overwrite: bool = Field(default=False, description="replace what is written if it exists")
 
 
 def run(
     settings: ModelsSettings, *, on_progress: Progress | None = None
-) -> dict[str, Any] | ImportedModel:
+) -> dict[str, Any] | ImportedModel | ExportedModel:
     """Do what the action says.
 
     Parameters
@@ -81,14 +93,17 @@ def run(
 
     Returns
     -------
-    dict or ImportedModel
-        What there is, as `listing` gives it, or what was imported.
+    dict, ImportedModel or ExportedModel
+        What there is, as `listing` gives it, or what was imported or exported.
 
     Raises
     ------
     VirtualStainError
-        If a file cannot be fetched or imported; the sentence says why, and what to do.
+        If a file cannot be fetched or imported, or a model exported; the sentence says why, and
+        what to do.
     """
+    if settings.action == "export":
+        return export_model(settings)
     if settings.action == "import":
         return import_model(settings)
     if settings.action == "download":

@@ -1,4 +1,4 @@
-"""List models, methods and recipes, or import or download a model."""
+"""List models, methods and recipes, or import, download or export a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["run"]
 
 
 def run(settings: job.ModelsSettings, console: Console) -> tuple[Any, str]:
-    """List models, methods and recipes, or import or download a model."""
+    """List models, methods and recipes, or import, download or export a model."""
     found = job.run(settings, on_progress=console.progress)
     text = job.to_text(found) if isinstance(found, dict) else found.text()
     return job.describe(found), text

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.errors import ImageFileError, MissingExtraError, VirtualStainError
+from napari_virtualstain.errors import ImageFileError, VirtualStainError, from_extra
 from napari_virtualstain.io.fingerprint import fingerprint
 from napari_virtualstain.io.image import Channel, LazyImage, Source
 from napari_virtualstain.io.pixels import DAMAGE, arrange, lazy, name_channels, one_line
@@ -74,13 +73,8 @@ def library(module: str, *, path: Path, extra: str) -> Any:
     MissingExtraError
         If it is not installed; names the extra.
     """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{str(path)!r} needs the extra [{extra}] to be read. "
-            f"Install it with: pip install 'napari-virtualstain[{extra}]'."
-        ) from error
+    needs = f"{str(path)!r} needs the extra [{extra}] to be read."
+    return from_extra(module, extra=extra, needs=needs)
 
 
 @contextmanager
