@@ -21,7 +21,7 @@ from napari_virtualstain.inference.network import BandStream, Network
 from napari_virtualstain.inference.scan import Reach
 from napari_virtualstain.inference.z_window import ZWindows
 
-__all__ = ["StackNetwork", "stack_network"]
+__all__ = ["StackNetwork", "as_planes", "stack_network"]
 
 
 class _Stack(nn.Module):
@@ -32,6 +32,7 @@ class _Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.volume, self.depth, self.windows = volume, depth, windows
+        self.spatial_axes, self.in_channels = 2, depth
         self._short = -depth % multiple_of
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
@@ -144,3 +145,16 @@ def stack_network(inner: Network, *, depth: int, windows: ZWindows | None = None
         device=inner.device, precision=inner.precision, in_channels=depth,
         inner=inner, depth=depth, windows=windows,
     )  # fmt: skip
+
+
+def as_planes(volume: nn.Module, *, depth: int) -> nn.Module:
+    """Return a network over volumes of one kind of light, with the planes of a stack as channels.
+
+    Parameters
+    ----------
+    volume
+        Maps (B, 1, Z, Y, X) to (B, stains, Z, Y, X).
+    depth
+        Z.
+    """
+    return _Stack(volume, depth=depth, multiple_of=1, windows=None)

@@ -1,12 +1,13 @@
-"""Make a model of a file of weights that others published, or take over a model folder."""
+"""Make a model of weights or a graph that others published, or take over a model folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import (
     CARD,
@@ -14,10 +15,13 @@ from napari_virtualstain.generators.package import (
     load_package,
     save_package,
 )
+from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.fingerprint import sha256_of
 from napari_virtualstain.zoo import find_model, list_models, models_folder
+from napari_virtualstain.zoo.trust import is_trusted, trust
 
 if TYPE_CHECKING:
+    from napari_virtualstain.generators.importers.base import Found
     from napari_virtualstain.jobs.models import ModelsSettings
 
 __all__ = ["ImportedModel", "import_model", "place_of"]
@@ -94,25 +98,58 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
     out, name = place_of(settings.out)
     check_model_output(out, overwrite=settings.overwrite)
     path = Path(settings.file).expanduser()
-    own = _own_package(path)
+    # Imported here, since they load torch: whoever lists models needs none.
+    from napari_virtualstain.generators.importers.bioimageio import description_in
+    from napari_virtualstain.generators.importers.convert import Stated, convert, planes_for_test
+    from napari_virtualstain.inference.graphs import with_reach
+
+    described = description_in(path)
+    own = _own_package(path) if described is None else None
     if own is not None:
         return _take_over(settings, own, out, name)
-    # Imported here, since they load torch: whoever lists models needs none.
-    from napari_virtualstain.generators.importers import read_checkpoint, recognise
-    from napari_virtualstain.generators.importers.convert import Stated, convert, test_planes_of
-
-    found = recognise(read_checkpoint(path))
+    found = with_reach(_read(settings, path, described))
     stated = Stated(
         stains=settings.stains or None, channel=settings.channel,
         pixel_size_um=settings.pixel_size, z_step_um=settings.z_step,
         z_offsets_um=settings.z_offsets or None, normalise=settings.normalise,
         licence=settings.licence, citation=settings.citation,
     )  # fmt: skip
-    card, generator = convert(found, stated, name=out.name, file=path.name, sha256=sha256_of(path))
-    card = save_package(
-        out, card, generator, test_planes_of(generator), overwrite=settings.overwrite
-    )
+    file = path / described if described is not None and path.is_dir() else path
+    card, generator = convert(found, stated, name=out.name, file=path.name, sha256=sha256_of(file))
+    planes = planes_for_test(found, card, generator)
+    card = save_package(out, card, generator, planes, overwrite=settings.overwrite)
+    _note_trust(card)
     return ImportedModel(out=out, name=name, format=found.format, card=card)
+
+
+def _read(settings: ModelsSettings, path: Path, described: str | None) -> Found:
+    """Read what a path is: a package of bioimage.io, a graph, or weights by name."""
+    from napari_virtualstain.generators.importers import read_checkpoint, recognise
+    from napari_virtualstain.generators.importers.bioimageio import read_package
+    from napari_virtualstain.generators.importers.graphs import is_torchscript, read_graph
+
+    trusted = partial(_trusted, settings)
+    if described is not None:
+        return read_package(path, trusted=trusted)
+    program = path.is_file() and is_torchscript(path)
+    if program and not trusted(sha256_of(path)):
+        raise ModelPackageError(
+            f"'{path}' is a TorchScript module, a program that may read and write files. If you "
+            "trust who made it, add --trust; or ask for it as ONNX."
+        )
+    if program or path.suffix.lower() == ".onnx":
+        return read_graph(path)
+    return recognise(read_checkpoint(path))
+
+
+def _trusted(settings: ModelsSettings, sha256: str) -> bool:
+    return settings.trust or is_trusted(sha256)
+
+
+def _note_trust(card: ModelCard) -> None:
+    """Note that a program may run from now on, once it is a model here."""
+    if card.generator == "torchscript":
+        trust(card.files[get_spec(card.generator).weights])
 
 
 def place_of(out: str) -> tuple[Path, str]:
@@ -149,7 +186,7 @@ def _take_over(settings: ModelsSettings, own: Path, out: Path, name: str) -> Imp
             f"'{own}' is a model already, whose card says what it takes and gives. Leave out "
             f"--{stated[0].replace('_', '-')}."
         )
-    model = load_package(own)
+    model = load_package(own, trusted=partial(_trusted, settings))
     changes: dict[str, Any] = {"name": out.name}
     changes |= {
         entry: value
@@ -160,4 +197,5 @@ def _take_over(settings: ModelsSettings, own: Path, out: Path, name: str) -> Imp
         out, model.card.model_copy(update=changes), model.generator,
         test_planes_of(model.generator), overwrite=settings.overwrite,
     )  # fmt: skip
+    _note_trust(card)
     return ImportedModel(out=out, name=name, format=_OWN, card=card)

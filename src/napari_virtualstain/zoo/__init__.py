@@ -139,7 +139,7 @@ def load_generator(name_or_path: str | os.PathLike[str]) -> Model:
     UnknownNameError, MissingInputError
         If there is no such model.
     ModelPackageError
-        If it is damaged, altered, or a pickle.
+        If it is damaged, altered, a pickle, or a program that is not trusted.
 
     Examples
     --------
@@ -147,5 +147,6 @@ def load_generator(name_or_path: str | os.PathLike[str]) -> Model:
     ('DNA', 'ER', 'RNA', 'AGP', 'Mito')
     """
     from napari_virtualstain.generators.package import load_package
+    from napari_virtualstain.zoo.trust import is_trusted
 
-    return load_package(find_model(name_or_path))
+    return load_package(find_model(name_or_path), trusted=is_trusted)

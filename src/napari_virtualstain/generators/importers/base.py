@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_virtualstain.generators.card import RELATIVE_UNIT
+from numpy.typing import NDArray
+
+from napari_virtualstain.generators.card import RELATIVE_UNIT, ModelCard
 from napari_virtualstain.intensity import Rule
 
 if TYPE_CHECKING:
@@ -73,6 +75,12 @@ class Found:
         Whether it takes stacks.
     steps
         Of its training, if it says so.
+    content
+        The file of a network that runs as it came; its ``state`` is empty.
+    card
+        Of the model that it was exported from, if it is one of ours.
+    tensors
+        Grey values (1, in_channels, *S) and what comes of them, if they came along.
     defaults
         What is known of such weights.
     """
@@ -85,6 +93,9 @@ class Found:
     state: State
     volume: bool = False
     steps: int = 0
+    content: bytes | None = None
+    card: ModelCard | None = None
+    tensors: tuple[NDArray[Any], NDArray[Any]] | None = None
     defaults: Defaults = field(default_factory=Defaults)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.errors import ModelPackageError, SettingsError
-from napari_virtualstain.generators.base import Generator
+from napari_virtualstain.generators.base import Generator, Graph
 from napari_virtualstain.generators.card import (
     ImportedFrom,
     InputPlane,
@@ -18,16 +18,19 @@ from napari_virtualstain.generators.card import (
     TrainingReport,
     VolumeInput,
 )
+from napari_virtualstain.generators.exporters.bioimageio import normalised
 from napari_virtualstain.generators.importers.base import Found
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Normalisation, Rule
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
 
-__all__ = ["Stated", "convert", "test_planes_of"]
+__all__ = ["Stated", "convert", "planes_for_test", "test_planes_of"]
 
 _EDGE = 64
 """Of the test pair, in pixels."""
+_TOLERANCE = 1e-2
+"""Largest difference from what came along, in standard deviations of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +86,50 @@ def convert(
     ModelPackageError
         If the weights are not those of the network that they look like, or are not numbers.
     """
-    card = _describe(found, stated, name=name, file=file, sha256=sha256)
+    origin = ImportedFrom(file=file, sha256=sha256, format=found.format)
+    if found.card is not None:
+        card = _described_already(found, found.card, stated, name=name, origin=origin)
+    else:
+        card = _describe(found, stated, name=name, origin=origin)
     generator = build_generator(
         found.generator, in_channels=found.in_channels, out_channels=found.out_channels,
         architecture=found.architecture,
     )  # fmt: skip
-    _fill(generator, found)
+    if found.content is None:
+        _fill(generator, found)
+    else:
+        assert isinstance(generator, Graph)
+        generator.open_graph(found.content)
     return card, generator
+
+
+def planes_for_test(found: Found, card: ModelCard, generator: Generator) -> NDArray[np.float32]:
+    """Return normalised planes for the test pair: those that came along, if there are any.
+
+    Raises
+    ------
+    ModelPackageError
+        If they give other stains than came along with them.
+    """
+    if found.tensors is None:
+        return test_planes_of(generator)
+    grey, wanted = (pixels[:1] for pixels in found.tensors)
+    planes = normalised(card, grey)
+    stains = generator.predict(planes)
+    for index, stain in enumerate(card.stains):
+        stains[:, index] = stain.normalisation.invert(stains[:, index])
+    difference = (
+        float(np.abs(stains - wanted).max()) / max(float(wanted.std()), 1e-6)
+        if stains.shape == wanted.shape
+        else float("inf")
+    )
+    if not difference <= _TOLERANCE:
+        raise ModelPackageError(
+            f"The package does not give its own test output here (largest difference "
+            f"{difference:.3g} standard deviations, allowed {_TOLERANCE:g}): it was altered, or "
+            "does something that its description does not say. Ask its author for another one."
+        )
+    return planes
 
 
 def test_planes_of(generator: Generator) -> NDArray[np.float32]:
@@ -142,8 +182,37 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _describe(found: Found, stated: Stated, *, name: str, file: str, sha256: str) -> ModelCard:
-    known = found.defaults
+def _described_already(
+    found: Found, card: ModelCard, stated: Stated, *, name: str, origin: ImportedFrom
+) -> ModelCard:
+    """Return the card of the model that was exported, for the graph that was made of it."""
+    said = [
+        entry.removesuffix("_um").replace("_", "-")
+        for entry in (
+            "stains",
+            "channel",
+            "pixel_size_um",
+            "z_step_um",
+            "z_offsets_um",
+            "normalise",
+        )
+        if getattr(stated, entry) is not None
+    ]
+    if said:
+        raise SettingsError(
+            f"'{origin.file}' was a model of this program, whose card says what it takes and "
+            f"gives. Leave out --{said[0]}."
+        )
+    changes = {e: v for e in ("licence", "citation") if (v := getattr(stated, e)) is not None}
+    changes |= {
+        "name": name, "generator": found.generator, "architecture": found.architecture,
+        "imported": origin, "files": {},
+    }  # fmt: skip
+    return card.model_copy(update=changes)
+
+
+def _describe(found: Found, stated: Stated, *, name: str, origin: ImportedFrom) -> ModelCard:
+    known, file = found.defaults, origin.file
     stains = stated.stains or known.stains
     if stains is None:
         raise SettingsError(
@@ -178,8 +247,7 @@ def _describe(found: Found, stated: Stated, *, name: str, file: str, sha256: str
             "where they lie with --z-offsets."
         )
     channel = stated.channel or known.channel
-    window = found.architecture.get("depth") if found.generator in _WINDOWS else None
-    volume = VolumeInput(window=window, z_step_um=stated.z_step_um or known.z_step_um)
+    volume = VolumeInput(window=_window(found), z_step_um=stated.z_step_um or known.z_step_um)
     rule = known.input_rule
     if stated.normalise is not None:
         rule = Rule.model_validate({"kind": stated.normalise, "clip_sd": None})
@@ -209,12 +277,20 @@ def _describe(found: Found, stated: Stated, *, name: str, file: str, sha256: str
         ),
         licence=stated.licence if stated.licence is not None else known.licence,
         citation=stated.citation if stated.citation is not None else known.citation,
-        imported=ImportedFrom(file=file, sha256=sha256, format=found.format),
+        imported=origin,
     )  # fmt: skip
 
 
 _WINDOWS = ("fcmae", "unext2")
 """Methods whose setting ``depth`` is the number of planes they take."""
+
+
+def _window(found: Found) -> int | None:
+    """Return how many planes a network over stacks takes, `None` for any number."""
+    if found.content is not None:
+        planes, step = found.architecture["sizes"][0]
+        return planes if step == 0 else None
+    return found.architecture.get("depth") if found.generator in _WINDOWS else None
 
 
 def _inputs(found: Found, stated: Stated, channel: str, file: str) -> tuple[InputPlane, ...]:
