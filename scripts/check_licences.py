@@ -180,9 +180,10 @@ def complaints(core: dict[str, Facts], chosen: dict[str, Facts]) -> list[str]:
     return said
 
 
-def _formats(extras: dict[str, list[str]]) -> list[str]:
-    """List what the extras for files of microscope makers ask for."""
-    return [line for name in ("nd2", "czi", "lif") for line in extras[name]]
+def _files(extras: dict[str, list[str]]) -> list[str]:
+    """List what the extras for files of microscope makers and models of others ask for."""
+    names = ("nd2", "czi", "lif", "onnx", "bioimageio")
+    return [line for name in names for line in extras[name]]
 
 
 def main(look: Look = installed) -> int:
@@ -190,7 +191,7 @@ def main(look: Look = installed) -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = reach(project["dependencies"], look)
     extras = project["optional-dependencies"]
-    chosen = reach([*extras["gui"], *extras["docs"], *_formats(extras)], look)
+    chosen = reach([*extras["gui"], *extras["docs"], *_files(extras)], look)
     said = complaints(core, chosen)
     for sentence in said:
         print(sentence, file=sys.stderr)

@@ -55,11 +55,10 @@ def card_of(name, generator, **more):
         else [InputPlane(channel="Brightfield", z_offset_um=z) for z in (-4.0, 0.0, 4.0)],
         stains=[Stain(name="DNA", normalisation=Normalisation(offset=500, scale=80)),
                 Stain(name="α-tubulin", normalisation=Normalisation(offset=90, scale=7))],
-        pixel_size_um=(0.6, 0.5),
         volume=VolumeInput(window=generator.window, z_step_um=0.3) if volume else None,
         training=TrainingReport(recipe="r", data="simulated", n_fields=1, n_validation_fields=0,
                                 steps=1, seed=0, loss="l1"),
-        **{"licence": "CC-BY-4.0", **more},
+        **{"licence": "CC-BY-4.0", "pixel_size_um": (0.6, 0.5), **more},
     )  # fmt: skip
 
 
@@ -142,19 +141,19 @@ def test_without_the_libraries_a_sentence_names_the_extra(shown, monkeypatch):
 # The description.
 
 
-def packed(tmp_path, shown, *, name="unet", **more):
+def packed(tmp_path, shown, *, name="unet", halo=10, **more):
     from napari_virtualstain.generators.exporters.bioimageio import Packed, pack, planes_for_package
 
     generator, content = shown
     path = tmp_path / "shown.zip"
     made = tmp_path / "shown"
     planes = planes_for_package(
-        planes_of(generator, 4, 4), halo=10, multiple_of=generator.multiple_of
+        planes_of(generator, 4, 4), halo=halo, multiple_of=generator.multiple_of
     )
     pack(
         path,
         Packed(
-            card=card_of(name, generator, **more), generator=generator, graph=content, halo=10,
+            card=card_of(name, generator, **more), generator=generator, graph=content, halo=halo,
             multiple_of=generator.multiple_of, planes=planes, authors=("A. Maker",),
         ),
     )  # fmt: skip
@@ -184,7 +183,7 @@ def test_a_package_says_what_the_card_says(tmp_path, shown):
     ]  # fmt: skip
     assert stains.axes[1].channel_names == ["DNA", "α_tubulin"]
     y, x = planes.axes[2:]
-    assert (y.unit, y.scale, x.scale) == ("micrometer", 0.6, 0.5)
+    assert (y.unit, y.scale, x.scale) == ("micrometer", pytest.approx(0.6), 0.5)
     # The smallest that leaves a pixel beside a halo of 10 on both sides, in steps of the stride.
     assert (y.size.min, y.size.step) == (22, 2)
     assert [a.halo for a in stains.axes[2:]] == [10, 10]
@@ -204,9 +203,17 @@ def test_a_package_over_stacks_has_a_z_axis(name, tmp_path):
     planes, stains = descr.inputs[0], descr.outputs[0]
     assert [str(a.id) for a in planes.axes] == ["batch", "channel", "z", "y", "x"]
     z = planes.axes[2]
-    assert (z.unit, z.scale) == ("micrometer", 0.3)
+    assert (z.unit, z.scale) == ("micrometer", pytest.approx(0.3))
     assert z.size == 4 if name == "fcmae" else (z.size.min, z.size.step) == (2, 2)
     assert not hasattr(stains.axes[2], "halo")
+
+
+@pytest.mark.parametrize("pixel", [0.6, 0.1, 0.325, 1 / 3])
+def test_a_halo_survives_the_arithmetic_of_the_format(pixel, tmp_path, shown):
+    """107 * 0.6 / 0.6 is not 107, and the format asks for a whole number."""
+    descr = described(packed(tmp_path, shown, halo=107, pixel_size_um=pixel))
+    assert [a.halo for a in descr.outputs[0].axes[2:]] == [107, 107]
+    assert descr.outputs[0].axes[2].scale == pytest.approx(pixel)
 
 
 RULES = {

@@ -194,7 +194,9 @@ def _unit_of(packed: Packed, axis: str) -> dict[str, Any]:
     y, x = card.pixel_size_yx_um
     z = None if card.volume is None else card.volume.z_step_um
     length = {"z": z, "y": y, "x": x}[axis]
-    return {} if length is None else {"unit": "micrometer", "scale": length}
+    # In single precision, so that any number of pixels times it and over it is that number: the
+    # format multiplies and divides in floating point, and asks for equality.
+    return {} if length is None else {"unit": "micrometer", "scale": float(np.float32(length))}
 
 
 def _channel_names(v: Any, names: Sequence[str]) -> list[Any]:

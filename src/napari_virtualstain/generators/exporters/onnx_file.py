@@ -13,13 +13,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.utils import parametrize
 
 from napari_virtualstain.errors import ModelPackageError, from_extra
 from napari_virtualstain.generators.base import Generator
@@ -104,13 +103,8 @@ def _silence() -> Iterator[None]:
 
 
 def _plain(module: nn.Module) -> nn.Module:
-    """Return a copy for evaluation, its weights as they are and not as they are made."""
-    net = copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
-    for part in net.modules():
-        if parametrize.is_parametrized(part):
-            for name in list(cast(nn.ModuleDict, part.parametrizations)):
-                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
-    return net
+    """Return a copy for evaluation."""
+    return copy.deepcopy(module).cpu().eval().requires_grad_(requires_grad=False)
 
 
 def check_graph(graph: bytes, generator: Generator, planes: NDArray[np.float32]) -> float:

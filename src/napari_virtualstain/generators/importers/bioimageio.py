@@ -228,7 +228,7 @@ def _size(axis: Any, axes: Sequence[Any]) -> tuple[int, int]:
 def _length(axis: Any) -> float | None:
     """Return how long a pixel is along an axis in micrometres, `None` if that is not said."""
     factor = _MICROMETRES.get(axis.unit)
-    return None if factor is None else float(axis.scale) * factor
+    return None if factor is None else float(f"{axis.scale * factor:.6g}")  # it may be rounded
 
 
 def _described(descr: Any, path: Path) -> Described:
