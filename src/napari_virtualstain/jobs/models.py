@@ -117,7 +117,7 @@ def run(
     return listing()
 
 
-def describe(found: dict[str, Any] | ImportedModel) -> dict[str, Any]:
+def describe(found: dict[str, Any] | ImportedModel | ExportedModel) -> dict[str, Any]:
     """Return what was found or made as plain values for ``--json``."""
     return found if isinstance(found, dict) else found.to_json()
 

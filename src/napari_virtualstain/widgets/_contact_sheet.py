@@ -220,7 +220,8 @@ class ContactSheet(QObject):
 
     @property
     def _step(self) -> NDArray[np.float64]:
-        return self._size + np.array([_LINE, _GAP]) * self._size.max()
+        step: NDArray[np.float64] = self._size + np.array([_LINE, _GAP]) * self._size.max()
+        return step
 
     def _box(self, number: int) -> NDArray[np.float64]:
         """Return the height and width that so many crops take."""
