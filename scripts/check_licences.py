@@ -43,6 +43,7 @@ ALLOWED = frozenset(
 )
 # What packages wrote before there were SPDX expressions: a classifier, or words of their own.
 SPOKEN = {
+    "3-clause bsd license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache software license": "Apache-2.0",
@@ -96,7 +97,7 @@ def installed(name: str) -> Facts | None:
     return Facts(
         name=normal(name),
         expression=metadata.get("License-Expression"),
-        text=metadata.get("License"),
+        text=metadata.get("License") or _head_of_file(distribution),
         classifiers=tuple(
             line.rsplit(" :: ", 1)[-1]
             for line in metadata.get_all("Classifier") or []
@@ -104,6 +105,15 @@ def installed(name: str) -> Facts | None:
         ),
         requires=tuple(distribution.requires or ()),
     )
+
+
+def _head_of_file(distribution: importlib.metadata.Distribution) -> str | None:
+    """Read how the file of a licence begins, for those who ship one and say nothing else."""
+    for file in distribution.metadata.get_all("License-File") or []:
+        text = distribution.read_text(f"licenses/{file}")
+        if text:
+            return text.strip().split("\n", 1)[0]
+    return None
 
 
 def normal(name: str) -> str:
