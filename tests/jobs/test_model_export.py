@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from napari_virtualstain.cli.main import main
 from napari_virtualstain.errors import (
+    MissingExtraError,
     ModelPackageError,
     OutputExistsError,
     SettingsError,
@@ -133,6 +135,18 @@ def test_a_package_needs_a_licence_and_says_how_to_state_one(tiny_model, tmp_pat
     assert not out.exists()
     export(bare, out, licence="MIT")
     assert read_card(bare).licence == ""
+
+
+@pytest.mark.parametrize(("module", "extra"), [("onnx", "onnx"), ("bioimageio.spec", "bioimageio")])
+def test_without_the_libraries_a_sentence_names_the_extra(module, extra, tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n == module or n.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        MissingExtraError, match=rf"pip install 'napari-virtualstain\[{extra}\]'\.$"
+    ):
+        export("demo", tmp_path / "demo.zip")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_there_and_a_place_inside_the_model_are_refused(tiny_model, tmp_path):

@@ -38,6 +38,7 @@ class _Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # what a large tile took is given back
         try:
             self.session: Any = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]

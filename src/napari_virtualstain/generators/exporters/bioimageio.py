@@ -24,6 +24,12 @@ from numpy.typing import NDArray
 from napari_virtualstain.errors import SettingsError, VirtualStainError, from_extra
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import ModelCard
+from napari_virtualstain.generators.exporters.readme import (
+    description_of,
+    documentation_of,
+    name_of,
+    tags_of,
+)
 from napari_virtualstain.generators.registry import get_spec
 
 __all__ = ["Packed", "licence_of", "normalised", "pack", "planes_for_package"]
@@ -34,8 +40,6 @@ _EPS = 1e-6
 _DOI = re.compile(r"10\.\d{4,9}/[^\s,;)]+")
 _GREY = (1000.0, 100.0)
 """Mean and SD of the test input where the card knows none, in grey values."""
-_LONGEST = 1024
-"""Letters of a description."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,15 +144,16 @@ def _describe(packed: Packed, folder: Path) -> Any:
     for name, content in (("test_input", given), ("test_output", result)):
         np.save(folder / f"{name}.npy", content)
     (folder / "weights.onnx").write_bytes(packed.graph)
-    (folder / "README.md").write_text(_documentation(packed), encoding="utf-8")
+    page = documentation_of(card, halo=packed.halo, multiple_of=packed.multiple_of)
+    (folder / "README.md").write_text(page, encoding="utf-8")
     graph = onnx.load_model_from_string(packed.graph)
     return v.ModelDescr(
-        name=_name(card),
-        description=_description(card),
+        name=name_of(card),
+        description=description_of(card),
         authors=[v.Author(name=name) for name in packed.authors],
         cite=_citations(v, card),
         license=licence_of(card),
-        tags=_tags(card, packed.generator),
+        tags=tags_of(card, packed.generator.ndim),
         documentation=v.FileDescr(source=folder / "README.md"),
         inputs=[
             v.InputTensorDescr(
@@ -325,99 +330,7 @@ def normalised(card: ModelCard, grey: NDArray[Any]) -> NDArray[np.float32]:
     return result
 
 
-# --- words ----------------------------------------------------------------------------------------
-
-
-def _name(card: ModelCard) -> str:
-    plain = re.sub(r"[^\w+\- ()]", " ", card.title or card.name, flags=re.ASCII).strip()
-    plain = re.sub(r" +", " ", plain)[:100]
-    return plain if len(plain) >= 5 else f"{plain} (virtual staining)".strip()
-
-
-def _rule_words(card: ModelCard) -> str:
-    rule = card.input_rule
-    where = "of the whole stack" if card.volume is not None else "of each plane of the whole field"
-    if rule.kind == "robust":
-        return (
-            f"Not in the preprocessing, since the format has no word for it: subtract the median "
-            f"{where} and divide by its interquartile range before the network."
-        )
-    if rule.kind == "none":
-        return "Grey values go into the network as they are."
-    return (
-        f"The preprocessing is meant for statistics {where}: those of a tile make another picture "
-        "of it."
-    )
-
-
-def _description(card: ModelCard) -> str:
-    what = (
-        f"Predicts {', '.join(card.stain_names)} from {card.takes_words} "
-        f"({card.pixel_size_words} pixels)."
-    )
-    text = ""
-    for sentence in (what, _rule_words(card), *card.limits):  # whole sentences only
-        longer = f"{text} {sentence}".strip()
-        if len(longer) <= _LONGEST:
-            text = longer
-    return text
-
-
-def _documentation(packed: Packed) -> str:
-    card, training = packed.card, packed.card.training
-    planes = "\n".join(
-        f"- {plane.channel}"
-        + ("" if plane.z_offset_um is None else f", {plane.z_offset_um:+g} µm from focus")
-        for plane in card.inputs
-    )
-    stains = "\n".join(
-        f"- {stain.name}, in {stain.unit}"
-        + ("" if stain.expected_pcc is None else f"; PCC {stain.expected_pcc:.3f} on validation")
-        for stain in card.stains
-    )
-    limits = "\n".join(f"- {limit}" for limit in card.limits) or "- none stated"
-    empty = any(plane.typical_contrast is not None for plane in card.inputs)
-    return f"""# {card.title or card.name}
-
-{card.description or _description(card)}
-
-## Input
-
-{card.takes_words}, {card.pixel_size_words} pixels:
-
-{planes}
-
-{_rule_words(card)}
-{_EMPTY_FIELDS if empty and card.input_rule.kind == "zscore" else ""}
-The network looks {packed.halo} px around a pixel: cut that much off each tile but at the border of
-the image. Edges are multiples of {packed.multiple_of} px; fill up with zeros after normalisation.
-
-## Output
-
-{stains}
-
-## Training
-
-Method: {get_spec(card.generator).title}. Data: {training.data}. {training.n_fields} fields taught,
-{training.n_validation_fields} examined; {training.steps} steps; loss {training.loss}.
-
-## Limits
-
-{limits}
-
-## Validation
-
-Stain images that took no part in the training and whose fluorescence was recorded, and
-compare both: Pearson correlation, SSIM and errors a stain, beside what a linear filter of the
-bright field reaches (`virtualstain evaluate`). Look at a field without cells too: what is
-stained there is invented.
-"""
-
-
-_EMPTY_FIELDS = """
-Fields with far less contrast than those of the training (nearly empty ones) should be divided by a
-usual standard deviation instead of their own, which the format has no word for.
-"""
+# --- whose it is ----------------------------------------------------------------------------------
 
 
 def licence_of(card: ModelCard) -> Any:
@@ -451,11 +364,3 @@ def _citations(v: Any, card: ModelCard) -> list[Any]:
         for doi in _DOI.findall(where):
             found.setdefault(doi.rstrip("."), text)
     return [v.CiteEntry(text=text, doi=v.Doi(doi)) for doi, text in found.items()]
-
-
-def _tags(card: ModelCard, generator: Generator) -> list[str]:
-    kinds = sorted({plane.channel.lower() for plane in card.inputs})
-    return [
-        "virtual-staining", "label-free", "fluorescence-light-microscopy",
-        f"{generator.ndim}d", *kinds, *(name.lower() for name in card.stain_names),
-    ]  # fmt: skip
