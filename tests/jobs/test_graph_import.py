@@ -206,6 +206,7 @@ def test_a_description_of_format_0_4_is_upgraded(package, tmp_path):
     made = take(folder / "rdf.yaml", stains=("A", "B", "C", "D", "E"), pixel_size=0.6)
     assert made.card.architecture["sizes"] == [[edge, 0], [edge, 0]]
     assert made.card.input_rule.kind == "zscore"
+    assert {plane.channel for plane in made.card.inputs} == {"Brightfield"}  # none is named
     (tmp_path / "out").mkdir()
     assert np.isfinite(stained("theirs", light(), tmp_path / "out")).all()
 

@@ -42,7 +42,6 @@ _NEEDS = "A bioimage.io package needs the extra [bioimageio] to be read."
 _NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
 _ORDER = ("onnx", "torchscript")
 _MICROMETRES = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
-_CHANNELS = {"bf": "Brightfield", "brightfield": "Brightfield", "phase": "Phase"}
 
 
 def description_in(path: Path) -> str | None:
@@ -250,7 +249,7 @@ def _described(descr: Any, path: Path) -> Described:
         defaults=Defaults(
             title=descr.name,
             stains=_stains(result),
-            channel=_CHANNELS.get(names[0].lower(), names[0]),
+            channel=_light(names[0]),
             pixel_size_um=_length(y) if _length(y) == _length(x) else None,
             z_step_um=_length(axes[0]) if len(axes) == len("zyx") else None,
             input_rule=rule,
@@ -266,11 +265,23 @@ def _described(descr: Any, path: Path) -> Described:
     )  # fmt: skip
 
 
+def _is_number(name: str) -> bool:
+    """Return whether the name of a channel says nothing, as ``channel0`` of older formats."""
+    return name.lower().startswith("channel")
+
+
+def _light(name: str) -> str:
+    """Return the kind of light that a channel is named after; bright field if after none."""
+    plain = name.lower().replace("_", "").replace(" ", "")
+    if _is_number(name) or plain in {"bf", "brightfield", "transmittedlight", "transmission"}:
+        return Defaults().channel
+    return name
+
+
 def _stains(result: Any) -> tuple[str, ...] | None:
     """Return the names of what comes out, `None` where they are numbers of channels only."""
     names = _channels(result)
-    bare = all(name.lower().startswith("channel") for name in names)
-    return None if bare else tuple(names)
+    return None if all(map(_is_number, names)) else tuple(names)
 
 
 def _rule(given: Any, planes: int, path: Path) -> tuple[Rule, tuple[Any, ...], tuple[str, ...]]:
