@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from napari_virtualstain.cli.arguments import add_arguments, settings_from, to_command
 from napari_virtualstain.cli.main import VERBS, _load
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.jobs.models import ModelsSettings
 from napari_virtualstain.jobs.simulate import SimulateSettings
 from napari_virtualstain.jobs.stain import StainSettings
 from napari_virtualstain.jobs.train import TrainSettings
@@ -80,6 +81,11 @@ def test_a_switch_that_is_on_is_offered_as_off():
 def test_a_value_that_does_not_fit_is_refused_in_one_sentence(kind, values, sentence):
     with pytest.raises(SettingsError, match=sentence):
         settings_from(kind, values)
+
+
+def test_a_word_in_its_place_is_not_called_an_option():
+    with pytest.raises(SettingsError, match="'exprt' is not possible.*Correct ACTION"):
+        settings_from(ModelsSettings, {"action": "exprt"}, positional=("action", "file"))
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))

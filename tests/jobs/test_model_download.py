@@ -177,7 +177,7 @@ def test_what_cannot_be_made_is_said_before_anything_is_fetched(
 @pytest.mark.parametrize("name", ["noisy-hedgehog", "DINO-ViT-S8"])
 def test_a_format_that_is_not_imported_yet_is_said_before_anything_is_fetched(name):
     with pytest.raises(
-        SettingsError, match="cannot import one yet. Nothing was downloaded; it lies at https"
+        SettingsError, match="is not downloaded: it .*Nothing was downloaded; it lies at https"
     ):
         download(name)
 
@@ -214,7 +214,7 @@ def test_the_list_names_what_can_be_downloaded(server, capsys):
         in text
     )
     assert "needs --pixel-size" in text
-    assert "not yet: a package of bioimage.io" in text
+    assert "not downloaded: it is fetched by hand" in text
 
 
 def test_an_index_that_is_damaged_is_one_sentence(models):

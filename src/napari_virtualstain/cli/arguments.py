@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.jobs.base import make_settings
 
 __all__ = ["add_arguments", "settings_from", "to_command"]
@@ -86,8 +88,17 @@ def add_arguments(
         )
 
 
-def settings_from(kind: type[S], values: dict[str, Any]) -> S:
+def settings_from(kind: type[S], values: dict[str, Any], *, positional: Sequence[str] = ()) -> S:
     """Build settings from parsed arguments; lists may be split by commas.
+
+    Parameters
+    ----------
+    kind
+        Of which settings.
+    values
+        As parsed, by name.
+    positional
+        Settings that are given without an option.
 
     Raises
     ------
@@ -102,7 +113,13 @@ def settings_from(kind: type[S], values: dict[str, Any]) -> S:
         if _is_list(field):
             value = tuple(part.strip() for text in value for part in _split(text) if part.strip())
         read[name] = value
-    return make_settings(kind, read)
+    try:
+        return make_settings(kind, read)
+    except SettingsError as error:
+        said = str(error)
+        for name in positional:
+            said = said.replace(f"Correct --{name.replace('_', '-')}.", f"Correct {name.upper()}.")
+        raise SettingsError(said) from error
 
 
 def _split(text: str) -> list[str]:

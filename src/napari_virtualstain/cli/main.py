@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             run = _load(entry.run)
         _interruptible(arguments)
-        settings = settings_from(_load(entry.settings), values)
+        settings = settings_from(_load(entry.settings), values, positional=entry.positional)
         result, text, *bad = run(settings, console)
         print(_to_json(result) if values["json"] else _printable(text), flush=True)
         if bad:

@@ -92,7 +92,7 @@ def download_model(
 def _check_format(entry: Download) -> None:
     if entry.later:
         raise SettingsError(
-            f"{entry.name!r} is {entry.later}, and this version cannot import one yet. Nothing was "
+            f"{entry.name!r} is not downloaded: {entry.later}. Nothing was "
             f"downloaded; it lies at {entry.url}. Choose another model, see `virtualstain models`."
         )
 
@@ -182,7 +182,7 @@ def downloads_text(found: list[dict[str, Any]]) -> list[str]:
         about = [entry.size_words, entry.licence or "licence not stated"]
         lines.append(f"  {entry.name}: {entry.title} ({', '.join(part for part in about if part)})")
         if entry.later:
-            lines.append(f"    not yet: {entry.later}")
+            lines.append(f"    not downloaded: {entry.later}")
             continue
         lines.append(f"    takes {entry.takes}, predicts {', '.join(entry.stains)}")
         if entry.ask:

@@ -83,7 +83,7 @@ class ModelEntry:
         if self.download is None:
             return said
         later = self.download.later
-        return f"{said} · {'not yet' if later else f'↓ {self.download.size_words}'.strip()}"
+        return f"{said} · {'not downloaded' if later else f'↓ {self.download.size_words}'.strip()}"
 
     def fits(self, *, stain: str, channel: str, over: str, text: str) -> bool:
         """Return whether it is one of those that are looked for; ``""`` leaves a thing open."""

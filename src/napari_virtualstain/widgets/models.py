@@ -254,7 +254,7 @@ def _doubts(entry: ModelEntry | None) -> tuple[str, ...]:
         return (words_of(entry.problem),)
     if entry.download is not None and entry.download.later:
         later, url = entry.download.later, entry.download.url
-        return (f"It is {later}, which this version cannot import yet. It lies at {url}.",)
+        return (words_of(f"Not downloaded: {later}. It lies at {url}."),)
     return () if entry.card is None else entry.card.limits
 
 

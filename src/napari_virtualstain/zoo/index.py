@@ -21,10 +21,10 @@ __all__ = ["Download", "find_download", "list_downloads"]
 _SHIPPED = Path(__file__).parent / "downloads.json"
 _OWN = "index.json"
 _LATER = {
-    "bioimageio": "a package of bioimage.io whose network is TorchScript",
-    "vit": "a vision transformer, which embeds pictures and stains none",
+    "bioimageio": "it is fetched by hand from its page, and as a program imported with --trust",
+    "vit": "it embeds pictures and stains none, for which this version has no use yet",
 }
-"""Formats that the importers do not know."""
+"""Why those of a format are not fetched."""
 
 
 class Download(BaseModel):
@@ -60,7 +60,7 @@ class Download(BaseModel):
 
     @property
     def later(self) -> str:
-        """What it is that cannot be imported yet, ``""`` if it can."""
+        """Why it is not fetched, ``""`` if it is."""
         return _LATER.get(self.format, "")
 
     @property
