@@ -27,6 +27,8 @@ class FileServer(http.server.ThreadingHTTPServer):
         Seconds between pieces of 64 kB.
     asked
         Path and Range header of each request.
+    answered
+        Bytes of each answer.
     """
 
     daemon_threads = True
@@ -40,6 +42,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.first_of_answer: int | None = None
         self.heeds_if_range = True
         self.asked: list[tuple[str, str | None]] = []
+        self.answered: list[int] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -93,6 +96,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send(server.content[first:])
 
     def _send(self, content: bytes) -> None:
+        self.server.answered.append(len(content))
         cut, self.server.cut = self.server.cut, None
         content = content if cut is None else content[:cut]
         try:

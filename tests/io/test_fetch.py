@@ -76,6 +76,7 @@ def test_what_was_cancelled_is_gone_on_with(server, folder):
     assert not (folder / "a").exists(), "nothing half-written looks whole"
     assert fetch(f"{server.url}/a", folder).sha256 == SHA256
     assert [asked for _, asked in server.asked] == [None, f"bytes={here}-"]
+    assert server.answered == [len(CONTENT), len(CONTENT) - here], "what is here is not sent again"
     assert names(folder) == {"a"}
 
 

@@ -344,9 +344,9 @@ def test_crops_lie_side_by_side_on_the_right_of_the_image(
     limits = {tuple(layer.contrast_limits) for layer in sheet.layers[1:]}
     assert len(limits) == 1, "equal grey, equal number"
     assert desk.canvas().std() > 5
-    assert not any(field.can_be_stained for field in desk.fields.all if field.path is None), (
-        "no crop is offered"
-    )
+    offered = [field.name for field in desk.fields.all if field.can_be_stained and not field.path]
+    assert offered == ["theirs"], "no crop is offered"
+    assert desk.load.box.field.path == str(field_folder / "brightfield.ome.zarr"), "nor chosen"
     # Another stain in the same places.
     tried.stain.setCurrentText("Mito")
     desk.wait(lambda: sheet.layers[1].name == "true Mito")

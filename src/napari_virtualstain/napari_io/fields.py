@@ -64,6 +64,13 @@ class Field:
         return found[0][0] if found else None
 
     @property
+    def is_derived(self) -> bool:
+        """Whether we have made it of others to be looked at: a difference, a crop."""
+        _, source = self.layers[0]
+        made = source is not None and source.role == "other" and not source.channel
+        return self.path is None and made
+
+    @property
     def can_be_stained(self) -> bool:
         """Whether there is bright field that no run of ours has made a stain of already."""
         return self.brightfield is not None and not self.predicted

@@ -164,7 +164,7 @@ class RunBar(QWidget):
         )
         behind = f"; {waiting} waiting" if waiting else ""
         if run.state == "cancelling":
-            after = " after this tile" if run.verb in ("stain", "batch") else ""
+            after = "" if run.verb == "models" else " after this tile"
             self.details.setText(f"stopping{after}{behind}")
             return
         if run.progress is None:

@@ -93,7 +93,7 @@ class LoadPage(QWidget):
         # A stain that appears must not take the plate away from which it is asked for.
         self.box = FieldBox(
             fields, lambda field: True, "no image is open yet",
-            follows=lambda field: not field.predicted,
+            follows=lambda field: not field.predicted and not field.is_derived,
         )  # fmt: skip
         self.scene = wide(QComboBox())
         self._rows = form()
