@@ -273,7 +273,7 @@ def models(stage: Stage) -> QWidget | None:
     page.trying.start.click()
     scored = lambda: all(trial.score("DNA").pcc is not None for trial in page.trying.trials)  # noqa: E731
     stage.wait(lambda: page.trying.trials and scored(), "the scores")
-    stage.wait(lambda: len(page.trying.sheet.layers) == 4, "the crops")
+    stage.wait(lambda: len(page.trying.results.sheet.layers) == 4, "the crops")
     return None
 
 

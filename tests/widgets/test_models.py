@@ -254,7 +254,10 @@ def tried(desk, page, field_folder, mine):
 
 
 def column(trying, number):
-    return [trying.table.item(row, number).text() for row in range(trying.table.rowCount())]
+    return [
+        trying.results.table.item(row, number).text()
+        for row in range(trying.results.table.rowCount())
+    ]
 
 
 def begin(desk, trying):
@@ -294,7 +297,7 @@ def test_models_are_ranked_by_their_numbers_on_that_place(
     page.refill()
     tick(page, worst, best)
     begin(desk, tried)
-    assert tried.order.text() == "Ranked by PCC with the true DNA, on this place alone."
+    assert tried.results.order.text() == "Ranked by PCC with the true DNA, on this place alone."
     assert column(tried, 0) == ["1", "2"]
     assert column(tried, 1) == [best, worst]
     first, second = (float(text) for text in column(tried, 2))
@@ -304,8 +307,8 @@ def test_models_are_ranked_by_their_numbers_on_that_place(
     score = score_of(settings, mine / best, truth, tmp_path / "o.ome.zarr")
     assert first == pytest.approx(score.pcc, abs=6e-4)
     assert float(column(tried, 3)[0]) == pytest.approx(score.floor_pcc, abs=6e-4)
-    desk.wait(lambda: len(tried.sheet.layers) == 4)
-    tried.table.selectRow(1)
+    desk.wait(lambda: len(tried.results.sheet.layers) == 4)
+    tried.results.table.selectRow(1)
     assert page.list.current.name == worst
     assert desk.viewer.layers.selection.active.name == worst
 
@@ -325,7 +328,7 @@ def test_crops_lie_side_by_side_on_the_right_of_the_image(
     tick(page, "one", "two")
     before = [*desk.viewer.scene.camera.center, desk.viewer.scene.camera.zoom]
     begin(desk, tried)
-    sheet = tried.sheet
+    sheet = tried.results.sheet
     desk.wait(lambda: len(sheet.layers) == 4)
     assert [layer.name for layer in sheet.layers] == ["bright field", "true DNA", *column(tried, 1)]
     corners = [tuple(float(v) for v in layer.translate) for layer in sheet.layers]
@@ -348,11 +351,11 @@ def test_crops_lie_side_by_side_on_the_right_of_the_image(
     assert offered == ["theirs"], "no crop is offered"
     assert desk.load.box.field.path == str(field_folder / "brightfield.ome.zarr"), "nor chosen"
     # Another stain in the same places.
-    tried.stain.setCurrentText("Mito")
+    tried.results.stain.setCurrentText("Mito")
     desk.wait(lambda: sheet.layers[1].name == "true Mito")
     mito = open_image(field_folder / "stains.ome.zarr").data[0, 4, 0, top:bottom, first:last]
     np.testing.assert_array_equal(sheet.layers[1].data, mito.compute())
-    desk.click(tried.back)
+    desk.click(tried.results.back)
     assert not any(layer in desk.viewer.layers for layer in sheet.layers)
     after = [*desk.viewer.scene.camera.center, desk.viewer.scene.camera.zoom]
     assert after == pytest.approx(before)
@@ -366,7 +369,7 @@ def test_without_a_truth_the_order_is_that_of_the_ticks_and_it_says_so(desk, pag
     assert trying.truth.field is None
     tick(page, "two", "one")
     begin(desk, trying)
-    assert trying.order.text() == (
+    assert trying.results.order.text() == (
         "No true DNA of this image is open: in the order in which they were ticked."
     )
     assert column(trying, 1) == ["two", "one"]
@@ -388,7 +391,9 @@ def test_a_model_that_cannot_stain_the_picture_says_why_and_the_others_go_on(
     begin(desk, tried)
     assert column(tried, 1) == ["one", "deep"]
     assert column(tried, 4)[1] == "✗ failed"
-    assert tried.problems.text().startswith("deep: The file weights.safetensors of the model")
+    assert tried.results.problems.text().startswith(
+        "deep: The file weights.safetensors of the model"
+    )
     assert float(column(tried, 2)[0]) == pytest.approx(tried.trials[1].score("DNA").pcc, abs=6e-4)
 
 
@@ -409,7 +414,7 @@ def test_layers_in_memory_are_written_once_and_tried(desk, page, field_folder):
     trying.image.choose(("layer", str(id(desk.viewer.layers["mine"]))))
     tick(page, "one")
     begin(desk, trying)
-    assert trying.problems.text() == ""
+    assert trying.results.problems.text() == ""
     assert trying.trials[0].score("DNA").pcc is not None
 
 
@@ -417,9 +422,9 @@ def test_layers_in_memory_are_written_once_and_tried(desk, page, field_folder):
 def test_trying_again_from_the_sheet_means_the_same_place(desk, page, tried):
     tick(page, "one")
     begin(desk, tried)
-    desk.wait(lambda: len(tried.sheet.layers) == 3)
+    desk.wait(lambda: len(tried.results.sheet.layers) == 3)
     before = tried.trials[0].settings.region
-    assert tried.sheet.is_looked_at
+    assert tried.results.sheet.is_looked_at
     tick(page, "two")
     begin(desk, tried)
     assert [trial.settings.region for trial in tried.trials] == [before, before]
