@@ -113,7 +113,7 @@ def main() -> None:
         f"""# How good are the starter models on what they were not taught?
 
 Written by `python benchmarks/starter.py --data FOLDER`. Means over the fields that each training held back; the weights
-that did best on these very fields were kept (of six to eight times that they were looked at), so that fields of your own
+that did best on these very fields were kept (of six to ten times that they were looked at), so that fields of your own
 will look worse, and fields of another microscope much worse. *Floor*: a linear regression on the planes, pixel by pixel,
 fitted to the truth it is judged by. SD: of the truth.
 
@@ -122,7 +122,7 @@ fitted to the truth it is judged by. SD: of the truth.
 - `isl-neurons`: one quadrant of the one field was held back, 64 px away from the others: no other culture, plate or day.
 - `jurkat-dna`: cells of 40 x 40 px. The PCC says nothing here: the same mean image for every cell reaches more than 0.9.
   Look at the correlation of the sums, the DNA of a cell, and at the MAE.
-- `ecoli-membrane`: whole fields were held back, of the same agar pad.
+- `ecoli-membrane`: whole fields were held back, of the same series.
 
 {machine()}.
 """,

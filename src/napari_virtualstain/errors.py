@@ -158,7 +158,7 @@ def unknown_name(
 
 
 def from_extra(module: str, *, extra: str, needs: str) -> Any:
-    r"""Import a package that only an extra brings.
+    """Import a package that only an extra brings.
 
     Parameters
     ----------
@@ -176,11 +176,11 @@ def from_extra(module: str, *, extra: str, needs: str) -> Any:
 
     Examples
     --------
-    >>> from_extra("no_such_package", extra="onnx", needs="To run this takes the extra [onnx].")
-    Traceback (most recent call last):
-    ...
-    napari_virtualstain.errors.MissingExtraError: To run this takes the extra [onnx]. \
-Install it with: pip install 'napari-virtualstain[onnx]'.
+    >>> try:
+    ...     from_extra("no_such_package", extra="onnx", needs="This takes the extra [onnx].")
+    ... except MissingExtraError as error:
+    ...     print(error)
+    This takes the extra [onnx]. Install it with: pip install 'napari-virtualstain[onnx]'.
     """
     try:
         return import_module(module)

@@ -144,7 +144,7 @@ def test_every_recipe_learns_from_real_cells_for_two_minutes(name, realdata, tmp
     [
         ("jurkat_ifc", 3419, ("DNA",)),
         ("isl_neurons", 4, ("DAPI", "MAP2")),
-        ("ecoli_bf", 20, ("membrane",)),
+        ("ecoli_bf", 20, ("Membrane",)),
     ],
 )
 def test_real_sets_are_known(realdata, folder, n, stains):

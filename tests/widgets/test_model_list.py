@@ -10,6 +10,9 @@ from qtpy.QtCore import Qt
 from napari_virtualstain.widgets._model_entries import list_entries
 from napari_virtualstain.widgets._model_list import ModelList
 
+HERE = ["demo", "ecoli-membrane", "isl-neurons", "jurkat-dna", "mine"]
+"""Those that come with the program, and one of the user's."""
+
 
 @pytest.fixture
 def shown(tiny_model, tmp_path, monkeypatch, qtbot):
@@ -32,12 +35,12 @@ def tick(shown, name, state=Qt.CheckState.Checked):
 
 def test_models_of_this_machine_come_first_then_those_to_download(shown):
     found = names(shown)
-    assert found[:2] == ["demo", "mine"]
+    assert found[: len(HERE)] == HERE
     assert found.index("VSCyto2D") < found.index("noisy-hedgehog"), "what cannot be used comes last"
-    assert shown.count.text() == f"2 models here, {len(found) - 2} to download"
-    lines = [shown.list.item(row).text().split("\n")[1] for row in range(3)]
-    assert lines[:2] == ["DNA, ER, RNA, AGP, Mito · Brightfield planes"] * 2
-    assert lines[2] == "Nucleus, Membrane · Phase2D planes · ↓ 374 MB"
+    assert shown.count.text() == f"5 models here, {len(found) - 5} to download"
+    lines = [shown.list.item(row).text().split("\n")[1] for row in range(6)]
+    assert lines[0] == lines[4] == "DNA, ER, RNA, AGP, Mito · Brightfield planes"
+    assert lines[5] == "Nucleus, Membrane · Phase2D planes · ↓ 374 MB"
 
 
 FILTERS = {
@@ -79,7 +82,7 @@ def test_ticks_keep_their_order_and_only_count_where_they_are_seen(shown):
     assert [entry.name for entry in shown.ticks] == ["demo"]
     tickable = [e.name for e, row in zip(shown.shown, range(99), strict=False)
                 if shown.list.item(row).flags() & Qt.ItemFlag.ItemIsUserCheckable]  # fmt: skip
-    assert tickable == ["demo", "mine"], "what is not here cannot be tried"
+    assert tickable == HERE, "what is not here cannot be tried"
 
 
 def test_the_one_that_is_looked_at_stays_so(shown):
@@ -93,5 +96,5 @@ def test_the_one_that_is_looked_at_stays_so(shown):
 def test_an_index_that_is_damaged_is_said_and_the_models_stay(shown, tmp_path):
     (tmp_path / "index.json").write_text("{")
     entries, problem = list_entries()
-    assert [entry.name for entry in entries] == ["demo", "mine"]
+    assert [entry.name for entry in entries] == HERE
     assert problem.endswith("Correct or delete it.")

@@ -84,7 +84,7 @@ def test_the_card_of_the_chosen_one_is_shown_and_why_it_cannot_be_used(page, min
         assert text in page.about.text()
     page.list.choose("noisy-hedgehog")
     assert not page.download.isEnabled()
-    assert "cannot import yet" in page.limits.text()
+    assert "Not downloaded" in page.limits.text()
 
     (mine / "two" / "card.json").write_text("{}")
     page.refill(choose="two")

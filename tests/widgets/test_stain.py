@@ -604,11 +604,11 @@ def input_is_gone(desk, tmp_path):
 BAD_FORMS = {
     "no_model_at_the_path": (
         missing_model,
-        "There is no model at 'TMP/nowhere/model'. Give a model folder or zip, or one of the names that `virtualstain models` lists: demo.",
+        "There is no model at 'TMP/nowhere/model'. Give a model folder or zip, or one of the names that `virtualstain models` lists: demo, ecoli-membrane, isl-neurons, jurkat-dna.",
     ),
     "no_model_of_that_name": (
         unknown_model,
-        "No model named 'dem'. Did you mean 'demo'? There are: demo. Give one of these, or the path of a model folder.",
+        "No model named 'dem'. Did you mean 'demo'? There are: demo, ecoli-membrane, isl-neurons, jurkat-dna. Give one of these, or the path of a model folder.",
     ),
     "a_damaged_model": (
         broken_model,

@@ -127,7 +127,8 @@ def wake_device() -> dict[str, Any]:
     layer = torch.nn.Conv2d(1, 1, 3).to(device)
     with torch.inference_mode():
         layer(torch.zeros(1, 1, 16, 16, device=device)).sum().item()
-    names = {"cpu": f"processor, {thread_count()} threads"}
+    threads = thread_count()
+    names = {"cpu": f"processor, {threads} thread{'s' * (threads > 1)}"}
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             names[f"cuda:{index}"] = torch.cuda.get_device_name(index)

@@ -163,7 +163,7 @@ def _ecoli(folder: Path) -> FieldData:
             PairedField(f"field {n}", b[None], s[None], group=f"field {n}")
             for n, (b, s) in enumerate(zip(light, stain, strict=True))
         ],
-        stains=("membrane",),
+        stains=("Membrane",),
         card={
             "name": "ecoli-membrane",
             "title": "E. coli: bright field to a fluorescent label",

@@ -147,7 +147,7 @@ def _bounds(field: FieldInfo) -> tuple[int, int]:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):  # what was kept as JSON has lists
         return ", ".join(str(part) for part in value)
     return str(value)
 
