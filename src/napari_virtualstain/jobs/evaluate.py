@@ -276,7 +276,8 @@ def _resolve(
         raise ChannelError(
             f"No channel of the target ({', '.join(target.channel_names)}) has the name of a "
             f"predicted stain ({', '.join(prediction.channel_names)}). "
-            "Pair them with --match, for example --match DNA=DAPI."
+            "Pair them with --match, for example "
+            f"--match '{prediction.channel_names[0]}={target.channel_names[0]}'."
         )
     return same
 
