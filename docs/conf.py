@@ -23,6 +23,7 @@ NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
     "Use": [
         "viewer",
+        "choose-a-model",
         "queue",
         "projects",
         "command-line",
