@@ -309,9 +309,11 @@ def crops(stain: np.ndarray) -> np.ndarray:
 
 def linear(planes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the best per-pixel regression on the planes, fitted to the very truth it is judged by."""
-    design = np.stack([p.ravel() for p in planes.astype(float)] + [np.ones(truth.size)], axis=1)
-    weights, *_ = np.linalg.lstsq(design, truth.ravel().astype(float), rcond=None)
-    return (design @ weights).reshape(truth.shape)
+    from napari_virtualstain.metrics.floor import linear_prediction
+
+    # Pixel by pixel, a stack is a picture whose rows are those of all its planes.
+    rows = planes.reshape(len(planes), -1, planes.shape[-1])
+    return linear_prediction(rows, truth.reshape(rows.shape[1:]), reach=0).reshape(truth.shape)
 
 
 def examined(got: list[np.ndarray], data: Data) -> dict[str, Any]:

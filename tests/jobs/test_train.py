@@ -288,6 +288,12 @@ def test_files_that_cannot_teach_together_are_refused(files, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+def test_devices_of_several_kinds_do_not_share_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "choose_device", lambda name: name)
+    with pytest.raises(SettingsError, match="several kinds.*--device cuda:0,cuda:1"):
+        train_on_fields(data(field(0), field(1)), settings(tmp_path / "m", device="cpu, cuda:0"))
+
+
 def test_stains_normalised_field_by_field_carry_the_badge(tmp_path):
     fields = [field(i) for i in range(3)]
     dimmed = PairedField("dim", fields[0].planes, np.asarray(fields[0].stains) * 0.1 + 3)

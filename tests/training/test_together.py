@@ -98,6 +98,19 @@ def test_a_resumed_training_on_two_devices_goes_on_as_if_undisturbed(train, tmp_
     alike(trained(train, tmp_path / "b", devices, resume=True), whole, 0)
 
 
+def test_a_share_without_any_stain_keeps_nobody_from_learning():
+    generator = build_generator(
+        "wgan_gp", in_channels=2, out_channels=2, architecture=PLAIN, seed=1
+    )
+    told = learning_settings(generator.learning, SETTINGS)
+    learner = make_learner(generator, told, ["cpu", "cpu"])
+    batch = batch_of(4)
+    batch.stains[:2] = float("nan")
+    said = learner.step(batch, Moment(step=0, epoch=0.0))
+    assert np.isfinite(said["gradient_norm"])
+    assert np.isfinite(list(said.values())).all()
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_device_that_fails_ends_the_step_with_its_own_error(place):
     learner = learner_of(["cpu", "cpu"])

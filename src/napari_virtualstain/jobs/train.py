@@ -223,6 +223,11 @@ def train_on_fields(
     _check_output(settings)
     check_alike(data)
     devices = [choose_device(name.strip()) for name in settings.device.split(",")]
+    if len({device.partition(":")[0] for device in devices}) > 1:
+        raise SettingsError(
+            f"--device {settings.device} names devices of several kinds, which cannot share a "
+            "batch. Name graphics cards only, for example --device cuda:0,cuda:1."
+        )
     keep_freed_memory()
     teach, hold = _split(data, settings)
     output_rule = Rule(kind="zscore", clip_sd=None)

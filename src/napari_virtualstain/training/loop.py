@@ -93,7 +93,7 @@ class Task(Protocol):
         """Return the network whose weights are averaged and kept."""
 
     def learner(self, devices: Sequence[str]) -> Learner:
-        """Return what teaches it."""
+        """Return what teaches it; the network is moved to the first of the devices."""
 
     def draw(self, *, step: int) -> Any:
         """Return what a step sees, as arrays; asked in a thread, and decided by the step alone."""
@@ -164,7 +164,7 @@ def learn(
     """
     began = time.monotonic()
     device = devices[0]
-    module = task.module().to(device)
+    module = task.module()
     with seeded(settings.seed, device=device):
         learner = task.learner(devices)
     rates = {

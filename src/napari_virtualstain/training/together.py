@@ -93,7 +93,9 @@ class Together:
         # Those without a share (a batch smaller than the number of devices) catch up next time.
         self._alike = len(shares) == len(self._learners)
         said = [one.result() for one in running]
-        return {name: sum(one[name] for one in said) for name in said[0]}
+        # A share without a measured stain says nothing of what was measured.
+        names = dict.fromkeys(name for one in said for name in one)
+        return {name: sum(one.get(name, 0.0) for one in said) for name in names}
 
     def _shares(self, batch: Batch) -> list[Batch]:
         """Part a batch into one for each device, as equal as can be."""
