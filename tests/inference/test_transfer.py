@@ -183,13 +183,18 @@ def run_plan(network, shape, *, mode="halo", core=16, batch=1):
     return RunPlan(mode=mode, tiles=tiles, batch=batch)
 
 
-def stain(stainer, plan, *, pause=0.0, numbers=None):
+def stain(stainer, plan, *, company=False, numbers=None):
+    """With ``company`` the first thread that writes waits until another one does."""
     source = stainer.source
     result = np.full((source.times, len(stainer.outputs), *source.shape), np.nan, "f4")
-    seen = []
+    seen, names, met = [], set(), threading.Event()
 
     def write(t, tile, stains):
-        time.sleep(pause)
+        names.add(threading.current_thread().name)
+        if len(names) > 1:
+            met.set()
+        if company:
+            met.wait(10)
         seen.append((threading.current_thread().name, t, tile.index))
         result[(t, slice(None), *tile.write)] = stains
 
@@ -210,7 +215,7 @@ def test_the_way_of_a_card_leaves_the_bits_of_the_processors_way(mode, batch):
     source = source_of(picture((61, 47), n_t=2), chunk=(1, 1, 1, 16, 16))
     plan = run_plan(NETWORK, (61, 47), mode=mode, batch=batch)
     one, _ = stain(stainer_of(source, NETWORK, card=False), plan)
-    many, seen = stain(stainer_of(source, NETWORK, card=True), plan, pause=0.002)
+    many, seen = stain(stainer_of(source, NETWORK, card=True), plan, company=mode == "halo")
     np.testing.assert_array_equal(many, one)
     assert len({(t, index) for _, t, index in seen}) == len(seen) == 2 * len(plan.tiles)
     if mode == "halo":

@@ -228,7 +228,7 @@ def test_a_download_is_cancelled_in_the_bar_and_gone_on_with(server, desk, page,
     assert page.download.text() == "Downloading …"
     assert not page.download.isEnabled()
     desk.click(desk.run_bar.cancel)
-    desk.wait(lambda: not desk.jobs.runs)
+    desk.wait(lambda: not desk.jobs.runs and page.notice.text)
     assert page.notice.text == "Cancelled. What came is kept: download again to go on."
     assert "Cyto" not in list_models()
     assert next(mine.glob(".downloads/*/a.ckpt.part")).stat().st_size > 0
