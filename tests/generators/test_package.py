@@ -108,7 +108,7 @@ DAMAGE = {
     "weights cut short": (cut_weights, r"altered or cut short.*again\.$"),
     "one bit flipped": (flip_a_bit, r"sha256 differs.*again\.$"),
     "a pickle instead": (swap_for_pickle, "is a pickle, which can run any code.*models import"),
-    "a pickle in disguise": (hide_pickle, "is not a safetensors file.*Ask for the model"),
+    "a pickle in disguise": (hide_pickle, "no safetensors file.*Ask for the model"),
     "weights of another network": (other_weights, "do not fit the architecture.*again"),
     "another prediction": (other_prediction, "does not reproduce its own test pair.*Do not trust"),
     "a card with a missing entry": (lambda f: edit_card(f, stains=[]), "not valid at 'stains'"),
@@ -172,7 +172,7 @@ def test_nothing_is_left_of_a_model_that_could_not_be_written(tiny_model, tmp_pa
     def full(self, *args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskError, match="the disk is full.*Make room"):
         save_package(tmp_path / "m", model.card, model.generator, np.zeros((1, 3, 16, 16), "f4"))
     assert list(tmp_path.iterdir()) == []
