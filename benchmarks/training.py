@@ -24,9 +24,10 @@ from _report import machine, table, write
 
 from napari_virtualstain import simulate
 from napari_virtualstain.datasets.pairs import PairedField, PairedSet, pair_up
-from napari_virtualstain.generators.learning import Batch, Moment
+from napari_virtualstain.generators.learning import Batch
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.losses.descent import Moment
 from napari_virtualstain.training.painting import fit, patch_shape
 from napari_virtualstain.training.patches import draw_batch
 from napari_virtualstain.training.settings import LoopSettings, learning_settings

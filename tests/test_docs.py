@@ -258,7 +258,8 @@ def test_the_files_page_lists_every_field_of_a_run_record(tiny_model, small_fiel
 
 
 def test_the_models_page_lists_every_field_of_a_card():
-    from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, TrainingReport
+    from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain
+    from napari_virtualstain.io.origin import TrainingReport
 
     text = read("models.md")
     wanted = {f"{prefix}{name}" for prefix, kind in (

@@ -8,9 +8,10 @@ import torch
 
 from napari_virtualstain.errors import SettingsError, UnknownNameError
 from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.generators.learning import Batch, Moment
+from napari_virtualstain.generators.learning import Batch
 from napari_virtualstain.generators.registry import GENERATORS, build_generator, get_spec
 from napari_virtualstain.inference.scan import scan_reach
+from napari_virtualstain.losses.descent import Moment
 
 
 @pytest.fixture(params=sorted(GENERATORS))

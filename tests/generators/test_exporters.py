@@ -11,16 +11,11 @@ import pytest
 import torch
 
 from napari_virtualstain.errors import MissingExtraError, ModelPackageError, SettingsError
-from napari_virtualstain.generators.card import (
-    InputPlane,
-    ModelCard,
-    Stain,
-    TrainingReport,
-    VolumeInput,
-)
+from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, VolumeInput
 from napari_virtualstain.generators.exporters.onnx_file import CARD_KEY, check_graph, graph_of
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.intensity import Normalisation, Rule
+from napari_virtualstain.io.origin import TrainingReport
 from napari_virtualstain.nets.onnx_graph import OnnxNetwork
 
 pytest.importorskip("onnxruntime")

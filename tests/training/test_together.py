@@ -9,8 +9,9 @@ from little_pairs import field as field_of
 from little_pairs import pairs
 
 from napari_virtualstain.errors import PixelDataError
-from napari_virtualstain.generators.learning import Batch, Moment
+from napari_virtualstain.generators.learning import Batch
 from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.losses.descent import Moment
 from napari_virtualstain.training.painting import fit
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.training.together import make_learner

@@ -9,13 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from napari_virtualstain.generators.learning import (
-    Batch,
-    LearningSettings,
-    Moment,
-    make_optimiser,
-    stain_weights,
-)
+from napari_virtualstain.generators.learning import Batch, LearningSettings, stain_weights
 from napari_virtualstain.losses.adversarial import (
     GradientNorm,
     fill_missing,
@@ -23,6 +17,7 @@ from napari_virtualstain.losses.adversarial import (
     gradient_norms,
     gradient_penalty,
 )
+from napari_virtualstain.losses.descent import Moment, make_optimiser
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.nets.patchgan import PatchGan, PatchGanNorm
 
@@ -105,7 +100,7 @@ class Game:
         }  # fmt: skip
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
-        """Learn from a batch; see `generators.learning.Learner.step`."""
+        """Learn from a batch; see `losses.descent.Learner.step`."""
         said = self._teach_critic(batch, moment)
         if (moment.step + 1) % self._settings.critic_steps == 0:
             said |= self._teach_generator(batch, moment)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_virtualstain.generators.learning import Learner, LearningSettings
+    from napari_virtualstain.generators.learning import LearningSettings
+    from napari_virtualstain.losses.descent import Learner
 
 __all__ = ["Generator", "GeneratorSpec", "Graph"]
 

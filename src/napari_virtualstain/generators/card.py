@@ -12,17 +12,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule
+from napari_virtualstain.io.origin import ImportedFrom, TrainingReport
 
 __all__ = [
     "IQR_UNIT",
     "RELATIVE_UNIT",
     "SCHEMA_VERSION",
-    "ImportedFrom",
     "InputPlane",
     "ModelCard",
     "PlaneRanges",
     "Stain",
-    "TrainingReport",
     "VolumeInput",
 ]
 
@@ -102,36 +101,6 @@ class Stain(_Frozen):
     expected_pcc: float | None = Field(
         default=None, description="mean Pearson correlation on validation fields"
     )
-
-
-class TrainingReport(_Frozen):
-    """How the weights came about."""
-
-    recipe: str
-    data: str
-    n_fields: int
-    n_validation_fields: int
-    steps: int
-    seed: int
-    loss: str
-    settings: dict[str, Any] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-    pairs: dict[str, Any] | None = Field(
-        default=None,
-        description="of a pairs file: its sha256, how fields were split, which stains were moved",
-    )
-    illumination: tuple[str, ...] = Field(
-        default=(),
-        description="fingerprints of the functions that corrected the planes for uneven light",
-    )
-
-
-class ImportedFrom(_Frozen):
-    """Which file of others the weights are from."""
-
-    file: str = Field(description="its name")
-    sha256: str = Field(description="of the file")
-    format: str = Field(description="what it was recognised as")
 
 
 class ModelCard(_Frozen):

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_virtualstain.generators.learning import Learner, LearningSettings, Regression
+from napari_virtualstain.generators.learning import LearningSettings, Regression
+from napari_virtualstain.losses.descent import Learner
 
 __all__ = ["ForwardGenerator"]
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.forward import ForwardGenerator
-from napari_virtualstain.generators.learning import Learner, LearningSettings
+from napari_virtualstain.generators.learning import LearningSettings
+from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.nets.any_size import AnySize
 from napari_virtualstain.nets.onnx_graph import OnnxNetwork
 from napari_virtualstain.nets.torchscript import TorchScriptNetwork

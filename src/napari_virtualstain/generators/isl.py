@@ -22,14 +22,9 @@ import torch
 from torch import nn
 
 from napari_virtualstain.generators.forward import ForwardGenerator
-from napari_virtualstain.generators.learning import (
-    Batch,
-    LearningSettings,
-    Moment,
-    make_optimiser,
-    stain_weights,
-)
+from napari_virtualstain.generators.learning import Batch, LearningSettings, stain_weights
 from napari_virtualstain.losses.bins import IntensityBins, bin_loss, quantiles
+from napari_virtualstain.losses.descent import Moment, make_optimiser
 from napari_virtualstain.nets.unet import UNet, UNetNorm
 
 __all__ = ["IslGenerator"]
@@ -99,7 +94,7 @@ class _BinLearner:
         }
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
-        """Learn from a batch; see `generators.learning.Learner.step`."""
+        """Learn from a batch; see `losses.descent.Learner.step`."""
 
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, share in batch.parts():

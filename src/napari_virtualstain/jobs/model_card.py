@@ -6,17 +6,12 @@ from collections.abc import Callable
 from math import isfinite
 
 from napari_virtualstain.datasets.pairs import PairedSet, gather_statistics
-from napari_virtualstain.generators.card import (
-    RELATIVE_UNIT,
-    InputPlane,
-    ModelCard,
-    Stain,
-    TrainingReport,
-)
+from napari_virtualstain.generators.card import RELATIVE_UNIT, InputPlane, ModelCard, Stain
 from napari_virtualstain.generators.learning import LearningSettings
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.origin import TrainingReport
 from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.training.describe import describe_fields, measure_ranges

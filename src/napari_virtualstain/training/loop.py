@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from napari_virtualstain.errors import PixelDataError, SettingsError
-from napari_virtualstain.generators.learning import Learner, Moment
 from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.losses.descent import Learner, Moment
 from napari_virtualstain.training.pace import Pace
 from napari_virtualstain.training.prefetch import Prefetch
 from napari_virtualstain.training.settings import LoopSettings
@@ -196,8 +196,9 @@ def learn(
                     group["lr"] = rate * factor
             given = task.batch(drawn.take(step), device)
             moment = Moment(
-                step=step, epoch=step * task.seen_a_step, device=torch.device(device).type,
-                precision=settings.precision, clip=settings.clip,
+                step=step, epoch=step * task.seen_a_step, done=step / pace.steps,
+                device=torch.device(device).type, precision=settings.precision,
+                clip=settings.clip,
             )  # fmt: skip
             # What a step draws depends on its number alone, so that a resumed one draws the same.
             with seeded(settings.seed, step, device=device):

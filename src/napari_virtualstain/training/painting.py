@@ -18,7 +18,8 @@ from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.generators.learning import Batch, Learner
+from napari_virtualstain.generators.learning import Batch
+from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.metrics.pixel import pearson
 from napari_virtualstain.training.loop import Examination, TrainingResult, learn

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.generators.learning import Learner
+from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_virtualstain.training.settings import LoopSettings
 

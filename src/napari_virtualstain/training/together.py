@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.generators.learning import Batch, Learner, LearningSettings, Moment
+from napari_virtualstain.generators.learning import Batch, LearningSettings
+from napari_virtualstain.losses.descent import Learner, Moment
 
 __all__ = ["Together", "make_learner"]
 
@@ -68,7 +69,7 @@ class Together:
         self._alike = False
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
-        """Learn from a batch; see `generators.learning.Learner.step`."""
+        """Learn from a batch; see `losses.descent.Learner.step`."""
         if not self._alike:  # a resumed training has given the first what it had
             self._make_alike()
         shares = self._shares(batch)

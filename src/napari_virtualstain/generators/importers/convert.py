@@ -10,20 +10,14 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.base import Generator, Graph
-from napari_virtualstain.generators.card import (
-    ImportedFrom,
-    InputPlane,
-    ModelCard,
-    Stain,
-    TrainingReport,
-    VolumeInput,
-)
+from napari_virtualstain.generators.card import InputPlane, ModelCard, Stain, VolumeInput
 from napari_virtualstain.generators.exporters.bioimageio import normalised
 from napari_virtualstain.generators.importers.base import Found
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Normalisation, Rule
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.origin import ImportedFrom, TrainingReport
 
 __all__ = ["Stated", "convert", "planes_for_test", "test_planes_of"]
 

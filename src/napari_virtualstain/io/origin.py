@@ -1,0 +1,43 @@
+"""Where the weights of a model come from: a training, or a file of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ImportedFrom", "TrainingReport"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingReport(_Frozen):
+    """How the weights came about."""
+
+    recipe: str
+    data: str
+    n_fields: int
+    n_validation_fields: int
+    steps: int
+    seed: int
+    loss: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    pairs: dict[str, Any] | None = Field(
+        default=None,
+        description="of a pairs file: its sha256, how fields were split, which stains were moved",
+    )
+    illumination: tuple[str, ...] = Field(
+        default=(),
+        description="fingerprints of the functions that corrected the planes for uneven light",
+    )
+
+
+class ImportedFrom(_Frozen):
+    """Which file of others the weights are from."""
+
+    file: str = Field(description="its name")
+    sha256: str = Field(description="of the file")
+    format: str = Field(description="what it was recognised as")
