@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_virtualstain.encoders.package import ENCODER_CARD
 from napari_virtualstain.errors import ModelPackageError, OutputExistsError, VirtualStainError
 from napari_virtualstain.generators.base import Generator, Graph
 from napari_virtualstain.generators.card import ModelCard
@@ -69,7 +70,13 @@ class Model:
 
 
 def _files(path: str | os.PathLike[str]) -> ModelFiles:
-    return ModelFiles(path, card=CARD, weights=_WEIGHTS)
+    files = ModelFiles(path, card=CARD, weights=_WEIGHTS)
+    if files.content is None and files.has(ENCODER_CARD):
+        raise ModelPackageError(
+            f"'{files.path}' is an encoder: it sees, and paints nothing. Give it to "
+            "`virtualstain embed`, and here a model that stains."
+        )
+    return files
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:

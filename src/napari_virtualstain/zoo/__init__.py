@@ -20,18 +20,24 @@ from napari_virtualstain.errors import (
 )
 
 if TYPE_CHECKING:
+    from napari_virtualstain.encoders.package import EncoderModel
     from napari_virtualstain.generators.package import Model
 
 __all__ = [
+    "find_encoder",
     "find_model",
     "is_own",
+    "list_encoders",
     "list_models",
+    "load_encoder",
     "load_generator",
     "models_folder",
     "remove_model",
 ]
 
 _BUNDLED = Path(__file__).parent / "models"
+_PAINTS, _SEES = "card.json", "encoder.json"
+"""What the card is called of a model that stains, and of an encoder."""
 
 
 def models_folder() -> Path:
@@ -45,18 +51,27 @@ def models_folder() -> Path:
 
 
 def list_models() -> dict[str, Path]:
-    """Return every model that has a name: bundled ones first, then the user's."""
+    """Return every model that stains and has a name: bundled ones first, then the user's."""
+    return _listed(_PAINTS)
+
+
+def list_encoders() -> dict[str, Path]:
+    """Return every encoder that has a name, in the same folders."""
+    return _listed(_SEES)
+
+
+def _listed(card: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (_BUNDLED, models_folder()):
         if folder.is_dir():
             for path in sorted(folder.iterdir()):
-                if (path / "card.json").is_file():
+                if (path / card).is_file():
                     found.setdefault(path.name, path)
     return found
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the folder or zip of a model.
+    """Return the folder or zip of a model that stains.
 
     Parameters
     ----------
@@ -69,8 +84,35 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     UnknownNameError
         If it is neither; the message offers the nearest name.
     """
-    models = list_models()
     text = os.fspath(name_or_path)
+    if text in list_encoders() and text not in list_models():
+        raise SettingsError(
+            f"{text!r} is an encoder: it sees, and paints nothing. Give it to "
+            f"`virtualstain embed`, and here one of these: {', '.join(list_models()) or 'none yet'}."
+        )
+    return _found(text, list_models(), "model", "`virtualstain models` lists")
+
+
+def find_encoder(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the folder or zip of an encoder; as `find_model`.
+
+    Raises
+    ------
+    UnknownNameError, MissingInputError
+        If there is none.
+    SettingsError
+        If it is a model that stains.
+    """
+    text = os.fspath(name_or_path)
+    if text in list_models() and text not in list_encoders():
+        raise SettingsError(
+            f"{text!r} is a model that stains, and gives no features. Give an encoder: "
+            f"{', '.join(list_encoders()) or 'none yet; `virtualstain train --encoder` makes one'}."
+        )
+    return _found(text, list_encoders(), "encoder", "`virtualstain models` lists")
+
+
+def _found(text: str, models: dict[str, Path], what: str, lists: str) -> Path:
     if text in models:
         return models[text]
     path = Path(text).expanduser()
@@ -78,16 +120,16 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         return path
     if path.suffix or os.sep in text or "/" in text:
         raise MissingInputError(
-            f"There is no model at '{text}'. Give a model folder or zip, or one of the "
-            f"names that `virtualstain models` lists: {', '.join(models) or 'none yet'}."
+            f"There is no {what} at '{text}'. Give a model folder or zip, or one of the "
+            f"names that {lists}: {', '.join(models) or 'none yet'}."
         )
-    then = "Give one of these, or the path of a model folder."
-    raise unknown_name("model", text, models, then=then)
+    then = f"Give one of these, or the path of {'an' if what[0] == 'e' else 'a'} {what} folder."
+    raise unknown_name(what, text, models, then=then)
 
 
 def is_own(name: str) -> bool:
     """Return whether a model of that name lies in the user's models folder."""
-    path = list_models().get(name)
+    path = (list_models() | list_encoders()).get(name)
     return path is not None and path.parent == models_folder()
 
 
@@ -105,13 +147,14 @@ def remove_model(name: str) -> None:
         raise SettingsError(
             f"{name!r} is none of your own models, and stays. Those lie in '{models_folder()}'."
         )
-    path = list_models()[name]
+    path = (list_models() | list_encoders())[name]
     try:
         if path.is_symlink():
             path.unlink()  # what it leads to is somebody's
             return
         # Without its card it is no model any more, however far the rest goes.
-        (path / "card.json").unlink()
+        for card in (_PAINTS, _SEES):
+            (path / card).unlink(missing_ok=True)
         shutil.rmtree(path)
     except OSError as error:
         raise DiskError(
@@ -150,3 +193,23 @@ def load_generator(name_or_path: str | os.PathLike[str]) -> Model:
     from napari_virtualstain.zoo.trust import is_trusted
 
     return load_package(find_model(name_or_path), trusted=is_trusted)
+
+
+def load_encoder(name_or_path: str | os.PathLike[str]) -> EncoderModel:
+    """Load an encoder by name or path, with its hashes and test pair checked.
+
+    Parameters
+    ----------
+    name_or_path
+        A name that `list_encoders` knows, or the path of a folder or zip.
+
+    Raises
+    ------
+    UnknownNameError, MissingInputError, SettingsError
+        If there is no such encoder.
+    ModelPackageError
+        If it is damaged, altered, or a pickle.
+    """
+    from napari_virtualstain.encoders.package import load_encoder_package
+
+    return load_encoder_package(find_encoder(name_or_path))

@@ -1,0 +1,1 @@
+"""Networks that see rather than paint: by name, with what they promise, and their packages."""

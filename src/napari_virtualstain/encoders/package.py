@@ -1,0 +1,146 @@
+"""An encoder on disk: a folder or zip with a card, weights, and a test pair.
+
+=======================  ====================================================
+``encoder.json``         `EncoderCard`; holds the sha256 of the other two
+``weights.safetensors``  tensors only, nothing that could run
+``test_pair.npz``        pictures and the features that the weights made of them
+=======================  ====================================================
+
+Another name of the card than a generator's, so that neither is taken for the other. Loading
+checks the hashes and repeats the test pair.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtualstain.encoders.base import Encoder
+from napari_virtualstain.encoders.card import EncoderCard
+from napari_virtualstain.encoders.registry import build_encoder
+from napari_virtualstain.errors import ModelPackageError
+from napari_virtualstain.io.model_files import (
+    TEST_PAIR,
+    WEIGHTS,
+    ModelFiles,
+    pack_pair,
+    write_model,
+)
+from napari_virtualstain.nets.weights import load_weights, weights_of
+
+__all__ = [
+    "ENCODER_CARD",
+    "EncoderModel",
+    "load_encoder_package",
+    "read_encoder_card",
+    "save_encoder",
+]
+
+ENCODER_CARD = "encoder.json"
+_PAINTS = "card.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderModel:
+    """An encoder with weights, and the card that says what it is for.
+
+    Parameters
+    ----------
+    card
+        What it says of itself.
+    encoder
+        Ready to see.
+    path
+        Where it was loaded from.
+    fingerprint
+        sha256 of the card, which holds those of the weights.
+    """
+
+    card: EncoderCard
+    encoder: Encoder
+    path: Path
+    fingerprint: str
+
+
+def _files(path: str | os.PathLike[str]) -> ModelFiles:
+    files = ModelFiles(path, card=ENCODER_CARD)
+    if files.content is None and files.has(_PAINTS):
+        raise ModelPackageError(
+            f"'{files.path}' is a model that stains, and gives no features. Give an encoder, for "
+            "example one that `virtualstain train --encoder` wrote."
+        )
+    return files
+
+
+def read_encoder_card(path: str | os.PathLike[str]) -> EncoderCard:
+    """Read the card of an encoder without its weights and without torch.
+
+    Raises
+    ------
+    MissingInputError
+        If the path does not exist.
+    ModelPackageError
+        If it is no encoder, or its card is not valid.
+    """
+    return _files(path).card(EncoderCard)
+
+
+def load_encoder_package(path: str | os.PathLike[str]) -> EncoderModel:
+    """Load an encoder, check its hashes, and repeat its test pair.
+
+    Raises
+    ------
+    MissingInputError
+        If the path does not exist.
+    ModelPackageError
+        If a file is missing or altered, does not fit the architecture, or if the test pair is not
+        reproduced.
+    """
+    files = _files(path)
+    card = files.card(EncoderCard)
+    weights = files.verified(WEIGHTS, card.files)
+    pictures, expected = files.test_pair(card.files)
+    encoder = build_encoder(
+        card.encoder,
+        in_channels=card.in_channels,
+        classes=len(card.classes),
+        architecture=card.architecture,
+    )
+    load_weights(encoder.module(), weights, files.path)
+    files.check_test_pair(expected, encoder.features(pictures))
+    return EncoderModel(card=card, encoder=encoder, path=files.path, fingerprint=files.fingerprint)
+
+
+def save_encoder(
+    path: str | os.PathLike[str],
+    card: EncoderCard,
+    encoder: Encoder,
+    test_pictures: NDArray[np.float32],
+) -> EncoderCard:
+    """Write the folder of an encoder, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Folder to make; one that is there is replaced.
+    card
+        Its ``files`` are filled in.
+    encoder
+        Whose weights are stored.
+    test_pictures
+        Normalised, (B, in_channels, *S), of the test pair.
+
+    Raises
+    ------
+    DiskError
+        If the disk is full or cannot be written.
+    """
+    files = {
+        WEIGHTS: weights_of(encoder.module()),
+        TEST_PAIR: pack_pair(test_pictures, encoder.features(test_pictures)),
+    }
+    return write_model(Path(path), card, files, card_file=ENCODER_CARD)

@@ -1,0 +1,141 @@
+"""Which kinds of encoder there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, cast
+
+from napari_virtualstain.encoders.base import Encoder, EncoderSpec
+from napari_virtualstain.errors import SettingsError, unknown_name
+
+__all__ = ["ENCODERS", "build_encoder", "get_encoder_spec"]
+
+_HERE = "napari_virtualstain.encoders"
+_VITS: dict[str, dict[str, Any]] = {
+    "paper": {"patch": 8, "dim": 384, "depth": 12, "heads": 6, "image": 224},
+    "small": {"patch": 8, "dim": 192, "depth": 6, "heads": 3, "image": 112,
+              "prototypes": 4096, "hidden": 512, "bottleneck": 128},
+    "little": {"patch": 8, "dim": 96, "depth": 4, "heads": 3, "image": 64,
+               "prototypes": 1024, "hidden": 256, "bottleneck": 64},
+    "tiny": {"patch": 8, "dim": 24, "depth": 2, "heads": 2, "image": 32,
+             "prototypes": 32, "hidden": 32, "bottleneck": 16},
+}  # fmt: skip
+_RESNETS: dict[str, dict[str, Any]] = {
+    "resnet50": {"blocks": (3, 4, 6, 3), "width": 64, "bottleneck": True},
+    "small": {"blocks": (2, 2, 2, 2), "width": 32, "bottleneck": False},
+    "little": {"blocks": (1, 1, 1), "width": 16, "bottleneck": False},
+    "tiny": {"blocks": (1, 1), "width": 4, "bottleneck": False},
+}
+
+ENCODERS: dict[str, EncoderSpec] = {
+    spec.name: spec
+    for spec in (
+        EncoderSpec(
+            name="dino",
+            title="DINO (self-distillation without labels)",
+            target=f"{_HERE}.dino:DinoEncoder",
+            ndim=2,
+            learns="views",
+            source="arXiv:2104.14294",
+            presets=_VITS,
+        ),
+        EncoderSpec(
+            name="wsdino",
+            title="WS-DINO (self-distillation with weak labels)",
+            target=f"{_HERE}.dino:WeaklyLabelledDino",
+            ndim=2,
+            learns="labelled views",
+            source="arXiv:2209.07819",
+            presets=_VITS,
+        ),
+        EncoderSpec(
+            name="resnet",
+            title="ResNet classifier of planes",
+            target=f"{_HERE}.resnet:ResNetClassifier",
+            ndim=2,
+            learns="classes",
+            source="doi:10.1109/CVPR.2016.90",
+            presets={name: {"ndim": 2, **preset} for name, preset in _RESNETS.items()},
+        ),
+        EncoderSpec(
+            name="resnet3d",
+            title="ResNet classifier of volumes",
+            target=f"{_HERE}.resnet:ResNetClassifier",
+            ndim=3,
+            learns="classes",
+            source="doi:10.1109/CVPR.2016.90",
+            presets={name: {"ndim": 3, **preset} for name, preset in _RESNETS.items()},
+        ),
+    )
+}
+"""Every encoder that can be trained, by registry name."""
+
+
+def get_encoder_spec(name: str) -> EncoderSpec:
+    """Return the description of an encoder.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name; the message offers the nearest.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name]
+    raise unknown_name("encoder", name, ENCODERS)
+
+
+def build_encoder(
+    name: str,
+    *,
+    in_channels: int,
+    classes: int = 0,
+    preset: str | None = None,
+    architecture: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Encoder:
+    """Build an encoder with random weights, the same for the same seed.
+
+    Parameters
+    ----------
+    name
+        Registry key.
+    in_channels
+        That go in at once.
+    classes
+        To tell apart, of a classifier.
+    preset
+        One of the spec's presets.
+    architecture
+        Settings that override the preset's; those of a card are complete.
+    seed
+        Decides the weights; the global random state is left as it was.
+
+    Raises
+    ------
+    UnknownNameError
+        If encoder or preset do not exist.
+    SettingsError
+        If the architecture has settings that the encoder does not know.
+    """
+    spec = get_encoder_spec(name)
+    settings: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in spec.presets:
+            raise unknown_name(f"preset of {name!r}", preset, spec.presets)
+        settings.update(spec.presets[preset])
+    settings.update(architecture or {})
+    module, _, attribute = spec.target.partition(":")
+    cls = getattr(import_module(module), attribute)
+    import torch
+
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = cls(in_channels=in_channels, classes=classes, **settings)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise SettingsError(
+            f"The encoder {name!r} cannot be built with {settings}: {error}. "
+            "Correct the architecture in its card."
+        ) from error
+    return cast(Encoder, encoder)
