@@ -24,7 +24,14 @@ from napari_virtualstain.intensity import (
     contrast_of,
 )
 
-__all__ = ["PairedField", "PairedSet", "gather_statistics", "pair_up"]
+__all__ = [
+    "PairedField",
+    "PairedSet",
+    "gather_statistics",
+    "look_at",
+    "merge_all",
+    "pair_up",
+]
 
 _STRIP = 512
 """Rows of a picture that are looked at together."""
@@ -86,11 +93,11 @@ def gather_statistics(
     ChannelError
         If the numbers of channels differ.
     """
-    return tuple(one.result() for one in _merged(_gathered(image, quantiles) for image in images))
+    return tuple(one.result() for one in merge_all(look_at(image, quantiles) for image in images))
 
 
-def _gathered(image: LazyArray, quantiles: tuple[float, ...]) -> list[StatisticsAccumulator]:
-    """Look at every pixel of an image (C, *S), by channel."""
+def look_at(image: LazyArray, quantiles: tuple[float, ...]) -> list[StatisticsAccumulator]:
+    """Look at every pixel of an image (C, *S), strip by strip, and return what was seen by channel."""
     gather = [StatisticsAccumulator(quantiles) for _ in range(image.shape[0])]
     strip = _STRIP if len(image.shape) == _FLAT else _PLANES
     for start, stop in pairwise([*range(0, image.shape[1], strip), image.shape[1]]):
@@ -99,7 +106,7 @@ def _gathered(image: LazyArray, quantiles: tuple[float, ...]) -> list[Statistics
     return gather
 
 
-def _merged(gathered: Iterable[list[StatisticsAccumulator]]) -> list[StatisticsAccumulator]:
+def merge_all(gathered: Iterable[list[StatisticsAccumulator]]) -> list[StatisticsAccumulator]:
     """Put together what was gathered of several images; what comes first is added to."""
     merged: list[StatisticsAccumulator] | None = None
     for one in gathered:
@@ -201,7 +208,7 @@ def pair_up(
         )
         for field, statistics in zip(fields, planes, strict=True)
     )
-    gathered = [_gathered(field.stains, output_rule.quantiles) for field in fields]
+    gathered = [look_at(field.stains, output_rule.quantiles) for field in fields]
     seen = [[one.result() for one in stains] for stains in gathered]
     present = tuple(tuple(s.count > 0 for s in stains) for stains in seen)
     targets: tuple[tuple[Normalisation, ...], ...] = ()
@@ -219,7 +226,7 @@ def pair_up(
     elif outputs is None:
         outputs = [
             _fitted(output_rule, one.result(), f"Stain {name!r}")
-            for name, one in zip(stain_names, _merged(gathered), strict=True)
+            for name, one in zip(stain_names, merge_all(gathered), strict=True)
         ]
     return PairedSet(tuple(fields), inputs, tuple(outputs), targets, present, usual)
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from napari_virtualstain.errors import SettingsError, unknown_name
-from napari_virtualstain.generators.learning import LearningSettings
+from napari_virtualstain.losses.descent import DescentSettings
 
-__all__ = ["Duration", "LoopSettings", "learning_settings"]
+__all__ = ["Duration", "LoopSettings", "ViewSettings", "learning_settings"]
 
+D = TypeVar("D", bound=DescentSettings)
 _UNITS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -93,7 +101,38 @@ class LoopSettings(BaseModel):
     seed: int = Field(default=0, ge=0, description="decides weights, patches and flips")
 
 
-def learning_settings(kind: type[LearningSettings], settings: LoopSettings) -> LearningSettings:
+class ViewSettings(BaseModel):
+    """Which views an encoder learns from, of those that learn from views.
+
+    Notes
+    -----
+    Shares of the area are those of WS-DINO's code (two wide views of 224 px, eight narrow ones of
+    96 px), which its command line cannot change; DINO on photographs takes 0.4 to 1 and 0.05
+    to 0.4.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    narrow_views: int = Field(
+        default=8, ge=0, description="small views of a step that only the student sees"
+    )
+    narrow_patch: int = Field(default=96, ge=8, description="their edge in pixels")
+    wide_share: tuple[float, float] = Field(
+        default=(0.1, 0.2), description="part of a picture that one of the two wide views shows"
+    )
+    narrow_share: tuple[float, float] = Field(
+        default=(0.04, 0.08), description="part of a picture that a small view shows"
+    )
+
+    @field_validator("wide_share", "narrow_share")
+    @classmethod
+    def _ordered(cls, share: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < share[0] <= share[1] <= 1:
+            raise ValueError("two numbers between 0 and 1, the smaller first")
+        return share
+
+
+def learning_settings(kind: type[D], settings: LoopSettings) -> D:
     """Return what a method is told of a training.
 
     Parameters
@@ -108,7 +147,7 @@ def learning_settings(kind: type[LearningSettings], settings: LoopSettings) -> L
     UnknownNameError, SettingsError
         If ``--method`` names a setting that the method has not, or a value that it cannot take.
     """
-    own: dict[str, Any] = {"loss": settings.loss}
+    own: dict[str, Any] = {"loss": settings.loss} if "loss" in kind.model_fields else {}
     for name in ("learning_rate", "weight_decay"):
         value = getattr(settings, name)
         if value is not None:
@@ -125,7 +164,7 @@ def learning_settings(kind: type[LearningSettings], settings: LoopSettings) -> L
         ) from error
 
 
-def _stated(kind: type[LearningSettings], words: Sequence[str]) -> dict[str, Any]:
+def _stated(kind: type[DescentSettings], words: Sequence[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE``; numbers of a list are parted by ``/``."""
     stated: dict[str, Any] = {}
     for word in words:

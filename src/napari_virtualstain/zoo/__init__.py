@@ -88,7 +88,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     if text in list_encoders() and text not in list_models():
         raise SettingsError(
             f"{text!r} is an encoder: it sees, and paints nothing. Give it to "
-            f"`virtualstain embed`, and here one of these: {', '.join(list_models()) or 'none yet'}."
+            f"`virtualstain embed`, and here one of: {', '.join(list_models()) or 'none yet'}."
         )
     return _found(text, list_models(), "model", "`virtualstain models` lists")
 
