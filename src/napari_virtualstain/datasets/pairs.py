@@ -97,7 +97,7 @@ def gather_statistics(
 
 
 def look_at(image: LazyArray, quantiles: tuple[float, ...]) -> list[StatisticsAccumulator]:
-    """Look at every pixel of an image (C, *S), strip by strip, and return what was seen by channel."""
+    """Look at every pixel of an image (C, *S), strip by strip; return what was seen, by channel."""
     gather = [StatisticsAccumulator(quantiles) for _ in range(image.shape[0])]
     strip = _STRIP if len(image.shape) == _FLAT else _PLANES
     for start, stop in pairwise([*range(0, image.shape[1], strip), image.shape[1]]):

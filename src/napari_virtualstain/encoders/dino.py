@@ -86,6 +86,7 @@ class HeadSizes(NamedTuple):
     prototypes: int
     hidden: int
     bottleneck: int
+    batch_norm: bool
 
 
 class DinoEncoder:
@@ -97,7 +98,7 @@ class DinoEncoder:
         That go in at once.
     classes
         Must be 0: it tells none apart.
-    prototypes, hidden, bottleneck
+    prototypes, hidden, bottleneck, batch_norm
         Of the projection, which is used while it learns and not kept.
     patch, dim, depth, heads, image, positions
         See `nets.vit.VisionTransformer`.
@@ -115,6 +116,7 @@ class DinoEncoder:
         prototypes: int = 65536,
         hidden: int = 2048,
         bottleneck: int = 256,
+        batch_norm: bool = False,
         patch: int = 8,
         dim: int = 384,
         depth: int = 12,
@@ -126,7 +128,7 @@ class DinoEncoder:
             raise ValueError(f"it tells no classes apart, and {classes} are asked for")
         self.in_channels, self.dim, self.patch = in_channels, dim, patch
         self.multiple_of = self.smallest = patch
-        self._head = HeadSizes(prototypes, hidden, bottleneck)
+        self._head = HeadSizes(prototypes, hidden, bottleneck, batch_norm)
         self._net = VisionTransformer(
             in_channels, patch=patch, dim=dim, depth=depth, heads=heads, image=image,
             positions=positions,
@@ -212,8 +214,9 @@ class Distillation:
         self._settings = settings
         self._teacher = teacher
         self._head = Projection(
-            teacher.dim, head.prototypes, hidden=head.hidden, bottleneck=head.bottleneck
-        ).to(device)
+            teacher.dim, head.prototypes, hidden=head.hidden, bottleneck=head.bottleneck,
+            batch_norm=head.batch_norm,
+        ).to(device)  # fmt: skip
         self._student = copy.deepcopy(teacher).requires_grad_(True)
         self._student_head = copy.deepcopy(self._head)
         self._centre = _Centre(head.prototypes).to(device)
@@ -240,12 +243,8 @@ class Distillation:
         self._student_head.last_layer.weight_v.requires_grad_(learns)
         with moment.arithmetic():
             with torch.no_grad():
-                wanted = [s.float() for s in _scores(self._teacher, self._head, batch.wide)]
-            found = [
-                scores.float()
-                for views in (batch.wide, batch.narrow)
-                for scores in _scores(self._student, self._student_head, views)
-            ]
+                wanted = _scores(self._teacher, self._head, batch.wide)
+            found = _scores(self._student, self._student_head, batch.wide, batch.narrow)
         loss = distillation_loss(
             found, wanted, self._centre.value,
             student_temperature=settings.student_temperature,
@@ -268,12 +267,13 @@ class Distillation:
 
 
 def _scores(
-    network: nn.Module, head: nn.Module, views: Sequence[torch.Tensor]
+    network: nn.Module, head: nn.Module, *views: Sequence[torch.Tensor]
 ) -> Sequence[torch.Tensor]:
-    """Return scores of views of one size, (B, K) each, computed together."""
-    if not views:
-        return ()
-    return cast(torch.Tensor, head(network(torch.cat(list(views))))).chunk(len(views))
+    """Return scores (B, K) of each view; those of one size are computed together."""
+    features = [network(torch.cat(list(of_one_size))) for of_one_size in views if of_one_size]
+    # All at once: normalised over the batch, a view must not be told from others by its size.
+    scores = cast(torch.Tensor, head(torch.cat(features))).float()
+    return scores.chunk(sum(len(of_one_size) for of_one_size in views))
 
 
 def _between(first: float, last: float, done: float) -> float:

@@ -11,7 +11,7 @@ from napari_virtualstain.encoders.card import EncoderCard
 from napari_virtualstain.errors import ChannelError, did_you_mean
 from napari_virtualstain.intensity import Normalisation, PixelStatistics
 
-__all__ = ["channels_for", "normalisations_for", "pictures_for"]
+__all__ = ["channels_for", "normalisations_for", "pictures_for", "repeated"]
 
 
 def channels_for(card: EncoderCard, names: Sequence[str]) -> tuple[str, ...]:
@@ -85,4 +85,11 @@ def pictures_for(card: EncoderCard, pixels: NDArray[np.float32]) -> NDArray[np.f
     """
     if not card.per_channel:
         return pixels[None]
-    return np.repeat(pixels[:, None], card.in_channels, axis=1)
+    return repeated(pixels[:, None], card.in_channels)
+
+
+def repeated(pictures: NDArray[np.float32], in_channels: int) -> NDArray[np.float32]:
+    """Return pictures (N, 1 or in_channels, *S) with as many channels as an encoder takes."""
+    if pictures.shape[1] == in_channels:
+        return pictures
+    return np.repeat(pictures, in_channels, axis=1)

@@ -40,6 +40,10 @@ class Projection(nn.Module):
         Widths of the layers between.
     fixed_length
         Whether all prototypes keep the length 1, as DINO has it.
+    batch_norm
+        Whether the layers between are normalised over the batch, an option of DINO's code. Without
+        it, pictures that look much alike begin with scores that are all but equal, and a short
+        training of a small network ends where it began.
 
     Examples
     --------
@@ -57,13 +61,15 @@ class Projection(nn.Module):
         hidden: int = 2048,
         bottleneck: int = 256,
         fixed_length: bool = True,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(),
-            nn.Linear(hidden, hidden), nn.GELU(),
-            nn.Linear(hidden, bottleneck),
-        )  # fmt: skip
+        layers: list[nn.Module] = []
+        for width in (dim, hidden):
+            layers.append(nn.Linear(width, hidden))
+            layers += [nn.BatchNorm1d(hidden)] if batch_norm else []
+            layers.append(nn.GELU())
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
         self.last_layer = _Prototypes(bottleneck, prototypes, fixed_length=fixed_length)
         for module in self.mlp:
             if isinstance(module, nn.Linear):

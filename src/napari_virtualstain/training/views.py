@@ -182,22 +182,25 @@ def draw_views(
         Wide views (W, B, C, edge, edge) and narrow ones (N, B, C, edge', edge').
     """
     rng = np.random.default_rng([seed, step])
+
+    def cut(which: int, count: int, px: int, share: tuple[float, float]) -> list[Pixels]:
+        return [
+            resized_crop(pictures, which, rng, edge=px, share=share, augment=augment)
+            for _ in range(count)
+        ]
+
     wide, narrow = [], []
     for _ in range(batch):
         label, example = sampler.draw(rng)
         other = sampler.other(rng, label, example, pictures) if weak else example
-        for into, count, which, px, share in (
-            (wide, _PAIR, example, edge, views.wide_share),
-            (narrow, views.narrow_views, other, views.narrow_patch, views.narrow_share),
-        ):
-            into.append(
-                [
-                    resized_crop(pictures, which, rng, edge=px, share=share, augment=augment)
-                    for _ in range(count)
-                ]
-            )
-    # (B, W, ...) -> (W, B, ...)
-    return tuple(np.ascontiguousarray(np.swapaxes(np.array(v), 0, 1)) for v in (wide, narrow))  # type: ignore[return-value]
+        wide.append(cut(example, _PAIR, edge, views.wide_share))
+        narrow.append(cut(other, views.narrow_views, views.narrow_patch, views.narrow_share))
+    return _by_view(wide), _by_view(narrow)
+
+
+def _by_view(drawn: list[list[Pixels]]) -> Pixels:
+    """Return (views, B, C, Y, X) of the views of each picture."""
+    return np.ascontiguousarray(np.swapaxes(np.array(drawn, np.float32), 0, 1))
 
 
 def draw_crops(
