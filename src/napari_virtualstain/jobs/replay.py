@@ -315,6 +315,11 @@ def _simulate(
 ) -> None:
     del note
     record = state["record"]
+    if "plate" in record:
+        raise ReplayError(
+            "The field is one of a simulated plate, which has its own lamp and staining. Simulate "
+            "the plate again with `virtualstain simulate --plate` and the settings in the record."
+        )
     if "settings" not in record or record.get("content") not in CONTENTS:
         raise ReplayError(
             "The record does not hold the settings of the field. Simulate it again with "

@@ -49,19 +49,35 @@ class SimulateSettings(JobSettings):
     mode: Literal["planes", "stack"] = Field(
         default="planes", description="five stains in one plane, or six stains in 3-D"
     )
+    plate: int | None = Field(
+        default=None,
+        ge=1,
+        le=1536,
+        description="instead of fields, write plates of so many wells with planted phenotypes, and "
+        "a table of what was done to each well",
+    )
+    plates: int = Field(default=1, ge=1, description="of --plate: how many, each with its own lamp")
+    sites: int = Field(default=2, ge=1, description="of --plate: fields of a well")
+    compounds: int = Field(default=2, ge=1, description="of --plate: compounds of a mechanism")
     overwrite: bool = Field(default=False, description="replace stores that exist")
 
 
 def run(settings: SimulateSettings, *, on_progress: Progress | None = None) -> list[Path]:
-    """Simulate fields; return the folder of each.
+    """Simulate fields; return the folder of each, or the plates and the table of their labels.
 
     Raises
     ------
+    SettingsError
+        If settings of fields are stated for plates, or the compounds do not fit onto a plate.
     UnknownNameError
         If the phenotype does not exist.
     OutputExistsError
         If a store exists and may not be replaced.
     """
+    if settings.plate is not None:
+        from napari_virtualstain.jobs.simulate_plate import write_plates
+
+        return write_plates(settings, on_progress)
     if settings.phenotype not in PHENOTYPES:
         then = "Choose one of these with --phenotype."
         raise unknown_name("phenotype", settings.phenotype, PHENOTYPES, then=then)
@@ -99,6 +115,7 @@ def write_field(
     *,
     overwrite: bool = False,
     only: Mapping[str, Path] | None = None,
+    of_plate: Mapping[str, Any] | None = None,
 ) -> None:
     """Write bright field, stains and labels of a field as three OME-Zarr stores.
 
@@ -112,13 +129,15 @@ def write_field(
         Replace stores that exist.
     only
         Where to write some of the three, by their names; all into the folder if `None`.
+    of_plate
+        What the record says of a field of a plate, whose lamp and staining are its own.
     """
     only = only or {name: folder / f"{name}.ome.zarr" for name in CONTENTS}
     record = {
         "schema_version": 1,
         "job": "simulate",
         "seed": field.seed,
-        "settings": asdict(field.settings),
+        **({"plate": dict(of_plate)} if of_plate else {"settings": asdict(field.settings)}),
         "simulator": fingerprint(),
         "versions": versions(),
     }
