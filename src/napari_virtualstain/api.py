@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_virtualstain.jobs.batch import BatchResult
     from napari_virtualstain.jobs.batch_item import Item
+    from napari_virtualstain.jobs.embed import EmbedResult
     from napari_virtualstain.jobs.evaluate import Evaluation
     from napari_virtualstain.jobs.export import ExportResult
     from napari_virtualstain.jobs.focus import FocusResult
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batch",
+    "embed",
     "evaluate",
     "export",
     "focus",
@@ -379,6 +381,55 @@ def _opened(source: Any, settings: dict[str, Any]) -> tuple[LazyImage | None, st
         source if isinstance(source, LazyImage) else open_image(source, axes=settings.get("axes"))
     )
     return image, image.source.path or "array in memory"
+
+
+def embed(
+    source: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> EmbedResult:
+    """Write what an encoder sees on a plate: features of fields, wells and treatments, as tables.
+
+    Parameters
+    ----------
+    source
+        Plate, image, or folder of either.
+    out
+        Folder for the tables.
+    model
+        Name or folder of an encoder.
+    on_progress
+        Called with fields done, fields in all, and what they are; raises `errors.RunCancelled` to
+        end the run between two fields.
+    on_note
+        Called with each sentence about what was guessed, left out or is missing.
+    **settings
+        ``labels`` (a table), ``label``, ``moa``, ``controls``, ``resume`` and the others of
+        `napari_virtualstain.jobs.embed.EmbedSettings`.
+
+    Returns
+    -------
+    EmbedResult
+        ``matches`` (NSC and NSCB where mechanisms are known), ``verdict`` of a classifier, and
+        how many fields there are in the tables.
+
+    Raises
+    ------
+    VirtualStainError
+        If images and encoder do not fit, or nothing can be looked at.
+    """
+    from napari_virtualstain.jobs import embed as job
+
+    values = {
+        "input": os.fspath(source), "out": os.fspath(out), "model": os.fspath(model), **settings
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.EmbedSettings, values), on_progress=on_progress, on_note=on_note
+    )
 
 
 def evaluate(

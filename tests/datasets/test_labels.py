@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_virtualstain.datasets.labels import classes_in, label_images, read_labels
+from napari_virtualstain.datasets.labels import label_images, read_labels
 from napari_virtualstain.errors import ImageFileError, SettingsError, UnknownNameError
 from napari_virtualstain.io.plate import Place
 
@@ -133,20 +133,3 @@ def test_every_row_of_a_table_is_found_again(tmp_path_factory, rows):
 def test_tables_that_do_not_fit_are_refused(text, images, column, kind, sentence, tmp_path):
     with pytest.raises(kind, match=sentence):
         label_images(images, column, table(tmp_path, text))
-
-
-def test_classes_are_those_that_occur():
-    assert classes_in(["b", None, "a", "b"], what="treatment") == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("labels", "sentence"),
-    [
-        pytest.param(["a", "a", None], r"have 1 treatment \(a\), and 2 or more .* --label", id="one class"),
-        pytest.param([None], "have 0 treatment, and 2", id="no class"),
-        pytest.param(["a", "a", "b"], "b: too few images for a treatment, .* needs 2 or more. Give", id="one image"),
-    ],
-)  # fmt: skip
-def test_classes_that_teach_nothing_are_refused(labels, sentence):
-    with pytest.raises(SettingsError, match=sentence):
-        classes_in(labels, what="treatment", at_least=2)

@@ -7,7 +7,6 @@ is given beside the images says it of others, and is asked first.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from napari_virtualstain.io.layouts.tables import Row, key_of, read_table
 from napari_virtualstain.io.plate import Place
 from napari_virtualstain.io.scene import listed
 
-__all__ = ["ImageKey", "LabelTable", "Labelled", "classes_in", "label_images", "read_labels"]
+__all__ = ["ImageKey", "LabelTable", "Labelled", "label_images", "read_labels"]
 
 ImageKey = tuple[Path, Place | None]
 """An image: its file or store, and where in a plate it lies."""
@@ -217,40 +216,3 @@ def _name(image: ImageKey) -> str:
     if place is None or not place.well:
         return path.name
     return "/".join(part for part in (place.plate, place.well, place.site) if part)
-
-
-def classes_in(
-    labels: Sequence[str | None], *, what: str, at_least: int = 1, groups: int = 2
-) -> tuple[str, ...]:
-    """Return the classes that labels name, sorted, if there are enough images of enough of them.
-
-    Parameters
-    ----------
-    labels
-        Of images; `None` is left out.
-    what
-        They are labels of, for messages: ``"treatment"``.
-    at_least
-        Images that each class must have.
-    groups
-        Classes that there must be.
-
-    Raises
-    ------
-    SettingsError
-        If there are too few classes, or a class has too few images.
-    """
-    counts = Counter(label for label in labels if label is not None)
-    if len(counts) < groups:
-        only = f" ({', '.join(counts)})" if counts else ""
-        raise SettingsError(
-            f"The images have {len(counts)} {what}{only}, and {groups} or more are needed to tell "
-            "apart. Choose another label with --label, or give more images."
-        )
-    few = sorted(name for name, count in counts.items() if count < at_least)
-    if few:
-        raise SettingsError(
-            f"{listed(few, _SHOWN)}: too few images for a {what}, of which each needs {at_least} "
-            "or more. Give more images of it, or leave it out of the table of labels."
-        )
-    return tuple(sorted(counts))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.io.remote import absolute
-from napari_virtualstain.zoo import list_models
+from napari_virtualstain.zoo import list_encoders, list_models
 
 __all__ = [
     "JobSettings",
@@ -66,7 +66,7 @@ class JobSettings(BaseModel):
     def absolute(self) -> Self:
         """Return the same settings with paths that hold in any folder and process.
 
-        A model is a path only where it is no name of `zoo.list_models` and exists.
+        A model is a path only where it is no name that `zoo` lists and exists.
         """
         changed = {}
         for name, field in type(self).model_fields.items():
@@ -91,7 +91,7 @@ def _marks(annotation: Any, metadata: Any) -> Iterator[_Place]:
 
 def _absolute(text: str, mark: _Place) -> str:
     path = Path(text).expanduser()
-    if mark.named and (text in list_models() or not path.exists()):
+    if mark.named and (text in list_models() | list_encoders() or not path.exists()):
         return text
     return absolute(text)
 
