@@ -1,22 +1,18 @@
-"""Weights of others are recognised by their names, opened without running them, and computed."""
+"""Weights of others are recognised by their names, and compute what they computed."""
 
 from __future__ import annotations
-
-import argparse
-import os
-import pickle
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from napari_virtualstain.errors import MissingInputError, ModelPackageError, SettingsError
+from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import IQR_UNIT
-from napari_virtualstain.generators.importers import FORMATS, read_checkpoint, recognise
-from napari_virtualstain.generators.importers.base import Content
+from napari_virtualstain.generators.importers import FORMATS, recognise
 from napari_virtualstain.generators.importers.convert import Stated, convert
 from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.nets.published import Content, read_checkpoint
 
 
 def weights(name, *, planes=1, stains=2, **architecture):
@@ -212,7 +208,6 @@ LATER = {
     "the classifier": ["time_embed.0.weight", "out.2.positional_embedding"],
     "an LDM autoencoder": ["encoder.conv_in.weight", "decoder.conv_out.weight",
                            "quant_conv.weight"],
-    "a vision transformer": ["backbone.cls_token", "backbone.patch_embed.proj.weight"],
 }  # fmt: skip
 
 
@@ -242,97 +237,6 @@ def test_a_part_that_tells_the_size_and_is_missing_is_named():
     broken = {k: v for k, v in state.items() if k != "head.conv.1.bias"}
     with pytest.raises(ModelPackageError, match="look like VisCy UNeXt2, but lack .*head.conv.1"):
         recognise(Content(state=broken, beside={}))
-
-
-# Files.
-
-
-class Malicious:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("how", ["pickle", "torch", "torch of old", "among weights"])
-def test_a_malicious_pickle_is_never_run(how, tmp_path):
-    proof, path = tmp_path / "it ran", tmp_path / "weights.pth"
-    bad = {"model_dict": Malicious(proof)}
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(bad, protocol=2))
-    elif how == "among weights":
-        _, state = weights("unet", planes=3, **UNET)
-        torch.save({"model_dict": state, "note": Malicious(proof)}, path)
-    else:
-        torch.save(bad, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(ModelPackageError, match=r"can run any code when it is opened, and is not"):
-        read_checkpoint(path)
-    assert not proof.exists()
-    # The proof proves something: opened carelessly, it runs.
-    if how == "pickle":
-        pickle.loads(path.read_bytes())
-        assert proof.exists()
-
-
-def test_a_namespace_beside_the_weights_is_no_danger(tmp_path):
-    path = tmp_path / "dino.pth"
-    state = {"module.backbone.cls_token": torch.zeros(1), "module.backbone.patch_embed.proj.weight":
-             torch.zeros(1)}  # fmt: skip
-    torch.save({"teacher": state, "args": argparse.Namespace(lr=1e-3)}, path)
-    content = read_checkpoint(path)
-    assert content.under == "teacher"
-    assert "backbone.cls_token" in content.state
-    assert content.beside["args"].lr == 1e-3
-
-
-FILES = {
-    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 373164277\n",
-                "w.pth", r"Git LFS pointer.*git lfs pull"),
-    "text": (b"not weights at all", "w.pth", r"holds more than weights, or is none"),
-    "empty": (b"", "w.pth", r"is not read as weights"),
-    "a text": (b"hello", "w.ckpt", r"is not read as weights: it is another kind of file\. Copy or"),
-    "no safetensors": (b"not weights at all", "w.safetensors", r"is not a safetensors file"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_files_that_are_no_weights_are_refused_in_a_sentence(name, tmp_path):
-    content, called, words = FILES[name]
-    path = tmp_path / called
-    path.write_bytes(content)
-    with pytest.raises(ModelPackageError, match=words) as caught:
-        read_checkpoint(path)
-    assert str(caught.value).endswith(".")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_cut_short_is_refused(tmp_path):
-    path = tmp_path / "w.pth"
-    _, state = weights("unet", planes=3, **UNET)
-    torch.save({"model_dict": state}, path)
-    path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(ModelPackageError, match="Copy or download it again"):
-        read_checkpoint(path)
-
-
-def test_a_file_that_is_not_there_or_holds_no_weights_is_refused(tmp_path):
-    with pytest.raises(MissingInputError, match="There is no file"):
-        read_checkpoint(tmp_path / "none.pth")
-    for held, words in (({"epoch": 3}, "a dictionary of epoch"), ([1, 2], "a list")):
-        torch.save(held, tmp_path / "w.pth")
-        with pytest.raises(ModelPackageError, match=f"holds no weights by name: {words}"):
-            read_checkpoint(tmp_path / "w.pth")
-
-
-def test_a_huge_file_is_not_opened(tmp_path):
-    path = tmp_path / "w.pth"
-    with path.open("wb") as file:
-        file.truncate(20 * 2**30)  # holes take no room
-    with pytest.raises(ModelPackageError, match="has 21 GB, which no network"):
-        read_checkpoint(path)
 
 
 def test_every_format_has_a_name_of_its_own():

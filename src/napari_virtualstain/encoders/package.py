@@ -27,6 +27,7 @@ from napari_virtualstain.io.model_files import (
     TEST_PAIR,
     WEIGHTS,
     ModelFiles,
+    check_place,
     pack_pair,
     write_model,
 )
@@ -35,6 +36,8 @@ from napari_virtualstain.nets.weights import load_weights, weights_of
 __all__ = [
     "ENCODER_CARD",
     "EncoderModel",
+    "check_encoder_output",
+    "is_encoder",
     "load_encoder_package",
     "read_encoder_card",
     "save_encoder",
@@ -87,6 +90,25 @@ def read_encoder_card(path: str | os.PathLike[str]) -> EncoderCard:
         If it is no encoder, or its card is not valid.
     """
     return _files(path).card(EncoderCard)
+
+
+def is_encoder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a folder or zip that holds the card of an encoder.
+
+    Raises
+    ------
+    ModelPackageError
+        If it is a zip and damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return (path / ENCODER_CARD).is_file()
+    return path.exists() and ModelFiles(path, card=ENCODER_CARD).content is not None
+
+
+def check_encoder_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that may not be written; see `io.model_files.check_place`."""
+    check_place(path, read_encoder_card, what="encoder", overwrite=overwrite)
 
 
 def load_encoder_package(path: str | os.PathLike[str]) -> EncoderModel:

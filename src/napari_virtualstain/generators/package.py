@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.encoders.package import ENCODER_CARD
-from napari_virtualstain.errors import ModelPackageError, OutputExistsError, VirtualStainError
+from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.generators.base import Generator, Graph
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.registry import GRAPHS, build_generator, get_spec
@@ -34,6 +34,7 @@ from napari_virtualstain.io.model_files import (
     TEST_PAIR,
     WEIGHTS,
     ModelFiles,
+    check_place,
     pack_pair,
     write_model,
 )
@@ -223,16 +224,4 @@ def check_model_output(path: Path, *, overwrite: bool) -> None:
     OutputExistsError
         If something is there that is not a model, or is one and may not be replaced.
     """
-    if not path.exists():
-        return
-    try:
-        read_card(path)
-    except VirtualStainError:
-        raise OutputExistsError(
-            f"'{path}' exists and is not a model folder, so it is never replaced. "
-            "Choose another --out."
-        ) from None
-    if not overwrite:
-        raise OutputExistsError(
-            f"The model folder '{path}' exists. Choose another --out, or add --overwrite."
-        )
+    check_place(path, read_card, what="model", overwrite=overwrite)

@@ -22,10 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from napari_virtualstain.errors import MissingInputError, ModelPackageError
+from napari_virtualstain.errors import (
+    MissingInputError,
+    ModelPackageError,
+    OutputExistsError,
+    VirtualStainError,
+)
 from napari_virtualstain.io.disk import disk_errors
 
-__all__ = ["TEST_PAIR", "WEIGHTS", "ModelFiles", "pack_pair", "sha256_of", "write_model"]
+__all__ = [
+    "TEST_PAIR",
+    "WEIGHTS",
+    "ModelFiles",
+    "check_place",
+    "pack_pair",
+    "sha256_of",
+    "write_model",
+]
 
 WEIGHTS = "weights.safetensors"
 TEST_PAIR = "test_pair.npz"
@@ -225,6 +238,42 @@ def pack_pair(planes: Pixels, expected: Pixels) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, planes=planes, expected=expected)
     return buffer.getvalue()
+
+
+def check_place(
+    path: Path, read_card: Callable[[Path], BaseModel], *, what: str, overwrite: bool
+) -> None:
+    """Refuse a folder that may not be written, before the training and not after.
+
+    Parameters
+    ----------
+    path
+        Of the model that is to be made.
+    read_card
+        Raises where there is no such model.
+    what
+        Kind of model, for example ``"model"``.
+    overwrite
+        Whether one that is there may be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is there that is not such a model, or is one and may not be replaced.
+    """
+    if not path.exists():
+        return
+    try:
+        read_card(path)
+    except VirtualStainError:
+        raise OutputExistsError(
+            f"'{path}' exists and is not {'an' if what[0] in 'aeiou' else 'a'} {what} folder, so "
+            "it is never replaced. Choose another --out."
+        ) from None
+    if not overwrite:
+        raise OutputExistsError(
+            f"The {what} folder '{path}' exists. Choose another --out, or add --overwrite."
+        )
 
 
 def write_model(path: Path, card: Card, files: Mapping[str, bytes], *, card_file: str) -> Card:

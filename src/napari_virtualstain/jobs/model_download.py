@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.errors import DownloadError, ModelPackageError, SettingsError
-from napari_virtualstain.generators.package import check_model_output
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.fetch import Fetched, OtherFileError, fetch
 from napari_virtualstain.jobs.base import Progress
-from napari_virtualstain.jobs.model_import import ImportedModel, import_model, place_of
-from napari_virtualstain.zoo import list_models, models_folder
+from napari_virtualstain.jobs.encoder_import import ImportedEncoder
+from napari_virtualstain.jobs.model_import import ImportedModel, check_out, import_model, place_of
+from napari_virtualstain.zoo import list_encoders, list_models, models_folder
 from napari_virtualstain.zoo.index import Download, find_download, list_downloads
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _MEGA = 1_000_000
 
 def download_model(
     settings: ModelsSettings, *, on_progress: Progress | None = None
-) -> ImportedModel:
+) -> ImportedModel | ImportedEncoder:
     """Fetch a model of the index, and import it.
 
     Parameters
@@ -51,7 +51,7 @@ def download_model(
 
     Returns
     -------
-    ImportedModel
+    ImportedModel or ImportedEncoder
         As from a file of one's own.
 
     Raises
@@ -69,7 +69,7 @@ def download_model(
     wanted = _stated(settings, entry)
     assert wanted.out is not None
     out, _ = place_of(wanted.out)
-    check_model_output(out, overwrite=wanted.overwrite)
+    check_out(out, overwrite=wanted.overwrite)
     known = _hashes().get(entry.url, {})
     folder = out.parent / _FOLDER / hashlib.sha256(entry.url.encode()).hexdigest()[:16]
     told = on_progress or (lambda _done, _total, _what: None)
@@ -163,7 +163,7 @@ def _remember(entry: Download, fetched: Fetched) -> None:
 
 def downloads_listing() -> list[dict[str, Any]]:
     """Return what can be downloaded, as plain values."""
-    here = list_models()
+    here = list_models() | list_encoders()
     return [
         {
             **entry.model_dump(mode="json"),
@@ -184,7 +184,8 @@ def downloads_text(found: list[dict[str, Any]]) -> list[str]:
         if entry.later:
             lines.append(f"    not downloaded: {entry.later}")
             continue
-        lines.append(f"    takes {entry.takes}, predicts {', '.join(entry.stains)}")
+        gives = f"predicts {', '.join(entry.stains)}" if entry.stains else "an encoder"
+        lines.append(f"    takes {entry.takes}, {gives}")
         if entry.ask:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in entry.ask)
             lines.append(f"    needs {options}")

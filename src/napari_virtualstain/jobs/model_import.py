@@ -1,4 +1,7 @@
-"""Make a model of weights or a graph that others published, or take over a model folder."""
+"""Make a model of weights or a graph that others published, or take over a model folder.
+
+What a file is says which kind of model it makes: one that stains, or an encoder.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtualstain.encoders.package import ENCODER_CARD, check_encoder_output, is_encoder
 from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import (
@@ -17,14 +21,21 @@ from napari_virtualstain.generators.package import (
 )
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.fingerprint import sha256_of
+from napari_virtualstain.jobs.encoder_import import (
+    ONLY_SEEING,
+    ImportedEncoder,
+    import_encoder,
+    take_over_encoder,
+)
 from napari_virtualstain.zoo import find_model, list_models, models_folder
 from napari_virtualstain.zoo.trust import is_trusted, trust
 
 if TYPE_CHECKING:
+    from napari_virtualstain.encoders.importers.base import FoundEncoder
     from napari_virtualstain.generators.importers.base import Found
     from napari_virtualstain.jobs.models import ModelsSettings
 
-__all__ = ["ImportedModel", "import_model", "place_of"]
+__all__ = ["ImportedModel", "check_out", "import_model", "place_of"]
 
 _OWN = "a model folder of napari-virtualstain"
 
@@ -82,7 +93,7 @@ class ImportedModel:
         return "\n".join(lines)
 
 
-def import_model(settings: ModelsSettings) -> ImportedModel:
+def import_model(settings: ModelsSettings) -> ImportedModel | ImportedEncoder:
     """Make a model of a file of weights.
 
     Raises
@@ -96,9 +107,10 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
             "virtualstain models import weights.pth --out my-model."
         )
     out, name = place_of(settings.out)
-    check_model_output(out, overwrite=settings.overwrite)
+    check_out(out, overwrite=settings.overwrite)
     path = Path(settings.file).expanduser()
     # Imported here, since they load torch: whoever lists models needs none.
+    from napari_virtualstain.encoders.importers.base import FoundEncoder
     from napari_virtualstain.generators.importers.bioimageio import description_in
     from napari_virtualstain.generators.importers.convert import Stated, convert, planes_for_test
     from napari_virtualstain.inference.graphs import with_reach
@@ -106,8 +118,14 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
     described = description_in(path)
     own = _own_package(path) if described is None else None
     if own is not None:
+        if is_encoder(own):
+            return take_over_encoder(settings, own, out=out, name=name)
         return _take_over(settings, own, out, name)
-    found = with_reach(_read(settings, path, described))
+    read = _read(settings, path, described)
+    if isinstance(read, FoundEncoder):
+        return import_encoder(settings, read, path, out=out, name=name)
+    _refuse_of_encoders(settings, f"'{path}' looks like {read.format}, which stains.")
+    found = with_reach(read)
     stated = Stated(
         stains=settings.stains or None, channel=settings.channel,
         pixel_size_um=settings.pixel_size, z_step_um=settings.z_step,
@@ -122,11 +140,13 @@ def import_model(settings: ModelsSettings) -> ImportedModel:
     return ImportedModel(out=out, name=name, format=found.format, card=card)
 
 
-def _read(settings: ModelsSettings, path: Path, described: str | None) -> Found:
+def _read(settings: ModelsSettings, path: Path, described: str | None) -> Found | FoundEncoder:
     """Read what a path is: a package of bioimage.io, a graph, or weights by name."""
-    from napari_virtualstain.generators.importers import read_checkpoint, recognise
+    from napari_virtualstain.encoders.importers import recognise_encoder
+    from napari_virtualstain.generators.importers import recognise
     from napari_virtualstain.generators.importers.bioimageio import read_package
     from napari_virtualstain.generators.importers.graphs import is_torchscript, read_graph
+    from napari_virtualstain.nets.published import read_checkpoint
 
     trusted = partial(_trusted, settings)
     if described is not None:
@@ -139,7 +159,14 @@ def _read(settings: ModelsSettings, path: Path, described: str | None) -> Found:
         )
     if program or path.suffix.lower() == ".onnx":
         return read_graph(path)
-    return recognise(read_checkpoint(path))
+    content = read_checkpoint(path)
+    return recognise_encoder(content) or recognise(content)
+
+
+def _refuse_of_encoders(settings: ModelsSettings, why: str) -> None:
+    stated = next((name for name in ONLY_SEEING if getattr(settings, name)), None)
+    if stated is not None:
+        raise SettingsError(f"{why} Leave out --{stated}, which is of encoders.")
 
 
 def _trusted(settings: ModelsSettings, sha256: str) -> bool:
@@ -150,6 +177,18 @@ def _note_trust(card: ModelCard) -> None:
     """Note that a program may run from now on, once it is a model here."""
     if card.generator == "torchscript":
         trust(card.files[get_spec(card.generator).weights])
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder in which no model of either kind may be made.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is there that is no model, or is one and may not be replaced.
+    """
+    check = check_encoder_output if (out / ENCODER_CARD).is_file() else check_model_output
+    check(out, overwrite=overwrite)
 
 
 def place_of(out: str) -> tuple[Path, str]:
@@ -169,8 +208,8 @@ def _own_package(path: Path) -> Path | None:
     """Return the model folder or zip that a path is, or is the weights of."""
     if path.is_dir() or path.suffix.lower() == ".zip":
         return path
-    beside = path.suffix.lower() == ".safetensors" and (path.parent / CARD).is_file()
-    return path.parent if beside else None
+    beside = any((path.parent / card).is_file() for card in (CARD, ENCODER_CARD))
+    return path.parent if beside and path.suffix.lower() == ".safetensors" else None
 
 
 def _take_over(settings: ModelsSettings, own: Path, out: Path, name: str) -> ImportedModel:
@@ -186,6 +225,7 @@ def _take_over(settings: ModelsSettings, own: Path, out: Path, name: str) -> Imp
             f"'{own}' is a model already, whose card says what it takes and gives. Leave out "
             f"--{stated[0].replace('_', '-')}."
         )
+    _refuse_of_encoders(settings, f"'{own}' is a model that stains.")
     model = load_package(own, trusted=partial(_trusted, settings))
     changes: dict[str, Any] = {"name": out.name}
     changes |= {

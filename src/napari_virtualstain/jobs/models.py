@@ -6,10 +6,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from napari_virtualstain.encoders.package import read_encoder_card
+from napari_virtualstain.encoders.registry import ENCODERS
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.generators.registry import GENERATORS
 from napari_virtualstain.jobs.base import JobSettings, ModelText, Progress
+from napari_virtualstain.jobs.encoder_import import ImportedEncoder
 from napari_virtualstain.jobs.model_download import (
     download_model,
     downloads_listing,
@@ -18,9 +21,16 @@ from napari_virtualstain.jobs.model_download import (
 from napari_virtualstain.jobs.model_export import ExportedModel, export_model
 from napari_virtualstain.jobs.model_import import ImportedModel, import_model
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
-from napari_virtualstain.zoo import list_models, models_folder
+from napari_virtualstain.zoo import list_encoders, list_models, models_folder
 
 __all__ = ["ModelsSettings", "describe", "listing", "run", "to_text"]
+
+
+Listing = dict[str, Any]
+Made = ImportedModel | ImportedEncoder | ExportedModel
+
+_SHOWN = 12
+"""Classes of an encoder that are named in a list."""
 
 
 class ModelsSettings(JobSettings):
@@ -45,7 +55,19 @@ class ModelsSettings(JobSettings):
         "graph alone",
     )
     stains: tuple[str, ...] = Field(
-        default=(), description="names of the stains in the order in which the weights give them"
+        default=(),
+        description="names of the stains in the order in which the weights give them; of an "
+        "encoder, of the channels that it is given",
+    )
+    classes: tuple[str, ...] = Field(
+        default=(),
+        description="of a classifier: names of what it tells apart, in the order of its scores",
+    )
+    adapt: Literal["repeat", "sum", "mean"] | None = Field(
+        default=None,
+        description="how an encoder takes another number of channels than it was made for; "
+        "repeat: each by itself, as often as it takes channels; sum: the same, computed once; "
+        "mean: all together, through the mean of its first layer",
     )
     channel: str | None = Field(
         default=None, description="kind of light that the weights are for, for example Brightfield"
@@ -79,9 +101,7 @@ class ModelsSettings(JobSettings):
     overwrite: bool = Field(default=False, description="replace what is written if it exists")
 
 
-def run(
-    settings: ModelsSettings, *, on_progress: Progress | None = None
-) -> dict[str, Any] | ImportedModel | ExportedModel:
+def run(settings: ModelsSettings, *, on_progress: Progress | None = None) -> Listing | Made:
     """Do what the action says.
 
     Parameters
@@ -93,7 +113,7 @@ def run(
 
     Returns
     -------
-    dict, ImportedModel or ExportedModel
+    dict, ImportedModel, ImportedEncoder or ExportedModel
         What there is, as `listing` gives it, or what was imported or exported.
 
     Raises
@@ -117,7 +137,9 @@ def run(
     return listing()
 
 
-def describe(found: dict[str, Any] | ImportedModel | ExportedModel) -> dict[str, Any]:
+def describe(
+    found: Listing | Made,
+) -> dict[str, Any]:
     """Return what was found or made as plain values for ``--json``."""
     return found if isinstance(found, dict) else found.to_json()
 
@@ -150,6 +172,7 @@ def listing() -> dict[str, Any]:
         )
     return {
         "models": models,
+        "encoders": _encoders(),
         "generators": {
             s.name: {
                 "title": s.title,
@@ -161,10 +184,47 @@ def listing() -> dict[str, Any]:
             }
             for s in GENERATORS.values()
         },
+        "encoder_methods": {
+            s.name: {
+                "title": s.title,
+                "source": s.source,
+                "presets": sorted(s.presets),
+                "axes": {2: "yx", 3: "zyx"}[s.ndim],
+                "learns": s.learns,
+            }
+            for s in ENCODERS.values()
+        },
         "recipes": {name: get_recipe(name).description for name in RECIPES},
         "folder": str(models_folder()),
         "downloads": downloads_listing(),
     }
+
+
+def _encoders() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for name, path in list_encoders().items():
+        try:
+            card = read_encoder_card(path)
+        except VirtualStainError as error:
+            found.append({"name": name, "path": str(path), "problem": str(error)})
+            continue
+        found.append(
+            {
+                "name": name,
+                "path": str(path),
+                "title": card.title,
+                "encoder": card.encoder,
+                "takes": card.takes_words,
+                "crop_px": list(card.crop_px),
+                "learnt_from": card.training.data,
+                "label": card.label,
+                "classes": list(card.classes),
+                "pixel_size_um": card.pixel_size_um,
+                "licence": card.licence,
+                "limits": list(card.limits),
+            }
+        )
+    return found
 
 
 def _pixels(size: float | list[float]) -> str:
@@ -186,6 +246,8 @@ def to_text(found: dict[str, Any]) -> str:
     if not found["models"]:
         lines.append("  none yet")
     lines.append(f"  your own models: {found['folder']}")
+    lines.append("Encoders (they see, and paint nothing):")
+    lines += [line for one in found["encoders"] for line in _encoder_text(one)] or ["  none yet"]
     lines += downloads_text(found["downloads"])
     lines.append("Methods (train --generator):")
     for name, spec in found["generators"].items():
@@ -193,6 +255,33 @@ def to_text(found: dict[str, Any]) -> str:
         lines.append(
             f"  {name}: {spec['title']}, over {over}, presets {', '.join(spec['presets'])}"
         )
+    lines.append("Methods of encoders (train --encoder):")
+    for name, spec in found["encoder_methods"].items():
+        over = "stacks" if spec["axes"] == "zyx" else "planes"
+        lines.append(
+            f"  {name}: {spec['title']}, over {over}, presets {', '.join(spec['presets'])}"
+        )
     lines.append("Recipes (train --recipe):")
     lines += [f"  {name}: {text}" for name, text in found["recipes"].items()]
     return "\n".join(lines)
+
+
+def _encoder_text(one: dict[str, Any]) -> list[str]:
+    if "problem" in one:
+        return [f"  {one['name']}: {one['problem']}"]
+    lines = [f"  {one['name']}" + (f": {one['title']}" if one["title"] else "")]
+    lines.append(
+        f"    takes {one['takes']}, crops of {' x '.join(map(str, one['crop_px']))} px"
+        + ("" if one["pixel_size_um"] is None else f" of {one['pixel_size_um']:g} µm")
+    )
+    taught = f", by {one['label']}" if one["label"] else ""
+    lines.append(f"    learnt from: {one['learnt_from']}{taught}")
+    if one["classes"]:
+        lines.append(f"    tells apart {_few(one['classes'])}")
+    lines.append(f"    licence: {one['licence'] or 'not stated'}")
+    return lines + [f"    note: {limit}" for limit in one["limits"]]
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

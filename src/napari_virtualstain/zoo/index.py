@@ -22,7 +22,6 @@ _SHIPPED = Path(__file__).parent / "downloads.json"
 _OWN = "index.json"
 _LATER = {
     "bioimageio": "it is fetched by hand from its page, and as a program imported with --trust",
-    "vit": "it embeds pictures and stains none, for which this version has no use yet",
 }
 """Why those of a format are not fetched."""
 
@@ -45,7 +44,8 @@ class Download(BaseModel):
     licence: str = ""
     citation: str = ""
     format: Literal["viscy", "package", "bioimageio", "vit"] = Field(
-        description="how it is imported: a checkpoint of VisCy, a zip of a model folder, or not yet"
+        description="how it is imported: a checkpoint of VisCy, a zip of a model folder, a "
+        "vision transformer, or not yet"
     )
     stains: tuple[str, ...] = Field(description="in the order in which they come out")
     channel: str = Field(description="kind of light")

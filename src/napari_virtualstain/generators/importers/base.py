@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from napari_virtualstain.generators.card import RELATIVE_UNIT, ModelCard
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.nets.published import State
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["Content", "Defaults", "Format", "Found", "State", "count_of", "tensors_of"]
-
-State = Mapping[str, "Tensor"]
-"""Tensors by name."""
+__all__ = ["Defaults", "Found"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,68 +91,3 @@ class Found:
     card: ModelCard | None = None
     tensors: tuple[NDArray[Any], NDArray[Any]] | None = None
     defaults: Defaults = field(default_factory=Defaults)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Content:
-    """What a file holds.
-
-    Parameters
-    ----------
-    state
-        Its weights by name.
-    beside
-        What lies around them, for example epochs.
-    under
-        Under which key they lay, ``""`` if they are all there is.
-    """
-
-    state: State
-    beside: Mapping[str, Any]
-    under: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """A kind of checkpoint.
-
-    Parameters
-    ----------
-    name
-        For people.
-    fits
-        Whether names of weights look like it.
-    read
-        Returns what is in it.
-
-    Notes
-    -----
-    ``read`` raises `errors.ModelPackageError` where weights of this kind do not run here.
-    """
-
-    name: str
-    fits: Callable[[State], bool]
-    read: Callable[[Content], Found]
-
-
-def tensors_of(value: Any) -> State | None:
-    """Return a value if it is tensors by name, else `None`."""
-    import torch
-
-    if not isinstance(value, Mapping) or not value:
-        return None
-    if all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in value.items()):
-        return value
-    return None
-
-
-def count_of(state: State, before: str) -> int:
-    """Return how many numbered parts follow a name, for example of ``"down_path."``.
-
-    Examples
-    --------
-    >>> count_of({"a.0.w": None, "a.1.w": None, "b.7.w": None}, "a.")
-    2
-    """
-    numbers = {k[len(before) :].split(".", 1)[0] for k in state if k.startswith(before)}
-    return len([n for n in numbers if n.isdigit()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from napari_virtualstain.intensity import Normalisation, Rule
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.origin import ImportedFrom, TrainingReport
+from napari_virtualstain.nets.published import fill_weights
 
 __all__ = ["Stated", "convert", "planes_for_test", "test_planes_of"]
 
@@ -90,7 +90,7 @@ def convert(
         architecture=found.architecture,
     )  # fmt: skip
     if found.content is None:
-        _fill(generator, found)
+        fill_weights(generator.module(), found.state, found.format)
     else:
         assert isinstance(generator, Graph)
         generator.open_graph(found.content)
@@ -134,46 +134,6 @@ def test_planes_of(generator: Generator) -> NDArray[np.float32]:
         edges[0] = stride if generator.window is None else generator.window
     shape = (1, generator.in_channels, *edges)
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
-
-
-def _fill(generator: Generator, found: Found) -> None:
-    import torch
-
-    module = generator.module()
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in found.state.items()}
-    wrong = [
-        f"{_few(sorted(names))} {what}"
-        for names, what in (
-            (wanted.keys() - given.keys(), "missing"),
-            (given.keys() - wanted.keys(), "too many"),
-            (_differing(wanted, given), "of another shape"),
-        )
-        if names
-    ]
-    if wrong:
-        raise ModelPackageError(
-            f"The weights look like {found.format}, but are not all of it: {'; '.join(wrong)}. "
-            "Copy or download the file again, or import another checkpoint."
-        )
-    bad = [n for n, v in found.state.items() if v.is_floating_point() and not v.isfinite().all()]
-    if bad:
-        raise ModelPackageError(
-            f"The weights hold values that are no numbers: {_few(bad)}. Import an earlier "
-            "checkpoint of that training."
-        )
-    with torch.no_grad():
-        module.load_state_dict(dict(found.state), strict=True)
-    module.eval()
-
-
-def _differing(wanted: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]]) -> set[str]:
-    return {name for name in wanted.keys() & given.keys() if wanted[name] != given[name]}
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _described_already(

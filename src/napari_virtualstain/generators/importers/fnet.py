@@ -5,8 +5,9 @@ Ounkomol et al. 2018, doi:10.1038/s41592-018-0111-2.
 
 from __future__ import annotations
 
-from napari_virtualstain.generators.importers.base import Content, Defaults, Format, Found, State
+from napari_virtualstain.generators.importers.base import Defaults, Found
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.nets.published import Content, Format, State, with_counters
 
 __all__ = ["FNET"]
 
@@ -18,19 +19,11 @@ def _fits(state: State) -> bool:
 
 
 def _read(content: Content) -> Found:
-    import torch
-
-    state = dict(content.state)
+    state = with_counters(content.state)
     first, last = state[_FIRST], state["conv_out.weight"]
     ndim, depth = first.ndim - 2, 0
     while f"net_recurse.{'sub_u.' * (depth + 1)}sub_2conv_more.conv1.weight" in state:
         depth += 1
-    # Counted since torch 0.4.1 only, and needed for nothing but training with momentum None.
-    for name in list(state):
-        if name.endswith(".running_mean"):
-            state.setdefault(
-                f"{name.removesuffix('running_mean')}num_batches_tracked", torch.tensor(0)
-            )
     steps = content.beside.get("count_iter")
     return Found(
         format="fnet (nn_state)",

@@ -8,15 +8,9 @@ of the weights say the same and are what is believed.
 from __future__ import annotations
 
 from napari_virtualstain.errors import ModelPackageError
-from napari_virtualstain.generators.importers.base import (
-    Content,
-    Defaults,
-    Format,
-    Found,
-    State,
-    count_of,
-)
+from napari_virtualstain.generators.importers.base import Defaults, Found
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.nets.published import Content, Format, State, count_of
 
 __all__ = ["CRITIC", "UNET"]
 

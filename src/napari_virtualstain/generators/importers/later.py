@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from napari_virtualstain.errors import ModelPackageError
-from napari_virtualstain.generators.importers.base import Content, Format, Found, State
+from napari_virtualstain.generators.importers.base import Found
+from napari_virtualstain.nets.published import Content, Format, State
 
 __all__ = ["LATER"]
 
@@ -23,12 +24,12 @@ def _refuse(name: str, content: Content) -> Found:
     )
 
 
-def _later(name: str, fits: Callable[[State], bool]) -> Format:
+def _later(name: str, fits: Callable[[State], bool]) -> Format[Found]:
     return Format(name=name, fits=fits, read=partial(_refuse, name))
 
 
 # The more particular ones first: they share parts of their networks.
-LATER: tuple[Format, ...] = (
+LATER: tuple[Format[Found], ...] = (
     _later(
         "guided-I2I (a diffusion model with classes)",
         lambda s: _has(s, "cond_embed.", "label_emb"),
@@ -44,5 +45,4 @@ LATER: tuple[Format, ...] = (
         "an LDM autoencoder",
         lambda s: _has(s, "encoder.conv_in.", "decoder.conv_out."),
     ),
-    _later("a vision transformer (DINO)", lambda s: _has(s, "patch_embed.proj.", "cls_token")),
 )

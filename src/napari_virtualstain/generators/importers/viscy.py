@@ -11,15 +11,9 @@ from dataclasses import replace
 
 from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.generators.card import IQR_UNIT
-from napari_virtualstain.generators.importers.base import (
-    Content,
-    Defaults,
-    Format,
-    Found,
-    State,
-    count_of,
-)
+from napari_virtualstain.generators.importers.base import Defaults, Found
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.nets.published import Content, Format, State, count_of
 
 __all__ = ["FCMAE", "UNEXT2"]
 
