@@ -12,6 +12,7 @@ import torch
 from file_server import serving
 
 from napari_virtualstain.cli.main import main
+from napari_virtualstain.encoders.package import read_encoder_card
 from napari_virtualstain.errors import (
     DownloadError,
     ImageFileError,
@@ -25,6 +26,7 @@ from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.jobs.model_download import HASHES
 from napari_virtualstain.jobs.models import ModelsSettings, describe, listing, run
+from napari_virtualstain.nets.vit import VisionTransformer
 from napari_virtualstain.zoo import list_models
 from napari_virtualstain.zoo.index import Download, list_downloads
 
@@ -174,12 +176,11 @@ def test_what_cannot_be_made_is_said_before_anything_is_fetched(
     assert server.asked == []
 
 
-@pytest.mark.parametrize("name", ["noisy-hedgehog", "DINO-ViT-S8"])
-def test_a_format_that_is_not_imported_yet_is_said_before_anything_is_fetched(name):
+def test_a_format_that_is_not_imported_yet_is_said_before_anything_is_fetched():
     with pytest.raises(
         SettingsError, match="is not downloaded: it .*Nothing was downloaded; it lies at https"
     ):
-        download(name)
+        download("noisy-hedgehog")
 
 
 def test_a_model_that_is_there_is_said_before_anything_is_fetched(server, models, tiny_model):
@@ -200,11 +201,28 @@ def test_a_zip_of_a_model_folder_is_taken_over(models, tiny_model, tmp_path):
     assert read_card(models / "Cyto").stain_names == read_card(tiny_model).stain_names
 
 
+def test_an_encoder_is_downloaded_as_one(models, tmp_path, capsys):
+    net = VisionTransformer(3, patch=8, dim=64, depth=1, heads=1, image=32)
+    torch.save(net.state_dict(), tmp_path / "dino.pth")
+    with serving((tmp_path / "dino.pth").read_bytes()) as server:
+        listed(models, server, format="vit", url=f"{server.url}/dino.pth", stains=[], channel="RGB",
+               over="planes", pixel_size_um=None, z_step_um=None, licence="Apache-2.0")  # fmt: skip
+        assert main(["models"]) == 0
+        assert "takes a stack, an encoder" in capsys.readouterr().out
+        download()
+        card = read_encoder_card(models / "Cyto")
+        assert (card.encoder, card.licence, card.citation) == ("dino", "Apache-2.0", "Somebody")
+        assert next(e for e in listing()["downloads"] if e["name"] == "Cyto")["is_here"]
+        with pytest.raises(OutputExistsError, match="The encoder folder"):
+            download()
+
+
 def test_the_list_names_what_can_be_downloaded(server, capsys):
     entries = {entry["name"]: entry for entry in listing()["downloads"]}
     assert not entries["Cyto"]["is_here"]
     assert entries["VSCyto3D"]["importable"]
-    assert not entries["DINO-ViT-S8"]["importable"]
+    assert entries["DINO-ViT-S8"]["importable"]
+    assert not entries["noisy-hedgehog"]["importable"]
     download()
     assert next(e for e in listing()["downloads"] if e["name"] == "Cyto")["is_here"]
     assert main(["models"]) == 0
@@ -237,8 +255,9 @@ def test_every_entry_that_is_shipped_is_safe_and_complete():
         check_address(entry.url)
         assert entry.citation
         assert entry.sha256 or entry.unverified, "what nobody has checked is said"
-        assert entry.later or entry.stains
-        assert entry.later or entry.pixel_size_um or "pixel_size" in entry.ask
+        sees = entry.format == "vit"
+        assert entry.later or sees or entry.stains
+        assert entry.later or sees or entry.pixel_size_um or "pixel_size" in entry.ask
     assert {"VSCyto2D", "VSCyto3D", "VSCyto3D-2024", "VSNeuromast", "noisy-hedgehog"} <= set(
         list_downloads()
     )

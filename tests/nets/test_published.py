@@ -28,12 +28,16 @@ class Malicious:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("how", ["pickle", "torch", "torch of old", "among weights"])
+@pytest.mark.parametrize(
+    "how", ["pickle", "torch", "torch of old", "among weights", "in a namespace"]
+)
 def test_a_malicious_pickle_is_never_run(how, tmp_path):
     proof, path = tmp_path / "it ran", tmp_path / "weights.pth"
     bad = {"model_dict": Malicious(proof)}
     if how == "pickle":
         path.write_bytes(pickle.dumps(bad, protocol=2))
+    elif how == "in a namespace":
+        torch.save({"teacher": weights(), "args": argparse.Namespace(x=Malicious(proof))}, path)
     elif how == "among weights":
         torch.save({"model_dict": weights(), "note": Malicious(proof)}, path)
     else:

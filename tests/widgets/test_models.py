@@ -19,9 +19,10 @@ from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs import evaluate, stain
 from napari_virtualstain.napari_io.source import LayerSource, tagged
+from napari_virtualstain.nets.resnet import ResNet
 from napari_virtualstain.widgets._model_bring import asked_in
 from napari_virtualstain.widgets._model_try import middle_of
-from napari_virtualstain.zoo import list_models
+from napari_virtualstain.zoo import list_encoders, list_models
 
 SIZES = {
     "depth": 4, "stem_depth": 2, "stem": 2, "dims": [8, 12], "blocks": [1, 1], "decoder_blocks": 1
@@ -155,6 +156,21 @@ def test_a_dropped_checkpoint_is_asked_for_what_it_does_not_say(desk, page, mine
     assert page.list.current.name == "cyto"
     assert not panel.source.isVisible()
     assert desk.stain.model.box.findText("cyto") >= 0
+
+
+def test_a_classifier_is_asked_for_its_classes_and_is_no_model_to_stain_with(desk, page, tmp_path):
+    net = ResNet(1, 2, blocks=(1,), width=4, bottleneck=False)
+    torch.save(net.state_dict(), tmp_path / "which.pt")
+    desk.drop(tmp_path / "which.pt")
+    desk.click(page.bring.start)
+    desk.wait(lambda: page.bring.asked.names)
+    assert page.bring.asked.names == ("classes",)
+    page.bring.asked.form["classes"].value = "DNA, ER"
+    desk.click(page.bring.start)
+    desk.wait(lambda: "which" in list_encoders())
+    desk.wait(lambda: "is here" in page.notice.text)
+    assert "It sees, and paints nothing" in page.notice.text
+    assert desk.stain.model.box.findText("which") < 0
 
 
 def test_a_folder_is_taken_over_and_a_name_that_is_taken_is_asked_for(desk, page, tiny_model):

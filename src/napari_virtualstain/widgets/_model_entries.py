@@ -10,7 +10,7 @@ from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.widgets._model_box import about_words, card_words
-from napari_virtualstain.zoo import is_own, list_models
+from napari_virtualstain.zoo import is_own, list_encoders, list_models
 from napari_virtualstain.zoo.index import Download, list_downloads
 
 __all__ = ["ModelEntry", "list_entries", "with_stain"]
@@ -126,7 +126,7 @@ def list_entries() -> tuple[tuple[ModelEntry, ...], str]:
             here.append(ModelEntry(name=name, card=read_card(path), own=is_own(name)))
         except VirtualStainError as error:
             here.append(ModelEntry(name=name, problem=str(error), own=is_own(name)))
-    known = {entry.name for entry in here}
+    known = {entry.name for entry in here} | set(list_encoders())
     try:
         found, problem = list_downloads(), ""
     except VirtualStainError as error:

@@ -20,7 +20,7 @@ from napari_virtualstain.widgets._model_try import TryPanel
 from napari_virtualstain.widgets._notice import Notice
 from napari_virtualstain.widgets._parts import Foldout, Wrapped
 from napari_virtualstain.widgets._run_bar import RunBar
-from napari_virtualstain.zoo import remove_model
+from napari_virtualstain.zoo import list_encoders, remove_model
 
 if TYPE_CHECKING:
     import napari
@@ -159,7 +159,13 @@ class ModelsPage(QWidget):
             self.bring.forget()
         self.refill(choose=name)
         self.list.choose(name)
-        self.notice.hint(f"{name} is here. Tick it to try it on a view, or use it in Stain.")
+        sees = name in list_encoders()
+        use = (
+            "It sees, and paints nothing: `virtualstain models` lists it."
+            if sees
+            else "Tick it to try it on a view, or use it in Stain."
+        )
+        self.notice.hint(f"{name} is here. {use}")
         self.changed.emit()
 
     def _failed(self, action: str, sentence: str, report: str) -> None:
