@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from napari_virtualstain.generators.learning import Batch, LearningSettings, stain_weights
+from napari_virtualstain.generators.learning import Batch, Further, LearningSettings, stain_weights
 from napari_virtualstain.losses.adversarial import (
     GradientNorm,
     fill_missing,
@@ -65,7 +65,8 @@ class Game:
 
     In each step the critic learns from a batch; in every ``critic_steps``-th the generator does,
     from the same one. The generator makes ``pixel_weight * pixel + w * adversarial`` small, with
-    ``w = adversarial_weight``, or ``adversarial_weight / (epoch + 1)`` if it fades.
+    ``w = adversarial_weight``, or ``adversarial_weight / (epoch + 1)`` if it fades, and a further
+    term of the batch if there is one.
 
     Parameters
     ----------
@@ -135,6 +136,7 @@ class Game:
         settings = self._settings
         weight = settings.adversarial_weight / (moment.epoch + 1 if settings.fading else 1)
         pixels: list[float] = []
+        further = Further(batch)
 
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, share in batch.parts():
@@ -144,14 +146,15 @@ class Game:
                 pixels.append(float(pixel.detach()) * share)
                 fake, _ = fill_missing(predicted, stains)
                 score = self._terms.generator(self._critic(fake, planes))
-                yield settings.pixel_weight * pixel + weight * score, share
+                loss = settings.pixel_weight * pixel + weight * score
+                yield loss + further(predicted, stains, share), share
 
         self._critic.requires_grad_(requires_grad=False)  # its weights learn in their own step
         try:
             loss = moment.descend(self.optimisers["generator"], losses())
         finally:
             self._critic.requires_grad_(requires_grad=True)
-        return {"loss": loss, "pixel": sum(pixels)}
+        return {"loss": loss, "pixel": sum(pixels), **further.said()}
 
 
 def patch_game(module: nn.Module, channels: int, settings: PatchGameSettings) -> Game:

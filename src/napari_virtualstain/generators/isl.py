@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from napari_virtualstain.generators.forward import ForwardGenerator
-from napari_virtualstain.generators.learning import Batch, LearningSettings, stain_weights
-from napari_virtualstain.losses.bins import IntensityBins, bin_loss, quantiles
+from napari_virtualstain.generators.learning import Batch, Further, LearningSettings, stain_weights
+from napari_virtualstain.losses.bins import IntensityBins, bin_loss, expectation, quantiles
 from napari_virtualstain.losses.descent import Moment, make_optimiser
 from napari_virtualstain.nets.unet import UNet, UNetNorm
 
@@ -83,7 +83,7 @@ class _Binned(nn.Module):
 
 
 class _BinLearner:
-    """Make the cross-entropy of the bins small."""
+    """Make the cross-entropy of the bins small; a further term is of the mean of what they say."""
 
     def __init__(self, net: _Binned, settings: LearningSettings) -> None:
         self._net = net
@@ -95,14 +95,19 @@ class _BinLearner:
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
         """Learn from a batch; see `losses.descent.Learner.step`."""
+        bins, further = self._net.head.bins, Further(batch)
 
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, share in batch.parts():
                 with moment.arithmetic():
                     logits = self._net.head.logits(self._net.body(planes))
-                yield bin_loss(logits.float(), stains, self._net.head.bins, self._weights), share
+                logits = logits.float()
+                loss = bin_loss(logits, stains, bins, self._weights)
+                if further.wanted:  # the median, which is the image, has no gradient to speak of
+                    loss = loss + further(expectation(logits, bins), stains, share)
+                yield loss, share
 
-        return {"loss": moment.descend(self.optimisers["generator"], losses())}
+        return {"loss": moment.descend(self.optimisers["generator"], losses()), **further.said()}
 
 
 class IslGenerator(ForwardGenerator):

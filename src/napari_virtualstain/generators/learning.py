@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -18,7 +18,7 @@ from torch import nn
 from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
 from napari_virtualstain.losses.pixel import get_loss
 
-__all__ = ["Batch", "LearningSettings", "Regression", "stain_weights"]
+__all__ = ["Batch", "Further", "LearningSettings", "Regression", "Term", "stain_weights"]
 
 
 class LearningSettings(DescentSettings):
@@ -28,6 +28,24 @@ class LearningSettings(DescentSettings):
     stain_weights: tuple[float, ...] = Field(
         default=(), description="what each stain counts in the pixel loss; alike if not given"
     )
+
+
+class Term(Protocol):
+    """What is made small beside that of the method, for example `encoders.perceptual`.
+
+    Attributes
+    ----------
+    name
+        For the log.
+    """
+
+    name: str
+
+    def __call__(self, predicted: torch.Tensor, stains: torch.Tensor) -> torch.Tensor:
+        """Return it, weighed, of predicted and true stains (B, C, *S) on one device.
+
+        NaN is missing; several devices may ask at once.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +62,15 @@ class Batch:
         Patches that go through the networks together; the gradients of a batch are added up.
     whole
         Patches of the batch that these are a part of, where others take the rest.
+    term
+        What predicted stains are to make small beside the loss of the method; `None` for nothing.
     """
 
     planes: torch.Tensor
     stains: torch.Tensor
     at_once: int
     whole: int | None = None
+    term: Term | None = None
 
     @property
     def share(self) -> float:
@@ -64,6 +85,47 @@ class Batch:
             yield self.planes[part], self.stains[part], (part.stop - start) / (self.whole or n)
 
 
+class Further:
+    """The further term of a batch, part by part; every learner adds it, and says how much it is.
+
+    Parameters
+    ----------
+    batch
+        Of one step.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._term = batch.term
+        self._said: list[float] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is one."""
+        return self._term is not None
+
+    def __call__(
+        self, predicted: torch.Tensor, stains: torch.Tensor, share: float
+    ) -> torch.Tensor | float:
+        """Return what is added to the loss of a part; 0 if there is nothing.
+
+        Parameters
+        ----------
+        predicted, stains
+            (B, C, *S), as the method predicts them, and true; NaN is missing.
+        share
+            Of the part in the batch.
+        """
+        if self._term is None:
+            return 0.0
+        term = self._term(predicted, stains)
+        self._said.append(float(term.detach()) * share)
+        return term
+
+    def said(self) -> dict[str, float]:
+        """Return what it came to, for the log."""
+        return {} if self._term is None else {self._term.name: sum(self._said)}
+
+
 def stain_weights(settings: LearningSettings, device: torch.device) -> torch.Tensor | None:
     """Return what each stain counts, `None` for alike."""
     stated = settings.stain_weights
@@ -71,7 +133,7 @@ def stain_weights(settings: LearningSettings, device: torch.device) -> torch.Ten
 
 
 class Regression:
-    """Make the pixel loss smaller, and nothing else.
+    """Make the pixel loss smaller, and a further term if there is one.
 
     Parameters
     ----------
@@ -92,11 +154,14 @@ class Regression:
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
         """Learn from a batch; see `losses.descent.Learner.step`."""
+        further = Further(batch)
 
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, share in batch.parts():
                 with moment.arithmetic():
                     predicted = self._module(planes)
-                yield self._loss(predicted.float(), stains, self._weights), share
+                predicted = predicted.float()
+                loss = self._loss(predicted, stains, self._weights)
+                yield loss + further(predicted, stains, share), share
 
-        return {"loss": moment.descend(self.optimisers["generator"], losses())}
+        return {"loss": moment.descend(self.optimisers["generator"], losses()), **further.said()}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -25,9 +25,12 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
-from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, TimePoint
+from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import PlaneScore, compare_planes
 from napari_virtualstain.jobs.target_shift import seen_to
+
+if TYPE_CHECKING:
+    from napari_virtualstain.encoders.package import EncoderModel
 
 __all__ = ["ChannelScore", "EvaluateSettings", "Evaluation", "run"]
 
@@ -61,6 +64,11 @@ class EvaluateSettings(JobSettings):
         default=False,
         description="move stains of the target that are surely shifted against the prediction",
     )
+    perceptual: ModelText | None = Field(
+        default=None,
+        description="also ask a classifier (name or path of an encoder) how alike prediction and "
+        "truth are",
+    )
     csv: PathText | None = Field(default=None, description="also write the table to this file")
 
 
@@ -83,6 +91,12 @@ class ChannelScore:
         bright field.
     missing
         Share of pixels that the prediction or truth does not have.
+    perceptual
+        Distance of the features that a classifier has of both, from 0, alike, to 4; `None` where
+        none was asked, or it knows no such stain.
+    perceptual_misplaced
+        The same of the truth from itself turned round: what the right texture in the wrong places
+        would have.
     """
 
     stain: str
@@ -95,14 +109,28 @@ class ChannelScore:
     data_range: float
     floor_pcc: float | None
     missing: float
+    perceptual: float | None = None
+    perceptual_misplaced: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Scores of all channels, and what they were computed on."""
+    """Scores of all channels, and what they were computed on.
+
+    Parameters
+    ----------
+    scores
+        By channel.
+    notes
+        What to know of them.
+    perceptual
+        Of the classifier that was asked: ``encoder``, ``fingerprint``, ``window_px``, ``together``
+        and ``mean``, over stains; `None` if none was.
+    """
 
     scores: tuple[ChannelScore, ...]
     notes: tuple[str, ...] = ()
+    perceptual: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``; what is not a number becomes `None`."""
@@ -113,12 +141,13 @@ class Evaluation:
             }
             for s in self.scores
         ]
-        return {"channels": rows, "notes": list(self.notes)}
+        found = {"channels": rows, "notes": list(self.notes)}
+        return found if self.perceptual is None else {**found, "perceptual": self.perceptual}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """Return the scores that `to_json` was called on, perhaps in another process."""
-        may_be_absent = ("ssim", "floor_pcc")
+        may_be_absent = ("ssim", "floor_pcc", "perceptual", "perceptual_misplaced")
         rows: list[dict[str, Any]] = [
             {
                 name: float("nan") if value is None and name not in may_be_absent else value
@@ -126,11 +155,17 @@ class Evaluation:
             }
             for row in values["channels"]
         ]
-        return cls(scores=tuple(ChannelScore(**row) for row in rows), notes=tuple(values["notes"]))
+        return cls(
+            scores=tuple(ChannelScore(**row) for row in rows),
+            notes=tuple(values["notes"]),
+            perceptual=values.get("perceptual"),
+        )
 
     def table(self) -> str:
         """Return the scores as lines of text."""
+        asked = self.perceptual is not None
         lines = ["stain         PCC  floor   SSIM   PSNR        MAE        MSE"]
+        lines[0] += "  features  misplaced" if asked else ""
         for s in self.scores:
             floor = "   -  " if s.floor_pcc is None else f"{s.floor_pcc:6.3f}"
             local = "   -  " if s.ssim is None else f"{s.ssim:6.3f}"
@@ -138,6 +173,9 @@ class Evaluation:
                 f"{s.stain:<10} {s.pcc:6.3f} {floor} {local} {s.psnr:6.2f} "
                 f"{s.mae:10.4g} {s.mse:10.4g}"
             )
+            for value, width in ((s.perceptual, 9), (s.perceptual_misplaced, 10)):
+                if asked:
+                    lines[-1] += f" {'-':>{width}}" if value is None else f" {value:{width}.4f}"
         return "\n".join(lines)
 
 
@@ -170,6 +208,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     # What is missing is not dark: as NaN it counts for nothing, as it does in predictions.
     prediction, target = prediction.with_gaps(), target.with_gaps()
     pairs = _resolve(prediction, target, pairs)
+    judge = _judge(settings, prediction, pairs)
     if _sizes(prediction) != _sizes(target):
         raise PixelDataError(
             f"The prediction has {_words(prediction)} and the target {_words(target)}. "
@@ -204,10 +243,71 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
                 )
         scores.append(_score(stain, truth, rows, with_floor=planes is not None))
         notes += _doubts(scores[-1], rows)
-    result = Evaluation(scores=tuple(scores), notes=tuple(notes))
+    seen: dict[str, Any] | None = None
+    if judge is not None:
+        scores, seen, said = _ask(judge, prediction, target, pairs, scores, on_progress)
+        notes += said
+    result = Evaluation(scores=tuple(scores), notes=tuple(notes), perceptual=seen)
     if settings.csv is not None:
         _write_csv(Path(settings.csv), result)
     return result
+
+
+def _judge(
+    settings: EvaluateSettings, prediction: LazyImage, pairs: Sequence[tuple[str, str]]
+) -> EncoderModel | None:
+    """Return the classifier that is asked, if it can judge these stains."""
+    if settings.perceptual is None:
+        return None
+    from napari_virtualstain.jobs.judge import judge_for
+
+    return judge_for(
+        settings.perceptual,
+        [stain for stain, _ in pairs],
+        # Planes of a stack can be judged one by one, a plane is no volume.
+        ndim=None if prediction.shape[2] > 1 else 2,
+        over="the prediction is one plane",
+    )
+
+
+def _ask(
+    judge: EncoderModel,
+    prediction: LazyImage,
+    target: LazyImage,
+    pairs: Sequence[tuple[str, str]],
+    scores: Sequence[ChannelScore],
+    on_progress: Progress | None,
+) -> tuple[list[ChannelScore], dict[str, Any], list[str]]:
+    """Return the scores with what a classifier says, of which one, and what to know of that."""
+    from napari_virtualstain.jobs.compare_features import compare_features
+
+    def told(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(done, total, "windows seen")
+
+    found = compare_features(prediction, target, pairs, judge, on_window=told)
+    numbers = [found.distance.get(score.stain) for score in scores]
+    known = [n for n in numbers if n is not None and not np.isnan(n)]
+    about = {
+        "encoder": found.encoder, "fingerprint": found.fingerprint,
+        "window_px": list(found.window_px), "together": found.together,
+        "mean": float(np.mean(known)) if known else None,
+    }  # fmt: skip
+    edges = " x ".join(map(str, found.window_px))
+    notes = [f"features are those of {found.encoder!r}, in windows of {edges} px; 0 is alike"]
+    if found.together and len(found.distance) > 1:
+        notes.append(f"features of {', '.join(found.distance)} are compared together")
+    left_out = [score.stain for score in scores if score.stain not in found.distance]
+    if left_out:
+        notes.append(f"{found.encoder!r} was not trained on {', '.join(left_out)}")
+    judged = [
+        replace(
+            score, perceptual=found.distance.get(score.stain),
+            perceptual_misplaced=found.misplaced.get(score.stain),
+        )
+        for score in scores
+    ]  # fmt: skip
+    return judged, about, notes
 
 
 def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:
@@ -403,6 +503,8 @@ def _write_csv(path: Path, result: Evaluation) -> None:
         }
         for score in result.scores
     ]
+    if result.perceptual is None:
+        rows = [{k: v for k, v in row.items() if not k.startswith("perceptual")} for row in rows]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:

@@ -38,6 +38,7 @@ def describe_model(
     learning: LearningSettings,
     recipe: str,
     n_validation: int,
+    judge: str | None = None,
     on_field: Callable[[int, int], None] | None = None,
 ) -> ModelCard:
     """Return the card of a model that was just trained, its files still to be filled in.
@@ -60,6 +61,8 @@ def describe_model(
         Name of the recipe, or what stands for it.
     n_validation
         Number of fields that examined.
+    judge
+        Fingerprint of the encoder to which stains were made to look true, if there was one.
     on_field
         Told of training fields whose ranges are measured.
     """
@@ -110,6 +113,7 @@ def describe_model(
             settings={
                 **{name: getattr(settings, name) for name in LoopSettings.model_fields},
                 **told_of_method,
+                **({} if judge is None else {"perceptual_fingerprint": judge}),
             },
             versions=versions(),
             pairs=None if data.record is None else dict(data.record),

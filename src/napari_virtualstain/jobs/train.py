@@ -16,10 +16,8 @@ from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.leakage import find_leaks
 from napari_virtualstain.datasets.pairs import pair_up
 from napari_virtualstain.datasets.split import split_by_group
-from napari_virtualstain.errors import (
-    OutputExistsError,
-    SettingsError,
-)
+from napari_virtualstain.encoders.package import EncoderModel
+from napari_virtualstain.errors import OutputExistsError, SettingsError
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import VolumeInput
 from napari_virtualstain.generators.package import check_model_output, save_package
@@ -29,6 +27,7 @@ from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.jobs.base import ModelText, PathText, Progress
+from napari_virtualstain.jobs.judge import check_term, term_for
 from napari_virtualstain.jobs.known_sets import as_stacks, open_known
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
@@ -70,6 +69,9 @@ class TrainSettings(LoopSettings, PairSettings):
     start: ModelText | None = Field(
         default=None,
         description="model whose weights the network starts from, for example a U-Net for a GAN",
+    )
+    perceptual: ModelText | None = Field(
+        default=None, description=LoopSettings.model_fields["perceptual"].description
     )
     normalise_stains_on: Literal["set", "field"] = Field(
         default="set",
@@ -139,6 +141,7 @@ def run(
     # What can be refused without the images is refused before they are made or read.
     network = _build(settings, 1, 1)
     learning_settings(network.learning, settings)
+    _judge(settings, recipe.stains if recipe is not None and settings.data is None else ())
     if recipe is None or recipe.fits is None:
         check_patch(
             patch_shape(network, settings), multiple_of=network.multiple_of, window=network.window
@@ -228,6 +231,7 @@ def train_on_fields(
             f"--device {settings.device} names devices of several kinds, which cannot share a "
             "batch. Name graphics cards only, for example --device cuda:0,cuda:1."
         )
+    judge = _judge(settings, data.stains)
     keep_freed_memory()
     teach, hold = _split(data, settings)
     output_rule = Rule(kind="zscore", clip_sd=None)
@@ -253,15 +257,17 @@ def train_on_fields(
         if settings.start is not None:
             start_from(generator, load_generator(settings.start), data.stains)
         folder = _training_folder(settings)
+        loop = {name: getattr(settings, name) for name in LoopSettings.model_fields}
+        if judge is not None:  # not by its name, which may come to stand for another
+            loop["perceptual"] = judge.fingerprint
         result = fit(
             generator,
             train,
-            LoopSettings.model_validate(
-                {name: getattr(settings, name) for name in LoopSettings.model_fields}
-            ),
+            LoopSettings.model_validate(loop),
             validation=held if hold else None,
             folder=folder,
             stain_names=data.stains,
+            term=term_for(judge, settings, data.stains, None if train.targets else train.outputs),
             resume=settings.resume,
             devices=devices,
             on_step=on_progress,
@@ -278,6 +284,7 @@ def train_on_fields(
                 learning=learning_settings(generator.learning, settings),
                 recipe=settings.recipe or "own images",
                 n_validation=len(hold),
+                judge=None if judge is None else judge.fingerprint,
                 on_field=_stage(on_progress, "training fields measured for the card"),
             )
             planes, _ = train.read(0, _test_part(train.fields[0].shape, generator))
@@ -350,6 +357,13 @@ def _build(settings: TrainSettings, n_planes: int, n_stains: int) -> Generator:
         preset=settings.preset,
         seed=settings.seed,
     )
+
+
+def _judge(settings: TrainSettings, stains: tuple[str, ...]) -> EncoderModel | None:
+    """Return the encoder of ``--perceptual``, if there is one and it fits; see `jobs.judge`."""
+    if settings.perceptual is None:
+        return None
+    return check_term(settings.perceptual, patch_shape(_build(settings, 1, 1), settings), stains)
 
 
 def _stage(on_progress: Progress | None, what: str) -> Callable[[int, int], None]:

@@ -28,7 +28,7 @@ from torch.nn import functional
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.losses.pixel import masked_mean
 
-__all__ = ["IntensityBins", "bin_loss", "median", "quantiles"]
+__all__ = ["IntensityBins", "bin_loss", "expectation", "median", "quantiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,16 @@ def quantiles(logits: torch.Tensor, bins: IntensityBins, levels: Sequence[float]
         part = (1 - (reached - level) / inside.clamp(min=torch.finfo(share.dtype).tiny)).clamp(0, 1)
         found.append(low + width * (at + part).squeeze(2))
     return torch.stack(found)
+
+
+def expectation(logits: torch.Tensor, bins: IntensityBins) -> torch.Tensor:
+    """Return the mean of what the logits say, (B, stains, *S), in normalised units."""
+    apart = logits.reshape(-1, bins.stains, bins.count, *logits.shape[2:])
+    share = apart.float().softmax(dim=2)
+    middles = torch.arange(bins.count, device=share.device, dtype=share.dtype) + 0.5
+    place = (share * middles.reshape(-1, *(1,) * (share.ndim - 3))).sum(dim=2)
+    low, width = _scale(bins, place)
+    return low + width * place
 
 
 def median(logits: torch.Tensor, bins: IntensityBins) -> torch.Tensor:

@@ -18,7 +18,7 @@ from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.generators.learning import Batch
+from napari_virtualstain.generators.learning import Batch, Term
 from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.metrics.pixel import pearson
@@ -47,6 +47,8 @@ class Painting:
         Of the training.
     stain_names
         Columns of the log.
+    term
+        What is made small beside the loss of the method; `None` for nothing.
 
     Raises
     ------
@@ -64,8 +66,9 @@ class Painting:
         *,
         validation: PairedSet | None,
         stain_names: tuple[str, ...],
+        term: Term | None = None,
     ) -> None:
-        self.names = stain_names
+        self.names, self._term = stain_names, term
         self._generator, self._train, self._validation = generator, train, validation
         self._settings, self._patch = settings, patch_shape(generator, settings)
         stride, window = generator.multiple_of, generator.window
@@ -95,7 +98,8 @@ class Painting:
     def batch(self, drawn: Patches, device: str) -> Batch:
         """Return the same on the device."""
         planes, stains = (torch.from_numpy(pixels).to(device) for pixels in drawn)
-        return Batch(planes, stains, at_once=self._settings.at_once or self._settings.batch)
+        at_once = self._settings.at_once or self._settings.batch
+        return Batch(planes, stains, at_once=at_once, term=self._term)
 
     def examine(self) -> Examination | None:
         """Predict the validation fields, if there are some."""
@@ -112,13 +116,16 @@ def fit(
     validation: PairedSet | None = None,
     folder: Path,
     stain_names: tuple[str, ...],
+    term: Term | None = None,
     resume: bool = False,
     devices: Sequence[str] = ("cpu",),
     on_step: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train a generator in place; see `Painting` and `training.loop.learn`."""
-    task = Painting(generator, train, settings, validation=validation, stain_names=stain_names)
+    task = Painting(
+        generator, train, settings, validation=validation, stain_names=stain_names, term=term
+    )
     return learn(
         task, settings, folder=folder, resume=resume, devices=devices, on_step=on_step,
         should_stop=should_stop,

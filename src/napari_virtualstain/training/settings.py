@@ -79,6 +79,14 @@ class LoopSettings(BaseModel):
         default=(),
         description="settings of the method, as NAME=VALUE; `virtualstain models` lists them",
     )
+    perceptual: str | None = Field(
+        default=None,
+        description="a classifier (name or path of an encoder) to which predicted stains are to "
+        "look like true ones, besides",
+    )
+    perceptual_weight: float = Field(
+        default=1.0, gt=0, description="what that counts beside the loss of the method"
+    )
     sampler: Literal["pixels", "stains"] = Field(
         default="pixels",
         description="what is drawn alike: pixels of the fields, or stains where fields lack some",
