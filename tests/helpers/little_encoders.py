@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_virtualstain.encoders.card import EncoderCard, EncoderChannel
 from napari_virtualstain.encoders.package import save_encoder
-from napari_virtualstain.encoders.registry import build_encoder
+from napari_virtualstain.encoders.registry import build_encoder, get_encoder_spec
 from napari_virtualstain.io.origin import TrainingReport
 
 TAUGHT = TrainingReport(
@@ -25,34 +25,26 @@ def write_encoder(
     per_channel: bool = True,
     crop: int = 16,
     classes: tuple[str, ...] = (),
-    label: str = "",
-    ndim: int = 2,
+    seed: int = 1,
     **card: object,
 ) -> Path:
-    """Write an encoder of crops of some pixels, and return its folder."""
-    preset = "tiny"
+    """Write a tiny encoder of crops of some pixels, and return its folder."""
+    spec = get_encoder_spec(encoder)
     network = build_encoder(
-        encoder, in_channels=in_channels, classes=len(classes), preset=preset, seed=1
+        encoder, in_channels=in_channels, classes=len(classes), preset="tiny", seed=seed
     )
-    from napari_virtualstain.encoders.registry import get_encoder_spec
-
-    pictures = np.random.default_rng(0).normal(size=(2, in_channels, *(crop,) * ndim))
-    save_encoder(
-        folder,
-        EncoderCard(
-            name=folder.name,
-            encoder=encoder,
-            architecture=dict(get_encoder_spec(encoder).presets[preset]),
-            in_channels=in_channels,
-            per_channel=per_channel,
-            channels=tuple(EncoderChannel(name=name) for name in channels),
-            crop_px=(crop,) * ndim,
-            label=label,
-            classes=classes,
-            training=TAUGHT,
-            **card,
-        ),
-        network,
-        pictures.astype(np.float32),
+    pictures = np.random.default_rng(0).normal(size=(2, in_channels, *(crop,) * spec.ndim))
+    about = EncoderCard(
+        name=folder.name,
+        encoder=encoder,
+        architecture=dict(spec.presets["tiny"]),
+        in_channels=in_channels,
+        per_channel=per_channel,
+        channels=tuple(EncoderChannel(name=name) for name in channels),
+        crop_px=(crop,) * spec.ndim,
+        classes=classes,
+        training=TAUGHT,
+        **card,
     )
+    save_encoder(folder, about, network, pictures.astype(np.float32))
     return folder

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.errors import PixelDataError, SettingsError
 
-__all__ = ["FEWEST", "Sphering", "fit_sphering", "sphere"]
+__all__ = ["FEWEST", "Sphering", "fit_sphering", "refuse_few", "sphere"]
 
 FEWEST: Final = 5
 """Controls without which nothing is said of how they vary."""
@@ -49,6 +49,21 @@ class Sphering:
         out = (values - self.mean) @ self.matrix
         out[np.isnan(values).any(axis=1)] = np.nan
         return out
+
+
+def refuse_few(controls: int) -> None:
+    """Refuse to sphere on so few controls.
+
+    Raises
+    ------
+    PixelDataError
+        If there are fewer than `FEWEST`.
+    """
+    if controls < FEWEST:
+        raise PixelDataError(
+            f"There are {controls} controls with all features, and {FEWEST} are needed to know how "
+            "controls vary. Name more of them with --controls, or leave it out."
+        )
 
 
 def fit_sphering(
@@ -87,11 +102,7 @@ def fit_sphering(
     values = np.asarray(controls, np.float64)
     values = values[~np.isnan(values).any(axis=1)]
     n, d = values.shape
-    if n < FEWEST:
-        raise PixelDataError(
-            f"There are {n} controls with all features, and {FEWEST} are needed to know how "
-            "controls vary. Name more of them with --controls, or leave it out."
-        )
+    refuse_few(n)
     if shrinkage is not None and not 0 <= shrinkage <= 1:
         raise SettingsError(
             f"The shrinkage must be between 0 and 1, got {shrinkage}. Leave it out for the one "

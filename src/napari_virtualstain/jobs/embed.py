@@ -13,9 +13,15 @@ from pydantic import Field
 
 from napari_virtualstain.datasets.labelled import CHANNEL
 from napari_virtualstain.datasets.labels import label_images, read_labels
-from napari_virtualstain.errors import OutputExistsError, SettingsError, UnknownNameError
+from napari_virtualstain.embedding.sphering import refuse_few
+from napari_virtualstain.errors import (
+    OutputExistsError,
+    SettingsError,
+    UnknownNameError,
+    did_you_mean,
+)
 from napari_virtualstain.io.disk import check_output
-from napari_virtualstain.io.scene import is_like
+from napari_virtualstain.io.scene import is_like, listed
 from napari_virtualstain.jobs.base import (
     JobSettings,
     ModelText,
@@ -298,4 +304,18 @@ def _labels(
         labelled = label_images(keys, name, table)
         notes += labelled.notes
         columns[name] = tuple(label or "" for label in labelled.labels)
+    if settings.controls and settings.label is not None:
+        _refuse_controls(settings.controls, settings.label, columns[settings.label])
     return settings, truth, columns
+
+
+def _refuse_controls(controls: Sequence[str], label: str, known: Sequence[str]) -> None:
+    """Say before the work what sphering would say after it."""
+    there = sorted({name for name in known if name})
+    unknown = next((name for name in controls if name not in there), None)
+    if unknown is not None:
+        raise SettingsError(
+            f"No image has the {label} {unknown!r}.{did_you_mean(unknown, there)} There are: "
+            f"{listed(there)}. Name the controls with --controls."
+        )
+    refuse_few(sum(name in controls for name in known))

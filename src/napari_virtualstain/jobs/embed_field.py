@@ -155,28 +155,23 @@ class FieldEncoder:
         channels_for(self.model.card, there)  # says so in the words of the encoder
         return there[image.channel_index(wanted)]
 
-    def knows(self, image: LazyImage) -> bool:
-        """Return whether an image has any of the channels."""
-        for index in range(len(self.channels)):
-            try:
-                self._channel(image, index)
-            except ChannelError:
-                continue
-            return True
-        return False
-
     def look(self, image: LazyImage) -> Seen:
         """Look at a field; no more than the crops of one channel are in memory.
 
         Raises
         ------
         PixelDataError
-            If the field is smaller than a crop.
+            If the field is smaller than a crop, or has none of the channels.
         PixelSizeError
             If its pixels are not those of the encoder.
         SettingsError
             If there is no such time point or z plane.
         """
+        if not self._knows(image):
+            raise PixelDataError(
+                f"It has none of the channels {', '.join(self.channels)}, but "
+                f"{', '.join(image.channel_names)}. Choose other images with --scene."
+            )
         image = self._planes(image)
         ratios = self._ratios(image.pixel_size_um)
         crops = self._crops(image, ratios)
@@ -197,6 +192,16 @@ class FieldEncoder:
             ),
             missing=tuple(missing),
         )
+
+    def _knows(self, image: LazyImage) -> bool:
+        """Return whether an image has any of the channels."""
+        for index in range(len(self.channels)):
+            try:
+                self._channel(image, index)
+            except ChannelError:
+                continue
+            return True
+        return False
 
     def _planes(self, image: LazyImage) -> LazyImage:
         """Return the time point and the planes that are looked at."""

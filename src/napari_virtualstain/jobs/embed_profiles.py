@@ -20,8 +20,6 @@ from napari_virtualstain.embedding.profiles import (
 )
 from napari_virtualstain.embedding.retrieval import Retrieval, retrieve
 from napari_virtualstain.embedding.sphering import sphere
-from napari_virtualstain.errors import SettingsError, did_you_mean
-from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.embed_table import Features, write_features
 from napari_virtualstain.metrics.classification import Confusion, confusion
 
@@ -116,10 +114,8 @@ def write_profiles(
 
     Raises
     ------
-    SettingsError
-        If no field is of the controls that are named.
     PixelDataError
-        If there are too few of them.
+        If there are too few controls.
     """
     matches: list[Match] = []
     notes: list[str] = []
@@ -143,15 +139,7 @@ def write_profiles(
 def _controls(fields: Features, settings: EmbedSettings) -> list[bool]:
     """Return which fields are controls."""
     assert settings.label is not None
-    known = fields.metadata[settings.label]
-    unknown = next((name for name in settings.controls if name not in known), None)
-    if unknown is not None:
-        there = sorted({name for name in known if name})
-        raise SettingsError(
-            f"No field has the {settings.label} {unknown!r}.{did_you_mean(unknown, there)} There "
-            f"are: {listed(there)}. Name the controls with --controls."
-        )
-    return [name in settings.controls for name in known]
+    return [name in settings.controls for name in fields.metadata[settings.label]]
 
 
 def _sphered(fields: Features, settings: EmbedSettings, notes: list[str]) -> Features:

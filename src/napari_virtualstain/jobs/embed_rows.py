@@ -130,44 +130,37 @@ def write_rows(
     try:
         while rows:
             one, *labels = rows.popleft()
+            seen: Seen | None = None
             try:
-                if file is not None and one.key in file.done:
-                    continue
-                image = one.scene.open()
-                if looking is None or file is None:
-                    looking = FieldEncoder.for_image(model, settings, image)
-                    file = _begin(out, settings, looking, columns)
-                    if one.key in file.done:
-                        continue
-                if not looking.knows(image):
-                    told.left_out.append(f"{one.name}: it has none of the channels")
-                    continue
-                seen = looking.look(image)
-            except (ImageFileError, PixelDataError) as error:
+                if file is None or one.key not in file.done:
+                    image = one.scene.open()
+                    if looking is None:
+                        looking = FieldEncoder.for_image(model, settings, image)
+                        file = _begin(out, settings, looking, columns) if settings.resume else None
+                    if file is None or one.key not in file.done:
+                        seen = looking.look(image)
+            except (ImageFileError, PixelDataError, PixelSizeError) as error:
+                if isinstance(error, PixelSizeError) and file is None and first is None:
+                    raise  # so it will be of all
                 first = first or error
                 told.left_out.append(f"{one.name}: {error}")
-                continue
-            except PixelSizeError as error:
-                if first is None and not (file is not None and file.rows):
-                    raise  # so it will be of all
-                told.left_out.append(f"{one.name}: {error}")
-                continue
-            finally:
-                if on_progress is not None:
-                    on_progress(total - len(rows), total, "fields embedded")
-            if seen.missing:
-                told.missing.append(f"{one.name}: {seen.missing[0]}")
-            place = one.place
-            file.add(
-                [place.plate, place.well, place.site, *one.key, *labels, *_said(looking, seen)],
-                seen.features.tolist(),
-            )
+            if seen is not None and looking is not None:
+                # Not before there is a row: what cannot be looked at leaves no table.
+                file = file or _begin(out, settings, looking, columns)
+                if seen.missing:
+                    told.missing.append(f"{one.name}: {seen.missing[0]}")
+                at = one.place
+                file.add(
+                    [at.plate, at.well, at.site, *one.key, *labels, *_said(looking, seen)],
+                    seen.features.tolist(),
+                )
+            if on_progress is not None:
+                on_progress(total - len(rows), total, "fields embedded")
     finally:
         if file is not None:
             file.close()
     if looking is None or file is None or not file.rows:
-        assert first is not None or told.left_out
-        raise first or PixelDataError(f"No image can be looked at: {told.left_out[0]}.")
+        raise first or PixelDataError("There is nothing to look at. Choose other images.")
     told.notes += looking.notes
     return looking, file.rows, len(looking.names)
 
