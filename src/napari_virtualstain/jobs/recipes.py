@@ -12,6 +12,7 @@ from typing import Any
 from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.errors import unknown_name
 from napari_virtualstain.generators.registry import GENERATORS
+from napari_virtualstain.jobs.encoder_recipes import ENCODER_RECIPES, EncoderRecipe
 from napari_virtualstain.simulate import (
     STAINS,
     FieldSettings,
@@ -178,15 +179,16 @@ def _of_method(name: str, *, paper: bool) -> Recipe:
 
 _ADVERSARIAL = ("wgan_gp", "pix2pix", "spade", "wgan_gp_3d")
 
-RECIPES: dict[str, Callable[[], Recipe]] = {
+RECIPES: dict[str, Callable[[], Recipe | EncoderRecipe]] = {
     "demo": _demo,
     **{name: partial(_of_method, name, paper=False) for name in _PAPERS},
     **{f"{name}-paper": partial(_of_method, name, paper=True) for name in _PAPERS},
+    **{name: partial(ENCODER_RECIPES.__getitem__, name) for name in ENCODER_RECIPES},
 }
 """Recipes by name, made when asked for."""
 
 
-def get_recipe(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe | EncoderRecipe:
     """Return a recipe.
 
     Raises

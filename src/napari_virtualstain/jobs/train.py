@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import dask
-import numpy as np
 from pydantic import Field
 
 from napari_virtualstain.axes import Region
@@ -17,20 +16,21 @@ from napari_virtualstain.datasets.leakage import find_leaks
 from napari_virtualstain.datasets.pairs import pair_up
 from napari_virtualstain.datasets.split import split_by_group
 from napari_virtualstain.encoders.package import EncoderModel
-from napari_virtualstain.errors import OutputExistsError, SettingsError
+from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import VolumeInput
-from napari_virtualstain.generators.package import check_model_output, save_package
+from napari_virtualstain.generators.package import save_package
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.generators.start import start_from
-from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.jobs.base import ModelText, PathText, Progress
 from napari_virtualstain.jobs.judge import check_term, term_for
 from napari_virtualstain.jobs.known_sets import as_stacks, open_known
+from napari_virtualstain.jobs.labelled_images import LabelSettings
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
+from napari_virtualstain.jobs.train_encoder import train_encoder
 from napari_virtualstain.jobs.training_fields import (
     FieldData,
     PairSettings,
@@ -38,9 +38,16 @@ from napari_virtualstain.jobs.training_fields import (
     open_pairs,
 )
 from napari_virtualstain.jobs.training_pairs import open_pairs_file
+from napari_virtualstain.jobs.training_run import (
+    TrainResult,
+    check_training_output,
+    devices_of,
+    stage,
+    training_folder,
+)
 from napari_virtualstain.training.painting import fit, patch_shape
 from napari_virtualstain.training.patches import check_patch
-from napari_virtualstain.training.settings import LoopSettings, learning_settings
+from napari_virtualstain.training.settings import LoopSettings, ViewSettings, learning_settings
 from napari_virtualstain.zoo import load_generator
 
 __all__ = ["TrainResult", "TrainSettings", "run", "train_on_fields"]
@@ -51,7 +58,7 @@ _TEST_EDGE = 64
 """Of the test pair, in pixels."""
 
 
-class TrainSettings(LoopSettings, PairSettings):
+class TrainSettings(LoopSettings, PairSettings, LabelSettings, ViewSettings):
     """Settings of `virtualstain train`."""
 
     out: PathText = Field(description="model folder to write")
@@ -89,36 +96,6 @@ class TrainSettings(LoopSettings, PairSettings):
     overwrite: bool = Field(default=False, description="replace the model if it exists")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainResult:
-    """What a training came to."""
-
-    out: Path
-    finished: bool
-    steps: int
-    seconds: float
-    validation_loss: float | None
-    validation_pcc: dict[str, float]
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for ``--json``."""
-        return {
-            "out": str(self.out),
-            "finished": self.finished,
-            "steps": self.steps,
-            "seconds": round(self.seconds, 1),
-            "validation_loss": _number(self.validation_loss),
-            "validation_pcc": {n: _number(v) for n, v in self.validation_pcc.items()},
-            "notes": list(self.notes),
-        }
-
-
-def _number(value: float | None) -> float | None:
-    """Return `None` for what is not a number, which JSON has no word for."""
-    return None if value is None or not np.isfinite(value) else value
-
-
 def run(
     settings: TrainSettings,
     *,
@@ -135,9 +112,14 @@ def run(
     recipe: Recipe | None = None
     stated = {name: getattr(settings, name) for name in settings.model_fields_set}
     if settings.recipe is not None:
-        recipe = get_recipe(settings.recipe)
-        settings = TrainSettings.model_validate({**recipe.settings, **stated})
-    _check_output(settings)
+        found = get_recipe(settings.recipe)
+        settings = TrainSettings.model_validate({**found.settings, **stated})
+        if isinstance(found, Recipe):
+            recipe = found
+    if settings.encoder is not None:
+        return train_encoder(settings, on_progress=on_progress, should_stop=should_stop)
+    _refuse_labels(settings)
+    check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
     # What can be refused without the images is refused before they are made or read.
     network = _build(settings, 1, 1)
     learning_settings(network.learning, settings)
@@ -172,6 +154,16 @@ def run(
     return train_on_fields(data, settings, on_progress=on_progress, should_stop=should_stop)
 
 
+def _refuse_labels(settings: TrainSettings) -> None:
+    only = [*LabelSettings.model_fields, *ViewSettings.model_fields]
+    stated = [name for name in only if name in settings.model_fields_set]
+    if stated:
+        raise SettingsError(
+            f"--{stated[0].replace('_', '-')} is for what sees, and a generator paints. Add "
+            "--encoder to train an encoder, or leave it out."
+        )
+
+
 def _refuse_own_images(settings: TrainSettings) -> None:
     if settings.input or settings.target or settings.pairs:
         raise SettingsError("A recipe brings its own images. Use --recipe or --input, not both.")
@@ -191,7 +183,7 @@ def _recipe_data(
         data = replace(data, card={**data.card, "name": Path(settings.out).name})
     else:
         data = FieldData(
-            fields=recipe.fields(settings.fields, _stage(on_progress, "fields made ready")),
+            fields=recipe.fields(settings.fields, stage(on_progress, "fields made ready")),
             stains=recipe.stains,
             card=dict(recipe.card),
         )
@@ -223,14 +215,9 @@ def train_on_fields(
     VirtualStainError
         If settings or output do not fit the fields.
     """
-    _check_output(settings)
+    check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
     check_alike(data)
-    devices = [choose_device(name.strip()) for name in settings.device.split(",")]
-    if len({device.partition(":")[0] for device in devices}) > 1:
-        raise SettingsError(
-            f"--device {settings.device} names devices of several kinds, which cannot share a "
-            "batch. Name graphics cards only, for example --device cuda:0,cuda:1."
-        )
+    devices = devices_of(settings.device)
     judge = _judge(settings, data.stains)
     keep_freed_memory()
     teach, hold = _split(data, settings)
@@ -256,7 +243,7 @@ def train_on_fields(
             data = replace(data, card={**data.card, "volume": stack})
         if settings.start is not None:
             start_from(generator, load_generator(settings.start), data.stains)
-        folder = _training_folder(settings)
+        folder = training_folder(settings.out)
         loop = {name: getattr(settings, name) for name in LoopSettings.model_fields}
         if judge is not None:  # not by its name, which may come to stand for another
             loop["perceptual"] = judge.fingerprint
@@ -285,7 +272,7 @@ def train_on_fields(
                 recipe=settings.recipe or "own images",
                 n_validation=len(hold),
                 judge=None if judge is None else judge.fingerprint,
-                on_field=_stage(on_progress, "training fields measured for the card"),
+                on_field=stage(on_progress, "training fields measured for the card"),
             )
             planes, _ = train.read(0, _test_part(train.fields[0].shape, generator))
             generator.module().to("cpu")
@@ -329,26 +316,6 @@ def _split(data: FieldData, settings: TrainSettings) -> tuple[tuple[int, ...], t
     return teach, hold
 
 
-def _training_folder(settings: TrainSettings) -> Path:
-    """Return where checkpoint and log lie, beside the model."""
-    out = Path(settings.out)
-    return out.with_name(f"{out.name}.training")
-
-
-def _check_output(settings: TrainSettings) -> None:
-    check_model_output(Path(settings.out), overwrite=settings.overwrite)
-    checkpoint = _training_folder(settings) / "checkpoint.pt"
-    if settings.resume and not checkpoint.exists():
-        raise SettingsError(
-            f"There is no checkpoint '{checkpoint}' to resume from. Train without --resume."
-        )
-    if checkpoint.exists() and not (settings.resume or settings.overwrite):
-        raise OutputExistsError(
-            f"'{checkpoint}' is of a training that was not finished. "
-            "Go on with it by --resume, or add --overwrite to begin anew."
-        )
-
-
 def _build(settings: TrainSettings, n_planes: int, n_stains: int) -> Generator:
     return build_generator(
         settings.generator,
@@ -364,7 +331,3 @@ def _judge(settings: TrainSettings, stains: tuple[str, ...]) -> EncoderModel | N
     if settings.perceptual is None:
         return None
     return check_term(settings.perceptual, patch_shape(_build(settings, 1, 1), settings), stains)
-
-
-def _stage(on_progress: Progress | None, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: on_progress(done, total, what) if on_progress else None

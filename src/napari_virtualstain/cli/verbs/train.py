@@ -25,8 +25,10 @@ def run(settings: job.TrainSettings, console: Console) -> tuple[Any, str]:
         )
     for note in result.notes:
         console.note(note)
-    pcc = ", ".join(f"{name} {value:.3f}" for name, value in result.validation_pcc.items())
-    text = f"{result.out} after {result.steps} steps; validation PCC: {pcc or 'none'}"
+    what = "validation" if settings.encoder or result.validation_scores else "validation PCC"
+    scores = {**result.validation_pcc, **result.validation_scores}
+    said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    text = f"{result.out} after {result.steps} steps; {what}: {said or 'none'}"
     return result.to_json(), text
 
 
