@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -23,14 +24,15 @@ from napari_virtualstain.errors import (
     SettingsError,
     UnknownNameError,
 )
-from napari_virtualstain.io.image import Channel, LazyImage
+from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.plate_write import PlateStore, field_path
 from napari_virtualstain.io.sink import OmeZarrSink
+from napari_virtualstain.jobs.embed_field import FieldEncoder
 from napari_virtualstain.jobs.embed_table import read_features
 from napari_virtualstain.zoo import load_encoder
 
-EDGE, WELLS, SITES = 40, 6, 2
-TREATMENTS = ("DMSO", "taxol", "DMSO", "colchicine", "DMSO", "taxol")
+EDGE, WELLS, SITES = 40, 4, 2
+TREATMENTS = ("DMSO", "taxol", "colchicine", "DMSO")
 
 
 def pixels_of(plate, well, site, channels=2, planes=1):
@@ -50,13 +52,13 @@ def write_image(path, pixels, names=("DAPI", "ER"), size=0.6):
 
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory):
-    """Two plates of six wells with two fields, and their labels."""
+    """Two plates of four wells with two fields, and their labels."""
     root = tmp_path_factory.mktemp("embed")
     rows = ["plate,well,treatment,moa"]
     for plate in (1, 2):
-        store = PlateStore(root / "in" / f"p{plate}.ome.zarr", name=f"p{plate}", rows=2, columns=3)
+        store = PlateStore(root / "in" / f"p{plate}.ome.zarr", name=f"p{plate}", rows=2, columns=2)
         for well in range(WELLS):
-            row, column = divmod(well, 3)
+            row, column = divmod(well, 2)
             moa = {"DMSO": ""}.get(TREATMENTS[well], "tubulin")
             rows.append(f"p{plate},{'AB'[row]}{column + 1},{TREATMENTS[well]},{moa}")
             for site in range(SITES):
@@ -100,12 +102,12 @@ def twin(folder, pixels):
 def test_a_row_is_what_the_encoder_sees_of_four_crops(plates, encoder, tmp_path):
     notes = []
     result = embed(plates, tmp_path, encoder, on_note=notes.append)
-    assert (result.fields, result.of, result.features) == (24, 24, 48)
+    assert (result.fields, result.of, result.features) == (16, 16, 48)
     assert notes == ["the channel 'DAPI' is taken as 'DNA'"]
     table = read_features(tmp_path / "fields.csv")
     assert table.names[0] == "DNA_000"
     assert table.names[-1] == "ER_023"
-    assert table.metadata["Plate"] == ("p1",) * 12 + ("p2",) * 12
+    assert table.metadata["Plate"] == ("p1",) * 8 + ("p2",) * 8
     assert table.metadata["Well"][:3] == ("A01", "A01", "A02")
     assert table.metadata["Site"][:3] == ("1", "2", "1")
     for row, (plate, well, site) in enumerate(np.ndindex(2, WELLS, SITES)):
@@ -140,8 +142,8 @@ def test_wells_and_treatments_follow_from_the_fields(plates, encoder, tmp_path):
         read_features(tmp_path / f"{name}.csv") for name in ("fields", "wells", "treatments")
     )
     assert fields.metadata["treatment"][:4] == ("DMSO", "DMSO", "taxol", "taxol")
-    assert len(wells) == 12
-    assert wells.metadata["Fields"] == ("2",) * 12
+    assert len(wells) == 8
+    assert wells.metadata["Fields"] == ("2",) * 8
     np.testing.assert_allclose(wells.values[1], fields.values[2:4].mean(axis=0), rtol=1e-6)
     assert treatments.metadata["treatment"] == ("DMSO", "taxol", "colchicine")
     assert treatments.metadata["moa"] == ("", "tubulin", "tubulin")
@@ -191,7 +193,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bytes(plates, encoder, tmp_pat
     assert json.loads((tmp_path / "parts" / "record.json").read_text())["status"] == "partial"
     file.write_bytes(content[:-40])  # a kill in the middle of a line
     result = embed(plates, tmp_path / "parts", encoder, resume=True, **how)
-    assert result.fields == 24
+    assert result.fields == 16
     for name in ("fields.csv", "wells.csv", "treatments.csv"):
         there = (tmp_path / "parts" / name).read_bytes()
         assert there == (tmp_path / "whole" / name).read_bytes()
@@ -209,15 +211,22 @@ def test_a_finished_run_is_gone_on_with_without_looking(plates, encoder, tmp_pat
     assert (tmp_path / "fields.csv").read_bytes() == before
 
 
-def test_images_are_let_go_once_they_were_looked_at(plates, encoder, tmp_path):
-    alive = []
+def test_images_are_let_go_once_they_were_looked_at(plates, encoder, tmp_path, monkeypatch):
+    seen, alive = [], []
+    look = FieldEncoder.look
+
+    def looked(self, image):
+        seen.append(weakref.ref(image.data))
+        return look(self, image)
 
     def count(done, total, what):
         gc.collect()
-        alive.append(sum(type(one) is LazyImage for one in gc.get_objects()))
+        alive.append(sum(one() is not None for one in seen))
 
-    embed(plates, tmp_path, encoder, on_progress=count)
-    assert max(alive[2:]) <= alive[1] + 1
+    monkeypatch.setattr(FieldEncoder, "look", looked)
+    embed(plates, tmp_path, encoder, on_progress=count, scene="A/*")
+    assert len(seen) == 8
+    assert max(alive) == 1
 
 
 def test_a_channel_that_cannot_be_read_is_empty_and_the_other_is_not(encoder, tmp_path):
@@ -307,7 +316,7 @@ def test_a_classifier_says_classes_and_is_judged(plates, tmp_path):
     assert list(table.metadata["Predicted"]) == predicted
     truth = table.metadata["treatment"]
     assert result.verdict.table.accuracy == np.mean(np.array(predicted) == np.array(truth))
-    assert result.verdict.table.counts.sum(axis=1).tolist() == [12, 4, 8]
+    assert result.verdict.table.counts.sum(axis=1).tolist() == [8, 4, 4]
     assert "macro F1" in result.text()
 
 
@@ -324,7 +333,7 @@ def test_the_command_says_the_same(plates, encoder, tmp_path, capsys):
     labels = ["--labels", str(plates / "labels.csv"), "--controls", "DMSO"]
     assert main([*line, *labels, "--json", "--quiet"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["fields"], said["features"]) == (24, 48)
+    assert (said["fields"], said["features"]) == (16, 48)
     assert said["matches"][0]["name"] == "NSC"
     with (tmp_path / "o" / "fields.csv").open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
