@@ -16,6 +16,7 @@ from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.cli import main
 from napari_virtualstain.embedding.sphering import fit_sphering
 from napari_virtualstain.errors import (
+    AxesError,
     ChannelError,
     OutputExistsError,
     PixelDataError,
@@ -349,13 +350,14 @@ def test_the_command_says_the_same(plates, encoder, tmp_path, capsys):
         pytest.param({"scene": "Z*"}, SettingsError, "is named like 'Z\\*'. .* --scene", id="no image"),
         pytest.param({"crop": 20}, SettingsError, "crops of 20 px: .* divisible by 8, from 8 px", id="crop"),
         pytest.param({"crop": 48}, PixelDataError, "40 x 40 px, smaller than the crops of 48 x 48 px", id="small"),
-        pytest.param({"channels": ("DAPI",)}, ChannelError, "--channels names 1: DAPI. Name one for each", id="channels"),
-        pytest.param({"channels": ("DAPI", "X")}, ChannelError, "No channel named 'X'", id="no such channel"),
+        pytest.param({"channels": ("DAPI",)}, ChannelError, "takes DNA, ER, each by itself, and no 'DAPI'. Choose", id="channels"),
+        pytest.param({"match": ("DNA=X",)}, ChannelError, "no channel 'X' among DAPI, ER. .* --match 'DNA=DAPI'", id="no such channel"),
+        pytest.param({"match": ("DNA",)}, ChannelError, "--match", id="match"),
         pytest.param({"controls": ("DMSO",)}, SettingsError, "Give a table with --labels", id="no labels"),
         pytest.param({"labels": "l", "controls": ("DMS",)}, SettingsError, "treatment 'DMS'. Did you mean 'DMSO'", id="no controls"),
         pytest.param({"labels": "l", "label": "drugs"}, UnknownNameError, "No label named 'drugs'.*--label", id="label"),
         pytest.param({"labels": "l", "controls": ("colchicine",)}, PixelDataError, "4 controls .* 5 are needed", id="few"),
-        pytest.param({"t": 3}, SettingsError, "Time point 3 .* has 1", id="time"),
+        pytest.param({"t": 3}, AxesError, "Time point 3 .* has 1", id="time"),
         pytest.param({"z": 3}, ChannelError, "z plane 3 asked for", id="plane"),
         pytest.param({"resume": True, "overwrite": True}, SettingsError, "Leave one of them out", id="both"),
         pytest.param({"model": "nothing"}, UnknownNameError, "No encoder named", id="model"),
@@ -369,8 +371,33 @@ def test_what_cannot_be_looked_at_is_said(plates, encoder, tmp_path, how, kind, 
 
 def test_an_encoder_of_other_channels_names_them(plates, tmp_path):
     folder = write_encoder(tmp_path / "e", channels=("DNA", "Mito"))
-    with pytest.raises(ChannelError, match="trained on DNA, Mito, .* no channel 'Mito'|'DNA'"):
+    with pytest.raises(
+        ChannelError, match="takes DNA, Mito, each by itself, .* no channel 'Mito' among"
+    ):
         embed(plates, tmp_path / "out", folder)
+
+
+def test_some_channels_of_an_encoder_are_looked_at_under_other_names(plates, encoder, tmp_path):
+    how = {"channels": ("dna",), "match": ("DNA=ER",), "scene": "A/1/1"}
+    embed(plates, tmp_path, encoder, **how)
+    table = read_features(tmp_path / "fields.csv")
+    assert {name[:3] for name in table.names} == {"DNA"}
+    seen = twin(encoder, pixels_of(1, 0, 0)[0, 1:, 0])
+    np.testing.assert_allclose(table.values[0], seen, atol=2e-5)
+
+
+def test_an_encoder_that_takes_all_together_is_given_all(plates, tmp_path):
+    folder = write_encoder(tmp_path / "e", in_channels=2, per_channel=False)
+    with pytest.raises(ChannelError, match="takes DNA, ER together, and not 1"):
+        embed(plates, tmp_path / "out", folder, channels=("DNA",))
+
+
+def test_an_encoder_of_any_channel_looks_at_all_of_the_image(plates, tmp_path):
+    folder = write_encoder(tmp_path / "e", channels=())
+    embed(plates, tmp_path / "all", folder, scene="A/1/1")
+    assert {n[:4] for n in read_features(tmp_path / "all" / "fields.csv").names} == {"DAPI", "ER_0"}
+    embed(plates, tmp_path / "one", folder, scene="A/1/1", channels=("er",))
+    assert {n[:3] for n in read_features(tmp_path / "one" / "fields.csv").names} == {"ER_"}
 
 
 def test_what_is_there_stays_or_is_replaced(plates, encoder, tmp_path):

@@ -54,8 +54,12 @@ class EmbedSettings(JobSettings):
     )
     channels: tuple[str, ...] | None = Field(
         default=None,
-        description="channels of the images, in the order of the encoder's, where they have other "
-        "names there",
+        description="channels that are looked at, by the encoder's names; all of the encoder's if "
+        "not given, or all of the image if the encoder is of any channel",
+    )
+    match: tuple[str, ...] = Field(
+        default=(),
+        description="ENCODER=IMAGE channel names where they differ, e.g. DNA=DAPI",
     )
     z: Plane | None = Field(
         default=None, description="z plane that is looked at, from 0; the middle one if not given"

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import PixelSize, Region
-from napari_virtualstain.datasets.planes import choose_channel
-from napari_virtualstain.datasets.stain_names import find_stain
 from napari_virtualstain.datasets.statistics import image_statistics
 from napari_virtualstain.embedding.crops import central_crops
 from napari_virtualstain.embedding.profiles import median_of_crops
 from napari_virtualstain.encoders.base import Classifier
-from napari_virtualstain.encoders.given import channels_for, normalisations_for, pictures_for
+from napari_virtualstain.encoders.given import normalisations_for, pictures_for
 from napari_virtualstain.encoders.package import EncoderModel
 from napari_virtualstain.errors import (
+    AxesError,
     ChannelError,
     PixelDataError,
     PixelSizeError,
@@ -31,7 +30,7 @@ from napari_virtualstain.inference.resample import (
 )
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.io.modality import modality_of
+from napari_virtualstain.jobs.embed_channels import channel_in, channels_of
 from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off_by
 
 if TYPE_CHECKING:
@@ -105,21 +104,15 @@ class FieldEncoder:
                 f"be divisible by {encoder.multiple_of}, from {encoder.smallest} px. Choose such a "
                 "--crop, or leave it out."
             )
-        names = settings.channels or image.channel_names
-        if settings.channels and card.channels and len(names) != len(card.channels):
-            raise ChannelError(
-                f"The encoder {card.name!r} takes {card.takes_words}, and --channels names "
-                f"{len(names)}: {', '.join(names)}. Name one for each, in that order."
-            )
         found = cls(
             model=model,
             settings=settings,
-            channels=card.channel_names or tuple(names),
+            channels=channels_of(card, settings.channels, image),
             edges=tuple(edges),
         )
-        for index, wanted in enumerate(found.channels):
-            name = found._channel(image, index)
-            if settings.channels is None and name.casefold() != wanted.casefold():
+        for wanted in found.channels:
+            name = found._channel(image, wanted)
+            if name.casefold() != wanted.casefold():
                 found.notes.append(f"the channel {name!r} is taken as {wanted!r}")
         return found
 
@@ -134,26 +127,8 @@ class FieldEncoder:
             for number in range(self.model.encoder.dim)
         )
 
-    def _channel(self, image: LazyImage, index: int) -> str:
-        """Return which channel of an image is one of `channels`.
-
-        Raises
-        ------
-        ChannelError
-            If none is, or several could be.
-        """
-        wanted, there = self.channels[index], image.channel_names
-        if self.settings.channels is not None:
-            return there[image.channel_index(self.settings.channels[index])]
-        stain = find_stain(wanted, there)
-        if stain is not None:
-            return stain.channel
-        if modality_of(wanted) == "transmitted":
-            chosen, _ = choose_channel(image, channel=None, like=wanted)
-            if image.channels[image.channel_index(chosen)].modality != "fluorescence":
-                return chosen
-        channels_for(self.model.card, there)  # says so in the words of the encoder
-        return there[image.channel_index(wanted)]
+    def _channel(self, image: LazyImage, wanted: str) -> str:
+        return channel_in(image, wanted, card=self.model.card, match=self.settings.match)
 
     def look(self, image: LazyImage) -> Seen:
         """Look at a field; no more than the crops of one channel are in memory.
@@ -164,7 +139,7 @@ class FieldEncoder:
             If the field is smaller than a crop, or has none of the channels.
         PixelSizeError
             If its pixels are not those of the encoder.
-        SettingsError
+        AxesError, ChannelError
             If there is no such time point or z plane.
         """
         if not self._knows(image):
@@ -177,12 +152,9 @@ class FieldEncoder:
         crops = self._crops(image, ratios)
         missing: list[str] = []
         if self.model.card.per_channel:
-            looks = [
-                self._of([index], image, crops, ratios, missing)
-                for index in range(len(self.channels))
-            ]
+            looks = [self._of([one], image, crops, ratios, missing) for one in self.channels]
         else:
-            looks = [self._of(range(len(self.channels)), image, crops, ratios, missing)]
+            looks = [self._of(self.channels, image, crops, ratios, missing)]
         return Seen(
             features=np.concatenate([features for features, _ in looks]),
             scores=(
@@ -195,9 +167,9 @@ class FieldEncoder:
 
     def _knows(self, image: LazyImage) -> bool:
         """Return whether an image has any of the channels."""
-        for index in range(len(self.channels)):
+        for wanted in self.channels:
             try:
-                self._channel(image, index)
+                self._channel(image, wanted)
             except ChannelError:
                 continue
             return True
@@ -208,7 +180,7 @@ class FieldEncoder:
         t, z = self.settings.t, self.settings.z
         depth = image.shape[2]
         if t >= image.shape[0]:
-            raise SettingsError(
+            raise AxesError(
                 f"Time point {t} is asked for, and the image has {image.shape[0]}. Choose another "
                 "with --t."
             )
@@ -264,7 +236,7 @@ class FieldEncoder:
 
     def _of(
         self,
-        indices: Sequence[int],
+        channels: Sequence[str],
         image: LazyImage,
         crops: list[tuple[Region, Region]],
         ratios: tuple[float, ...] | None,
@@ -274,18 +246,18 @@ class FieldEncoder:
         encoder, card = self.model.encoder, self.model.card
         nothing = np.full(encoder.dim, np.nan), np.full(max(encoder.classes, 1), np.nan)
         pixels: list[Callable[[int], Pixels]] = []
-        for index in indices:
+        for name in channels:
             try:
-                channel = image.select([self._channel(image, index)])
-                pixels.append(self._reader(channel, self.channels[index], crops, ratios))
+                channel = image.select([self._channel(image, name)])
+                pixels.append(self._reader(channel, name, crops, ratios))
             except (ChannelError, PixelDataError) as error:
-                missing.append(f"{self.channels[index]}: {error}")
+                missing.append(f"{name}: {error}")
                 return nothing
         given = np.concatenate(
             [pictures_for(card, np.stack([read(n) for read in pixels])) for n in range(len(crops))]
         )
         if not np.isfinite(given).all():
-            missing.append(f"{self.channels[indices[0]]}: pixels are missing (NaN)")
+            missing.append(f"{channels[0]}: pixels are missing (NaN)")
             return nothing
         features = median_of_crops(encoder.features(given))
         if not (isinstance(encoder, Classifier) and card.classes):

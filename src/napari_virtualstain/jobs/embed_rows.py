@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from napari_virtualstain.encoders.package import EncoderModel
 from napari_virtualstain.errors import (
+    AxesError,
+    ChannelError,
     ImageFileError,
     PixelDataError,
     PixelSizeError,
@@ -30,8 +34,21 @@ __all__ = ["RECORD", "Image", "Told", "write_record", "write_rows"]
 
 RECORD = "record.json"
 _OURS = tuple(f"{n}{e}.csv" for n in ("fields", "wells", "treatments") for e in ("", "_sphered"))
-_DECIDING = ("input", "channels", "z", "t", "crop", "pixel_size", "resample", "axes", "pattern")
+_DECIDING = (
+    "input",
+    "channels",
+    "match",
+    "z",
+    "t",
+    "crop",
+    "pixel_size",
+    "resample",
+    "axes",
+    "pattern",
+)
 """Settings with which rows that are there must have been made."""
+_OF_ALL = (AxesError, ChannelError, PixelSizeError)
+"""Errors that, where the first image has one, all will have: settings to be corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +156,9 @@ def write_rows(
                         file = _begin(out, settings, looking, columns) if settings.resume else None
                     if file is None or one.key not in file.done:
                         seen = looking.look(image)
-            except (ImageFileError, PixelDataError, PixelSizeError) as error:
-                if isinstance(error, PixelSizeError) and file is None and first is None:
-                    raise  # so it will be of all
+            except (ImageFileError, PixelDataError, *_OF_ALL) as error:
+                if isinstance(error, _OF_ALL) and file is None and first is None:
+                    raise
                 first = first or error
                 told.left_out.append(f"{one.name}: {error}")
             if seen is not None and looking is not None:
@@ -209,7 +226,7 @@ def _said(looking: FieldEncoder, seen: Seen) -> list[str]:
         return []
     said: list[str] = []
     for scores in seen.scores:
-        if scores[0] != scores[0]:
+        if np.isnan(scores).any():
             said += [""] * (1 + len(card.classes))
             continue
         said += [card.classes[int(scores.argmax())], *(f"{score:.6g}" for score in scores)]
