@@ -167,6 +167,18 @@ def tiny_model(tmp_path_factory, small_fields):
 
 
 @pytest.fixture(scope="session")
+def structure_encoder(tmp_path_factory, small_fields):
+    """The folder of a classifier that tells simulated stains apart; read-only."""
+    import numpy as np
+    from structure_classifier import train_structure_classifier
+
+    out = tmp_path_factory.mktemp("structure") / "which"
+    stacks = [np.asarray(field.stains[0], np.float32) for field in small_fields]
+    train_structure_classifier(out, stacks, small_fields[0].stain_names)
+    return out
+
+
+@pytest.fixture(scope="session")
 def field_folder(tmp_path_factory):
     """A simulated field of 256 x 256 px on disk: bright field, stains, labels; read-only."""
     from napari_virtualstain.jobs.simulate import SimulateSettings

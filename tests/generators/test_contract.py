@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,23 @@ def taught(generator, lesson, steps, **stated):
         for network in learner.networks.values():
             network.train()
         return [learner.step(lesson, Moment(step=n, epoch=float(n))) for n in range(steps)]
+
+
+class Pull:
+    """A further term: all stains are to be 3."""
+
+    name = "pull"
+
+    def __call__(self, predicted, stains):
+        known = torch.isfinite(stains)
+        return 10 * torch.where(known, predicted - 3, 0.0).square().sum() / known.sum()
+
+
+def test_it_learns_a_further_term_beside_its_own(generator, lesson):
+    said = taught(generator, replace(lesson, term=Pull()), 30)
+    pulled = [one["pull"] for one in said if "loss" in one]
+    assert pulled[-1] < 0.75 * pulled[0]
+    assert "pull" not in taught(generator, lesson, 2)[-1]
 
 
 def test_it_learns_within_a_few_steps(generator, lesson):

@@ -44,3 +44,19 @@ def test_nothing_at_all_has_a_finite_distance_and_gradient():
     found.sum().backward()
     assert torch.isfinite(found).all()
     assert torch.isfinite(nothing.grad).all()
+
+
+@pytest.mark.parametrize("space", [(8, 12), (4, 8, 12)], ids=["planes", "volumes"])
+def test_positions_count_by_the_share_of_their_pixels_that_is_known(space):
+    one, other = scales((2, 5, *space)), scales((2, 5, *space))
+    pixels = tuple(2 * n for n in space)
+    known = torch.zeros(2, 1, *pixels, dtype=torch.float64)
+    known[0, ..., :5] = 1  # two positions and a half
+    unit = [x / x.norm(dim=1, keepdim=True) for x in (one[0], other[0])]
+    each = (unit[0] - unit[1]).pow(2).sum(1)[0]
+    columns = each.flatten(0, -2).mean(0)
+    wanted = (columns[0] + columns[1] + 0.5 * columns[2]) / 2.5
+    found = feature_distance(one, other, known)
+    np.testing.assert_allclose(found, [float(wanted), 0.0], rtol=1e-6)
+    whole = feature_distance(one, other, torch.ones_like(known))
+    np.testing.assert_allclose(whole, feature_distance(one, other), rtol=1e-6)

@@ -7,7 +7,11 @@ import pytest
 import torch
 from little_pairs import field as field_of
 from little_pairs import pairs
+from structure_classifier import card_of
 
+from napari_virtualstain.encoders.package import EncoderModel
+from napari_virtualstain.encoders.perceptual import Perceptual, PerceptualLoss
+from napari_virtualstain.encoders.registry import build_encoder
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.generators.learning import Batch
 from napari_virtualstain.generators.registry import build_generator
@@ -57,6 +61,28 @@ def test_devices_with_shares_learn_what_one_does_in_parts(train, tmp_path, name,
     ]
     for column in ("train_loss", *(("train_critic",) if name == "pix2pix" else ())):
         np.testing.assert_allclose(logs[0][column], logs[1][column], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["unet", "pix2pix", "isl"])
+def test_devices_share_a_judge_of_stains(train, tmp_path, name):
+    sizes = {"ndim": 2, "blocks": (1,), "width": 4, "bottleneck": False}
+    encoder = build_encoder("resnet", in_channels=1, classes=2, architecture=sizes)
+    judge = EncoderModel(
+        card=card_of(("a", "b"), sizes=sizes), encoder=encoder, path=tmp_path, fingerprint=""
+    )
+    term = PerceptualLoss(Perceptual(judge, ("a", "b")), ("a", "b"), train.outputs, weight=2.0)
+    parts = {"batch": 4, "at_once": 2}
+    alone, shared = (
+        trained(train, tmp_path / place, ["cpu"] * n, name=name, changed=parts, term=term)
+        for place, n in (("one", 1), ("both", 2))
+    )
+    without = trained(train, tmp_path / "none", ["cpu"], name=name, changed=parts)
+    alike(shared, alone, 1e-4)
+    assert any((alone[key] - value).abs().max() > 1e-3 for key, value in without.items())
+    logs = [
+        np.genfromtxt(tmp_path / f / "log.csv", delimiter=",", names=True) for f in ("one", "both")
+    ]
+    np.testing.assert_allclose(*(log["train_perceptual"] for log in logs), rtol=1e-4)
 
 
 def learner_of(devices, name="unet"):
