@@ -9,10 +9,10 @@ import weakref
 
 import numpy as np
 import pytest
+from labelled_plates import EDGE, SITES, WELLS, pixels_of, write_image, write_plates
 from little_encoders import write_encoder
 
 from napari_virtualstain import api
-from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.cli import main
 from napari_virtualstain.embedding.sphering import fit_sphering
 from napari_virtualstain.errors import (
@@ -25,49 +25,15 @@ from napari_virtualstain.errors import (
     SettingsError,
     UnknownNameError,
 )
-from napari_virtualstain.io.image import Channel
-from napari_virtualstain.io.plate_write import PlateStore, field_path
-from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.embed_field import FieldEncoder
 from napari_virtualstain.jobs.embed_table import read_features
 from napari_virtualstain.zoo import load_encoder
-
-EDGE, WELLS, SITES = 40, 4, 2
-TREATMENTS = ("DMSO", "taxol", "colchicine", "DMSO")
-
-
-def pixels_of(plate, well, site, channels=2, planes=1):
-    rng = np.random.default_rng([plate, well, site])
-    return rng.integers(100, 900, (1, channels, planes, EDGE, EDGE), np.uint16)
-
-
-def write_image(path, pixels, names=("DAPI", "ER"), size=0.6):
-    with OmeZarrSink.create(
-        path, shape=pixels.shape, channels=[Channel(name) for name in names],
-        pixel_size_um=PixelSize(None, size, size), dtype=str(pixels.dtype), record={}, n_tiles=1,
-    ) as sink:  # fmt: skip
-        sink.write(tuple(slice(0, n) for n in pixels.shape), pixels)
-        sink.commit(0)
-        sink.finish()
 
 
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory):
     """Two plates of four wells with two fields, and their labels."""
-    root = tmp_path_factory.mktemp("embed")
-    rows = ["plate,well,treatment,moa"]
-    for plate in (1, 2):
-        store = PlateStore(root / "in" / f"p{plate}.ome.zarr", name=f"p{plate}", rows=2, columns=2)
-        for well in range(WELLS):
-            row, column = divmod(well, 2)
-            moa = {"DMSO": ""}.get(TREATMENTS[well], "tubulin")
-            rows.append(f"p{plate},{'AB'[row]}{column + 1},{TREATMENTS[well]},{moa}")
-            for site in range(SITES):
-                inner = field_path(row, column, str(site + 1))
-                write_image(store.path / inner, pixels_of(plate, well, site))
-                store.add(row, column, str(site + 1))
-    (root / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
-    return root
+    return write_plates(tmp_path_factory.mktemp("embed"))
 
 
 @pytest.fixture(scope="module")
