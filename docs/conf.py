@@ -41,6 +41,7 @@ NAVIGATION = {
         "pairs",
         "models",
         "generators/index",
+        "encoders",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],
     "Project": ["architecture", "simulator", "benchmarks/index", "reference/contributing"],
