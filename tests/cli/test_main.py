@@ -700,6 +700,8 @@ def test_the_floor_is_found_from_another_folder(
         (("--preset", "tinny"), "Did you mean 'tiny'"),
         (("--patch", "100"), "Use --patch 96"),
         (("--resume",), "no checkpoint.*Train without --resume"),
+        (("--perceptual", "no-one"), "No encoder named 'no-one'.*models import"),
+        (("--perceptual", "demo"), "'demo' is a model that stains, and gives no features"),
     ],
 )
 def test_a_recipe_is_refused_before_its_fields_are_made(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.losses.bins import IntensityBins, bin_loss, median, quantiles
+from napari_virtualstain.losses.bins import IntensityBins, bin_loss, expectation, median, quantiles
 
 BINS = IntensityBins(low=(-1.0, 0.0), high=(3.0, 10.0), count=8)
 NAN = float("nan")
@@ -170,3 +170,17 @@ def test_cross_entropy_is_that_of_torch_where_all_is_stained():
         for s in range(2)
     )
     torch.testing.assert_close(bin_loss(logits, truth, BINS), expected / 2)
+
+
+def test_the_expectation_is_the_mean_of_the_bins_and_has_a_gradient():
+    bins = IntensityBins(low=(0.0, -2.0), high=(1.0, 2.0), count=4)
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 8, 3, 5))).float()
+    logits.requires_grad_(True)
+    found = expectation(logits, bins)
+    edges = bins.edges().numpy()
+    middles = (edges[:, 1:] + edges[:, :-1]) / 2
+    shares = logits.detach().reshape(2, 2, 4, 3, 5).softmax(2).numpy()
+    wanted = np.einsum("bckyx,ck->bcyx", shares, middles)
+    np.testing.assert_allclose(found.detach(), wanted, atol=1e-5)
+    found.sum().backward()
+    assert logits.grad.abs().min() > 0

@@ -123,7 +123,12 @@ def _found(text: str, models: dict[str, Path], what: str, lists: str) -> Path:
             f"There is no {what} at '{text}'. Give a model folder or zip, or one of the "
             f"names that {lists}: {', '.join(models) or 'none yet'}."
         )
-    then = f"Give one of these, or the path of {'an' if what[0] == 'e' else 'a'} {what} folder."
+    one = "an encoder" if what == "encoder" else "a model"
+    then = (
+        f"Give one of these, or the path of {one} folder."
+        if models
+        else f"Give the path of {one} folder, or make one with `virtualstain models import`."
+    )
     raise unknown_name(what, text, models, then=then)
 
 
