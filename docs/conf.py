@@ -42,6 +42,7 @@ NAVIGATION = {
         "models",
         "generators/index",
         "encoders",
+        "profiles",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],
     "Project": ["architecture", "simulator", "benchmarks/index", "reference/contributing"],
