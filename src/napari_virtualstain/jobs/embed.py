@@ -68,6 +68,12 @@ class EmbedSettings(JobSettings):
     crop: int | None = Field(
         default=None, ge=1, description="edge of a crop in pixels; the encoder's own if not given"
     )
+    crops: int = Field(
+        default=2,
+        ge=1,
+        description="crops beside each other along each axis, around the middle; 2 as published, "
+        "more to see more of a field that is larger",
+    )
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
     )
