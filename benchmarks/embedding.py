@@ -185,7 +185,10 @@ def plate(options: argparse.Namespace) -> Found:
                              options.channels.split(","), "treatment", "field")  # fmt: skip
             encoder = taught_by(method, given, options, seed)
             seconds[method] = time.monotonic() - began
-            seen = [features_of(encoder, kept[n], options.patch) for n in examine]
+            seen = [
+                features_of(encoder, kept[n], options.patch, options.plate_px // options.patch)
+                for n in examine
+            ]
             features.setdefault(method, []).append(np.stack(seen))
     return {
         "plan": asdict(plan), "channels": options.channels, "taught_on": len(teach), "seconds": seconds,
@@ -246,9 +249,12 @@ def normal(picture: NDArray[Any]) -> NDArray[np.float32]:
     return ((picture - mean) / sd).astype(np.float32)
 
 
-def features_of(encoder: Encoder, picture: NDArray[Any], edge: int) -> NDArray[np.float64]:
+def features_of(
+    encoder: Encoder, picture: NDArray[Any], edge: int, per_axis: int
+) -> NDArray[np.float64]:
+    """Return the median over crops that together are the field, as statistics see all of it, too."""
     given = normal(picture)
-    crops = [given[:, y, x] for y, x in central_crops(picture.shape[1:], edge)]
+    crops = [given[:, y, x] for y, x in central_crops(picture.shape[1:], edge, per_axis=per_axis)]
     return median_of_crops(encoder.features(np.stack(crops)))
 
 

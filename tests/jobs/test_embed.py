@@ -47,11 +47,10 @@ def embed(plates, out, model, **settings):
     return api.embed(plates / "in", out=out, model=model, **settings)
 
 
-def twin(folder, pixels):
-    """Features of one field (C, Y, X), in numpy: z-score, four crops, true median, one channel after the other."""
+def twin(folder, pixels, starts=(4, 20)):
+    """Features of one field (C, Y, X) by loops: z-score, crops, true median, channel by channel."""
     model = load_encoder(folder)
     edge = model.card.crop_px[0]
-    first = EDGE // 2 - edge
     found = []
     for channel in pixels.astype(float):
         normal = ((channel - channel.mean()) / channel.std()).astype(np.float32)
@@ -59,8 +58,8 @@ def twin(folder, pixels):
             model.encoder.features(
                 np.repeat(normal[None, None, y : y + edge, x : x + edge], model.card.in_channels, 1)
             )[0]
-            for y in (first, first + edge)
-            for x in (first, first + edge)
+            for y in starts
+            for x in starts
         ]
         found.append(np.median(seen, axis=0))
     return np.concatenate(found)
@@ -101,6 +100,13 @@ def test_channels_that_go_in_together_have_one_set_of_features(plates, tmp_path)
     crops = [normal[:, y : y + 16, x : x + 16] for y in (4, 20) for x in (4, 20)]
     seen = load_encoder(folder).encoder.features(np.stack(crops))
     np.testing.assert_allclose(table.values[0], np.median(seen, axis=0), atol=2e-5)
+
+
+def test_more_crops_see_more_of_a_field(plates, encoder, tmp_path):
+    embed(plates, tmp_path, encoder, scene="A/1/1", crops=3)  # 40 px have room for 2.5 crops
+    seen = read_features(tmp_path / "fields.csv").values[0]
+    expected = twin(encoder, pixels_of(1, 0, 0)[0, :, 0], starts=(0, 12, 24))
+    np.testing.assert_allclose(seen, expected, atol=2e-5)
 
 
 def test_wells_and_treatments_follow_from_the_fields(plates, encoder, tmp_path):

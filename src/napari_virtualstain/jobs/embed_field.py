@@ -227,11 +227,13 @@ class FieldEncoder:
         """Return what is read of each crop, and the crop on the grid of the network."""
         shape = image.shape[-self.model.encoder.ndim :]
         scene = image.source.scene
-        what = f"The image {scene!r}" if scene else "The image"
+        what, per_axis = f"The image {scene!r}" if scene else "The image", self.settings.crops
         if ratios is None:
-            return [(crop, crop) for crop in central_crops(shape, self.edges, what=what)]
+            crops = central_crops(shape, self.edges, per_axis=per_axis, what=what)
+            return [(crop, crop) for crop in crops]
         new = tuple(resampled_length(n, ratio) for n, ratio in zip(shape, ratios, strict=True))
-        crops = central_crops(new, self.edges, what=f"{what}, resampled,")
+        what += ", resampled,"
+        crops = central_crops(new, self.edges, per_axis=per_axis, what=what)
         return [(source_region(crop, ratios, shape), crop) for crop in crops]
 
     def _of(

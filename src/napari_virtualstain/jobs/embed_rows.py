@@ -41,6 +41,7 @@ _DECIDING = (
     "z",
     "t",
     "crop",
+    "crops",
     "pixel_size",
     "resample",
     "axes",
