@@ -66,6 +66,16 @@ def test_small_views_are_of_one_other_picture_with_the_same_label():
         assert labels[of[0]] == labels[other[0]]
 
 
+def test_the_first_steps_may_be_those_of_dino():
+    pictures = numbered(["x", "y", "x", "y"])
+    told = {"batch": 32, "edge": 24, "weak": True, "augment": True, "seed": 0}
+    views = VIEWS.model_copy(update={"own_steps": 2})
+    for step in (1, 2):
+        wide, narrow = draw_views(pictures, Sampler.of(pictures), step=step, views=views, **told)
+        same = {which(wide[0][n]) == which(narrow[0][n]) for n in range(32)}
+        assert same == {step < 2}
+
+
 def test_without_weak_labels_all_views_are_of_one_picture():
     wide, narrow = views_of(numbered(["x", "y"]), weak=False)
     for n in range(64):

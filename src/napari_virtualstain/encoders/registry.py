@@ -16,8 +16,8 @@ _VITS: dict[str, dict[str, Any]] = {
     "paper": {"patch": 8, "dim": 384, "depth": 12, "heads": 6, "image": 224},
     "small": {"patch": 8, "dim": 192, "depth": 6, "heads": 3, "image": 112,
               "prototypes": 4096, "hidden": 512, "bottleneck": 128, "batch_norm": True},
-    "little": {"patch": 8, "dim": 96, "depth": 4, "heads": 3, "image": 64,
-               "prototypes": 1024, "hidden": 256, "bottleneck": 64, "batch_norm": True},
+    "little": {"patch": 16, "dim": 96, "depth": 4, "heads": 3, "image": 128,
+               "prototypes": 128, "hidden": 256, "bottleneck": 64, "batch_norm": True},
     "tiny": {"patch": 8, "dim": 24, "depth": 2, "heads": 2, "image": 32,
              "prototypes": 32, "hidden": 32, "bottleneck": 16, "batch_norm": True},
 }  # fmt: skip

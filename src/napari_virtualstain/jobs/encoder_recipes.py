@@ -44,10 +44,10 @@ class EncoderRecipe:
 
 
 _SMALL: dict[str, Any] = {
-    "preset": "little", "patch": 64, "narrow_patch": 32, "narrow_views": 4, "batch": 16,
-    "steps": 1500, "validate_every": 250, "fields": 144, "clip": 3.0, "learning_rate": 1e-3,
-    "wide_share": (0.05, 0.12), "narrow_share": (0.012, 0.03), "ema": 0.0, "label": "treatment",
-    "split_by": "well",
+    "preset": "little", "patch": 128, "narrow_patch": 64, "narrow_views": 4, "batch": 16,
+    "steps": 800, "validate_every": 100, "fields": 144, "clip": 3.0, "learning_rate": 1e-3,
+    "wide_share": (0.2, 0.3), "narrow_share": (0.05, 0.08), "ema": 0.0, "label": "treatment",
+    "split_by": "well", "method": ("teacher_momentum=0.98",),
 }  # fmt: skip
 _DINO_PAPER: dict[str, Any] = {
     "preset": "paper", "patch": 224, "narrow_patch": 96, "steps": 400_000, "fields": 144,
@@ -69,7 +69,7 @@ ENCODER_RECIPES: dict[str, EncoderRecipe] = {
         EncoderRecipe(
             name="wsdino",
             description="WS-DINO by the treatment, small, minutes on a processor",
-            settings={**_SMALL, "encoder": "wsdino"},
+            settings={**_SMALL, "encoder": "wsdino", "own_steps": 300},
         ),
         EncoderRecipe(
             name="mcdino",

@@ -132,6 +132,13 @@ class ViewSettings(BaseModel):
         default=(0.04, 0.08), description="part of a picture that a small view shows"
     )
 
+    own_steps: int = Field(
+        default=0,
+        ge=0,
+        description="of wsdino: first steps in which the small views are of the same picture, as of "
+        "dino; published is a start from weights of DINO",
+    )
+
     @field_validator("wide_share", "narrow_share")
     @classmethod
     def _ordered(cls, share: tuple[float, float]) -> tuple[float, float]:

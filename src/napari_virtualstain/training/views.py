@@ -172,7 +172,8 @@ def draw_views(
     views
         How many, how large.
     weak
-        Whether narrow views are of another picture with the same label.
+        Whether narrow views are of another picture with the same label, after the steps in which
+        they are of the same.
     augment
         Whether to flip and rotate.
 
@@ -192,7 +193,8 @@ def draw_views(
     wide, narrow = [], []
     for _ in range(batch):
         label, example = sampler.draw(rng)
-        other = sampler.other(rng, label, example, pictures) if weak else example
+        strange = weak and step >= views.own_steps
+        other = sampler.other(rng, label, example, pictures) if strange else example
         wide.append(cut(example, _PAIR, edge, views.wide_share))
         narrow.append(cut(other, views.narrow_views, views.narrow_patch, views.narrow_share))
     return _by_view(wide), _by_view(narrow)
