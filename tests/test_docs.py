@@ -271,7 +271,7 @@ def test_the_models_page_lists_every_field_of_a_card():
 def test_the_metrics_page_lists_every_number_of_an_evaluation():
     from dataclasses import fields
 
-    from napari_virtualstain.jobs.evaluate import ChannelScore
+    from napari_virtualstain.jobs.evaluation import ChannelScore
 
     text = read("metrics.md")
     assert [f.name for f in fields(ChannelScore) if f"`{f.name}`" not in text] == []

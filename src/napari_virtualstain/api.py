@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.batch import BatchResult
     from napari_virtualstain.jobs.batch_item import Item
     from napari_virtualstain.jobs.embed import EmbedResult
-    from napari_virtualstain.jobs.evaluate import Evaluation
+    from napari_virtualstain.jobs.evaluation import Evaluation
     from napari_virtualstain.jobs.export import ExportResult
     from napari_virtualstain.jobs.focus import FocusResult
     from napari_virtualstain.jobs.pairs import PairsResult

@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
-from labelled_plates import EDGE, SITES, WELLS, pixels_of, write_image, write_plates
+from labelled_plates import SITES, WELLS, pixels_of, write_image, write_plates
 from little_encoders import write_encoder
 
 from napari_virtualstain import api

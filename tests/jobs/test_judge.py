@@ -33,7 +33,8 @@ from napari_virtualstain.intensity import Normalisation, Rule
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs import compare_features, evaluate, recipes, train
-from napari_virtualstain.jobs.evaluate import EvaluateSettings, Evaluation
+from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.jobs.evaluation import Evaluation
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
 from napari_virtualstain.jobs.training_fields import FieldData
 

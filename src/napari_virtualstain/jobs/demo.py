@@ -13,6 +13,7 @@ from pydantic import Field
 from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs import evaluate, stain
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress
+from napari_virtualstain.jobs.evaluation import Evaluation
 from napari_virtualstain.jobs.simulate import write_field
 from napari_virtualstain.simulate import demo_settings, held_out_settings, simulate_field
 
@@ -50,7 +51,7 @@ class DemoField:
     brightfield: Path
     truth: Path
     prediction: Path
-    evaluation: evaluate.Evaluation
+    evaluation: Evaluation
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""

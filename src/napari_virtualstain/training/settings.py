@@ -135,8 +135,8 @@ class ViewSettings(BaseModel):
     own_steps: int = Field(
         default=0,
         ge=0,
-        description="of wsdino: first steps in which the small views are of the same picture, as of "
-        "dino; published is a start from weights of DINO",
+        description="of wsdino: first steps in which the small views are of the same picture, as "
+        "of dino; published is a start from weights of DINO",
     )
 
     @field_validator("wide_share", "narrow_share")

@@ -7,6 +7,7 @@ from typing import Any
 from napari_virtualstain.cli.console import Console
 from napari_virtualstain.cli.elsewhere import result_of
 from napari_virtualstain.jobs import evaluate as job
+from napari_virtualstain.jobs.evaluation import Evaluation
 
 __all__ = ["run"]
 
@@ -16,4 +17,4 @@ def run(settings: job.EvaluateSettings, console: Console) -> tuple[Any, str]:
     result = result_of("evaluate", settings, console)
     for note in result["notes"]:
         console.note(note)
-    return result, job.Evaluation.from_json(result).table()
+    return result, Evaluation.from_json(result).table()
