@@ -218,6 +218,18 @@ def test_pictures_that_teach_nothing_are_refused(tmp_path, of, words):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize(("encoder", "examining"), [("wsdino", 2), ("resnet", 4)])
+def test_what_examines_leaves_enough_to_be_taught_by(tmp_path, encoder, examining):
+    """Of three pictures of each class two have to teach as pairs, one as an example."""
+    data = pictures(6)
+    result = train_on_pictures(data, told(tmp_path / "m", encoder, validation=0.7))
+    training = load_encoder_package(tmp_path / "m").card.training
+    assert training.n_validation_fields == examining
+    assert training.n_fields == 6 - examining
+    said = any("since some classes have too few" in note for note in result.notes)
+    assert said is (encoder == "wsdino")
+
+
 def test_missing_channels_are_left_out_and_said(tmp_path):
     data = pictures()
     data.pictures[3].pixels[1] = np.nan

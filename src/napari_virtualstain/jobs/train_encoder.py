@@ -214,7 +214,7 @@ def train_on_pictures(
     keep_freed_memory()
     named = data.label not in ("", CHANNEL)
     classes = classes_of([picture.label for picture in data.pictures]) if named else ()
-    teach, hold = _split(data, settings, judged=bool(data.label))
+    teach, hold, said = _split(data, settings, spec)
     on = "field" if data.label == CHANNEL else settings.normalise_stains_on
     told: dict[str, Any] = {
         "channels": data.channels, "per_channel": not settings.together, "classes": classes,
@@ -232,8 +232,6 @@ def train_on_pictures(
                 [data.pictures[i] for i in hold], label=data.label, stored=train.stored or None,
                 **told,
             )  # fmt: skip
-        if spec.learns == "classes":
-            _check_taught(train)
         encoder = _build(settings, spec, channels=len(data.channels), classes=len(train.classes))
         loop = LoopSettings.model_validate(
             {name: getattr(settings, name) for name in LoopSettings.model_fields}
@@ -257,7 +255,7 @@ def train_on_pictures(
             task, loop, folder=folder, resume=settings.resume, devices=devices,
             on_step=on_progress, should_stop=should_stop,
         )  # fmt: skip
-        notes = (*data.notes, *_notes(train))
+        notes = (*data.notes, *said, *_notes(train))
         if result.finished:
             encoder.module().to("cpu").requires_grad_(True)
             card = _describe(data, train, settings, loop, result, encoder, held)
@@ -275,30 +273,42 @@ def train_on_pictures(
 
 
 def _split(
-    data: PictureData, settings: TrainSettings, *, judged: bool
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return which pictures teach and which examine; without labels nothing can be examined."""
-    if not judged or not settings.validation:
-        return tuple(range(len(data.pictures))), ()
+    data: PictureData, settings: TrainSettings, spec: EncoderSpec
+) -> tuple[list[int], list[int], tuple[str, ...]]:
+    """Return which pictures teach and which examine, and what to say of it.
+
+    Without labels nothing can be examined. A group whose classes would have too few pictures left
+    to be taught by does not examine.
+    """
+    everything = list(range(len(data.pictures)))
+    if not data.label or not settings.validation:
+        return everything, [], ()
+    labels = [picture.label for picture in data.pictures]
     groups = [picture.group or picture.name for picture in data.pictures]
-    counts = Counter(picture.label for picture in data.pictures if picture.label is not None)
-    alone = [name for name, count in counts.items() if count < _PAIR]
+    least = _PAIR if spec.learns == "labelled views" else 1
+    left = Counter(labels)
+    alone = [name for name, count in left.items() if name is not None and count < _PAIR]
     if alone:
         raise SettingsError(
             f"The class {alone[0]!r} has one picture, which cannot both teach and examine. Give "
             "more pictures of it, leave it out of --labels, or use --validation 0."
         )
-    return split_by_group(groups, validation=settings.validation, seed=settings.seed)
-
-
-def _check_taught(train: LabelledSet) -> None:
-    taught = {one.label for one in train.examples}
-    lacking = [name for n, name in enumerate(train.classes) if n not in taught]
-    if lacking:
-        raise SettingsError(
-            f"No picture of {lacking[0]!r} is among those that teach: all of them examine. Give "
-            "more pictures of it, another --seed, or --split-by field."
+    _, chosen = split_by_group(groups, validation=settings.validation, seed=settings.seed)
+    wanted = list(dict.fromkeys(groups[n] for n in chosen))
+    hold: list[int] = []
+    for group in wanted:
+        members = [n for n in everything if groups[n] == group]
+        taken = Counter(labels[n] for n in members)
+        if all(left[name] - count >= least for name, count in taken.items() if name is not None):
+            left -= taken
+            hold += members
+    notes: list[str] = []
+    if len(hold) < len(chosen) and spec.learns != "views" and data.label != CHANNEL:
+        notes.append(
+            f"{len(hold)} pictures examine and not {len(chosen)}, since some classes have too few "
+            "to be taught by"
         )
+    return [n for n in everything if n not in set(hold)], sorted(hold), tuple(notes)
 
 
 def _notes(train: LabelledSet) -> tuple[str, ...]:
