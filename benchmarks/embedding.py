@@ -1,7 +1,7 @@
 """What do encoders see, and what does it take?
 
     python benchmarks/embedding.py [--parts attention,stream,plate,jurkat] [--data FOLDER]
-                                   [--wells 384] [--steps 1500] [--seeds 3] [--device cuda]
+                                   [--wells 384] [--steps 800] [--seeds 3] [--device cuda]
 
 - ``attention``: to what the token of a 1024 x 1024 px picture attends in the last block of a
   ViT-S/8, exactly: time and memory.
@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import psutil
@@ -53,6 +53,7 @@ from napari_virtualstain.embedding.sphering import fit_sphering, sphere
 from napari_virtualstain.encoders.base import Encoder
 from napari_virtualstain.encoders.registry import build_encoder
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.jobs.encoder_recipes import ENCODER_RECIPES
 from napari_virtualstain.metrics.classification import confusion
 from napari_virtualstain.training.loop import learn
 from napari_virtualstain.training.seeing import Classifying, Viewing
@@ -61,6 +62,9 @@ from napari_virtualstain.training.settings import LoopSettings, ViewSettings
 RESULTS = REPORTS / "embedding.json"
 PARTS = ("attention", "stream", "plate", "jurkat")
 FOLDS = 5
+CELL = 40  # edge of the picture of a Jurkat cell
+CELL_PATCHES = {"patch": 8, "image": CELL}
+CELL_VIEWS = {"narrow_patch": 24, "wide_share": (0.5, 1.0), "narrow_share": (0.2, 0.5)}
 BLOCK = 40  # Jurkat cells that were taken one after the other stay in one fold
 Found = dict[str, Any]
 
@@ -182,13 +186,11 @@ def plate(options: argparse.Namespace) -> Found:
         for seed in range(options.seeds):
             began = time.monotonic()
             given = labelled([kept[n] for n in teach], [fields[n].treatment for n in teach],
-                             options.channels.split(","), "treatment", "field")  # fmt: skip
+                             options.channels.split(","), "treatment")  # fmt: skip
             encoder = taught_by(method, given, options, seed)
             seconds[method] = time.monotonic() - began
-            seen = [
-                features_of(encoder, kept[n], options.patch, options.plate_px // options.patch)
-                for n in examine
-            ]
+            edge = ENCODER_RECIPES[method].settings["patch"]
+            seen = [features_of(encoder, kept[n], given, edge) for n in examine]
             features.setdefault(method, []).append(np.stack(seen))
     return {
         "plan": asdict(plan), "channels": options.channels, "taught_on": len(teach), "seconds": seconds,
@@ -207,54 +209,54 @@ def labelled(
     labels: Sequence[str],
     channels: Sequence[str],
     label: str,
-    normalise_on: Literal["set", "field"],
 ) -> LabelledSet:
     named = zip(pictures, labels, strict=True)
     return label_up(
         [LabelledPicture(f"{n}", pixels, one) for n, (pixels, one) in enumerate(named)],
         channels=channels, per_channel=False, label=label, classes=sorted(set(labels)),
-        rule=Rule(), normalise_on=normalise_on,
+        rule=Rule(), normalise_on="set",
     )  # fmt: skip
 
 
-def taught_by(method: str, given: LabelledSet, options: argparse.Namespace, seed: int) -> Encoder:
+def taught_by(
+    method: str, given: LabelledSet, options: argparse.Namespace, seed: int, *, cells: bool = False
+) -> Encoder:
+    """Train by the small recipe of a method, for so many steps; single cells are small pictures."""
     encoder = build_encoder(
-        method, in_channels=len(given.channels), preset=options.preset, seed=seed,
+        method, in_channels=len(given.channels), preset="little", seed=seed,
         classes=len(given.classes) if method == "resnet" else 0,
+        architecture=CELL_PATCHES if cells and method != "resnet" else None,
     )  # fmt: skip
-    settings = LoopSettings(
-        steps=options.steps, batch=options.batch, patch=options.patch, learning_rate=1e-3,
-        clip=3.0, ema=0.0, seed=seed, validate_every=options.steps,
-    )  # fmt: skip
-    crop = (options.patch,) * 2
+    recipe = ENCODER_RECIPES[{"resnet": "treatment"}.get(method, method)].settings
+    told = {name: recipe[name] for name in LoopSettings.model_fields if name in recipe}
+    told |= {"steps": options.steps, "seed": seed, "validate_every": options.steps, "ema": 0.0}
+    told |= {"patch": CELL} if cells else {}
+    settings = LoopSettings.model_validate(told)
+    crop = (settings.patch,) * 2
     task: Any
     if method == "resnet":
         task = Classifying(encoder, given, settings, validation=None, crop=crop)  # type: ignore[arg-type]
     else:
-        views = ViewSettings(
-            narrow_views=4, narrow_patch=options.narrow, wide_share=options.wide_share,
-            narrow_share=options.narrow_share,
-        )  # fmt: skip
+        seen = {name: recipe[name] for name in ViewSettings.model_fields if name in recipe}
+        seen |= CELL_VIEWS if cells else {}
+        # As large a part of the training as in the recipe.
+        seen["own_steps"] = seen.get("own_steps", 0) * options.steps // recipe["steps"]
         task = Viewing(
-            encoder, given, settings, validation=None, crop=crop, views=views, weak=method == "wsdino"
+            encoder, given, settings, validation=None, crop=crop,
+            views=ViewSettings.model_validate(seen), weak=method == "wsdino",
         )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         learn(task, settings, folder=Path(scratch), devices=(options.device,))
     return encoder
 
 
-def normal(picture: NDArray[Any]) -> NDArray[np.float32]:
-    flat = picture.reshape(len(picture), -1).astype(np.float64)
-    mean, sd = flat.mean(axis=1)[:, None, None], flat.std(axis=1)[:, None, None]
-    return ((picture - mean) / sd).astype(np.float32)
-
-
 def features_of(
-    encoder: Encoder, picture: NDArray[Any], edge: int, per_axis: int
+    encoder: Encoder, picture: NDArray[Any], given: LabelledSet, edge: int
 ) -> NDArray[np.float64]:
     """Return the median over crops that together are the field, as statistics see all of it, too."""
-    given = normal(picture)
-    crops = [given[:, y, x] for y, x in central_crops(picture.shape[1:], edge, per_axis=per_axis)]
+    seen = np.stack([n.apply(p) for n, p in zip(given.stored, picture, strict=True)])
+    across = picture.shape[-1] // edge
+    crops = [seen[:, y, x] for y, x in central_crops(picture.shape[1:], edge, per_axis=across)]
     return median_of_crops(encoder.features(np.stack(crops)))
 
 
@@ -343,23 +345,19 @@ def jurkat(options: argparse.Namespace) -> Found:
         taken[f"features of the ResNet, {name}"] = np.empty(len(named), object)
     blind = "features of DINO, bright field"
     taken[blind] = np.empty(len(named), object)
-    options.patch, options.narrow = bright.shape[-1], 24
-    options.wide_share, options.narrow_share = (0.5, 1.0), (0.2, 0.5)
     for held in range(options.folds):
         teach, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
         for name, of in (("bright field", bright), ("DNA", dna)):
             simple = statistics[name]
             taken[f"statistics of pixels, {name}"][test] = linear(simple, named, teach, test)
-            given = labelled(
-                [of[n][None] for n in teach], named[teach].tolist(), [name], "phase", "set"
-            )
+            given = labelled([of[n][None] for n in teach], named[teach].tolist(), [name], "phase")
             seen = given.stored[0].apply(of)[:, None]  # of one run: grey values can be compared
-            network: Any = taught_by("resnet", given, options, seed=held)
+            network: Any = taught_by("resnet", given, options, held, cells=True)
             scores, features = network.scores(seen[test]), network.features(seen)
             taken[f"ResNet, {name}"][test] = np.array(given.classes)[scores.argmax(axis=1)]
             taken[f"features of the ResNet, {name}"][test] = linear(features, named, teach, test)
             if name == "bright field":
-                features = taught_by("dino", given, options, seed=held).features(seen)
+                features = taught_by("dino", given, options, held, cells=True).features(seen)
                 taken[blind][test] = linear(features, named, teach, test)
     done = np.flatnonzero(fold < options.folds)
     groups = [block[n] for n in done]
@@ -493,11 +491,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=3)
     parser.add_argument("--compounds", type=int, default=4)
     parser.add_argument("--channels", default="DNA,ER,RNA,AGP,Mito")
-    parser.add_argument("--preset", default="little")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--patch", type=int, default=64)
-    parser.add_argument("--narrow", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=11, help="of the plates")
     parser.add_argument(
@@ -508,7 +502,6 @@ def main() -> None:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--report", action="store_true", help="write the page only")
     options = parser.parse_args()
-    options.wide_share, options.narrow_share = (0.05, 0.12), (0.012, 0.03)
     if options.worker:
         found = {"attention": attention, "stream": stream, "plate": plate, "jurkat": jurkat}[
             options.parts

@@ -25,7 +25,7 @@ def run(settings: job.TrainSettings, console: Console) -> tuple[Any, str]:
         )
     for note in result.notes:
         console.note(note)
-    what = "validation" if settings.encoder or result.validation_scores else "validation PCC"
+    what = "validation PCC" if result.validation_pcc else "validation"
     scores = {**result.validation_pcc, **result.validation_scores}
     said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     text = f"{result.out} after {result.steps} steps; {what}: {said or 'none'}"
