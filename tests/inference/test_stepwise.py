@@ -17,12 +17,12 @@ from torch import nn
 from napari_virtualstain.errors import DiskError, RunCancelled, SettingsError
 from napari_virtualstain.inference import stepwise
 from napari_virtualstain.inference.noise import noise_of
-from napari_virtualstain.inference.noise_schedule import (
+from napari_virtualstain.diffusion.noise_schedule import (
     NoiseSchedule,
     linear_alphas_cumprod,
     spaced_timesteps,
 )
-from napari_virtualstain.inference.step_rules import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.step_rules import Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.inference.stepwise import sample_tiles, state_bytes
 from napari_virtualstain.tiling.plan import plan_tiles
 
@@ -46,7 +46,7 @@ class Network:
             nn.init.normal_(parameter, std=0.15, generator=generator)
 
     def __call__(self, x, conditioning, time):
-        level = np.full_like(x[:, :1], time.alpha_bar)
+        level = np.full_like(x[:, :1], time.level)
         given = torch.from_numpy(np.concatenate([x, conditioning, level], axis=1))
         with torch.inference_mode():
             return self.layers(given).numpy()
@@ -116,12 +116,12 @@ def sample_whole(network, rule, shape):
     x = noise_of(4, region, channels=N_X)
     history = np.zeros((rule.memory, *x.shape), np.float32)
     for step in range(rule.steps):
-        eps = network(np.pad(x, padding)[None], planes, rule.prepare(step))[0]
+        eps = network(np.pad(x, padding)[None], planes, rule.prepare(step))
         noise = noise_of(4, region, draw=step + 1, channels=N_X)
         x, history = rule.step(
             step,
             x,
-            eps[(slice(None), *region)],
+            eps[(slice(None), slice(None), *region)],
             history,
             noise if rule.is_stochastic(step) else None,
         )
@@ -210,7 +210,7 @@ def test_constant_conditioning_leaves_no_trace_of_the_tiles():
 class Silent:
     """A rule of one step without noise or memory, that hands on what the network says."""
 
-    steps, initial_scale, memory = 1, 0.0, 0
+    steps, initial_scale, memory, outputs = 1, 0.0, 0, 1
 
     def is_stochastic(self, step):
         return False
@@ -220,7 +220,7 @@ class Silent:
 
     def step(self, step, x, prediction, history, noise):
         assert noise is None
-        return prediction, history
+        return prediction[0], history
 
 
 def test_constant_in_constant_out():

@@ -27,14 +27,14 @@ import numpy as np
 from napari_virtualstain.axes import Region
 from napari_virtualstain.errors import DiskError, SettingsError
 from napari_virtualstain.inference.noise import noise_of
-from napari_virtualstain.inference.noise_schedule import StepTime
-from napari_virtualstain.inference.step_rules import Pixels, StepRule
+from napari_virtualstain.diffusion.noise_schedule import StepTime
+from napari_virtualstain.diffusion.step_rules import Pixels, StepRule
 from napari_virtualstain.tiling.plan import Tile, TilePlan
 
 __all__ = ["Denoiser", "sample_tiles", "state_bytes"]
 
 Denoiser = Callable[[Pixels, Pixels, StepTime], Pixels]
-"""x (1, C, *S), conditioning (1, P, *S) and time to what the rule steps with, (1, C, *S)."""
+"""x (1, C, *S), conditioning (1, P, *S) and time to what the rule steps with, (outputs, C, *S)."""
 
 _BLOCK = 1 << 24
 
@@ -75,7 +75,8 @@ def sample_tiles(
     ----------
     denoise
         The network: x of a tile with its halo (1, C, *S), the conditioning planes of
-        the same pixels (1, P, *S) and the `StepTime`, to the prediction (1, C, *S).
+        the same pixels (1, P, *S) and the `StepTime`, to the prediction (outputs of the rule,
+        C, *S).
     rule
         How to step.
     plan
@@ -92,8 +93,8 @@ def sample_tiles(
         Decides all noise, with the pixel and the step (`noise_of`: draw 0 is the first
         x, draw ``step + 1`` what a step adds).
     start
-        Takes a region, returns what the noise of the first x is added to, (C, *S), for
-        bridges; zeros if `None`.
+        Takes a region, returns what the noise of the first x is added to, (C, *S), and what
+        the rule remembers of it, for bridges; zeros if `None`.
     budget_bytes
         Where `state_bytes` is more, x and the history lie in temporary files.
     folder
@@ -129,13 +130,15 @@ def sample_tiles(
         report(0, total)
         for tile in plan:
             core = (slice(None), *tile.write)
-            state["now"][core] = _first(rule, tile.write, channels, seed, start)
+            begin = start(tile.write) if start else np.zeros((), np.float32)
+            state["history"][(slice(None), *core)] = begin
+            state["now"][core] = begin + _first(rule, tile.write, channels, seed)
         for step in range(rule.steps):
             for number in _checked(order(step) if order else range(len(plan)), len(plan)):
                 tile = plan.tile(number)
                 core = (slice(None), *tile.write)
                 kept = (slice(None), *core)
-                prediction = _predict(denoise, rule.prepare(step), state, read, tile)
+                prediction = _predict(denoise, rule, step, state, read, tile)
                 noise = (
                     noise_of(seed, tile.write, draw=step + 1, channels=channels)
                     if rule.is_stochastic(step)
@@ -153,43 +156,36 @@ def sample_tiles(
             state["now"], state["then"] = state["then"], state["now"]
 
 
-def _first(
-    rule: StepRule,
-    region: Region,
-    channels: int,
-    seed: int,
-    start: Callable[[Region], Pixels] | None,
-) -> Pixels:
-    """Return x of the noisiest step in a region."""
-    first = np.zeros((channels, *(part.stop - part.start for part in region)), np.float32)
-    if start is not None:
-        first += start(region)
-    if rule.initial_scale:
-        first += np.float32(rule.initial_scale) * noise_of(seed, region, channels=channels)
-    return first
+def _first(rule: StepRule, region: Region, channels: int, seed: int) -> Pixels:
+    """Return the noise of the first x in a region."""
+    if not rule.initial_scale:
+        return np.zeros((channels, *(part.stop - part.start for part in region)), np.float32)
+    return np.float32(rule.initial_scale) * noise_of(seed, region, channels=channels)
 
 
 def _predict(
     denoise: Denoiser,
-    time: StepTime,
+    rule: StepRule,
+    step: int,
     state: dict[str, Pixels],
     read: Callable[[Region], Pixels],
     tile: Tile,
 ) -> Pixels:
-    """Return the prediction of a tile's core: (C, *S)."""
+    """Return the prediction of a tile's core: (outputs, C, *S)."""
     shape = state["now"].shape[1:]
     inside = tuple(
         slice(part.start, min(part.stop, n)) for part, n in zip(tile.read, shape, strict=True)
     )
     extent = [part.stop - part.start for part in tile.read]
     given = _padded(state["now"][(slice(None), *inside)], extent)
-    predicted = np.asarray(denoise(given, _padded(read(inside), extent), time), dtype=np.float32)
-    if predicted.shape != given.shape:
+    planes = _padded(read(inside), extent)
+    predicted = np.asarray(denoise(given, planes, rule.prepare(step)), dtype=np.float32)
+    if predicted.shape != (rule.outputs, *given.shape[1:]):
         raise SettingsError(
-            f"The network returns {predicted.shape} for an x of {given.shape}. "
-            "Use a network that predicts every channel and pixel of x."
+            f"The network returns {predicted.shape} for an x of {given.shape}, of which the "
+            f"sampler needs {rule.outputs}. Use a network that predicts every channel and pixel."
         )
-    core: Pixels = predicted[0][(slice(None), *tile.keep)]
+    core: Pixels = predicted[(slice(None), slice(None), *tile.keep)]
     return core
 
 

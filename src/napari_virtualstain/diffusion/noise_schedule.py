@@ -1,4 +1,4 @@
-"""How much noise is left at each step of a sampler.
+"""How much noise is left at each step of a sampler?
 
 A network is trained on a schedule of T noise levels; a sampler takes some of
 them, from the noisiest to the cleanest, and then goes on to the clean picture.
@@ -11,7 +11,12 @@ letter             meaning
                    ``sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps``
 ``alpha, sigma``   ``sqrt(alpha_bar)`` and ``sqrt(1 - alpha_bar)`` (DPM-Solver's letters)
 ``lambda``         ``log(alpha / sigma)``, half the log of the signal-to-noise ratio
+``level``          where a step is: ``alpha_bar``, Palette's gamma (of a bridge, its m)
 =================  ====================================================================
+
+DDPM's letters are those of arXiv:2006.11239 (``alpha_bar`` is in its eq. 4), DPM-Solver's those of
+arXiv:2211.01095. Both count t from 1 and put the clean picture at 0; here, as in the codes, the
+table begins with the first noise.
 
 Tables are float64 on the CPU, since ``1 - alpha_bar`` has no digits left in
 float32 at the clean end, and since some devices have no float64.
@@ -19,7 +24,9 @@ float32 at the clean end, and since some devices have no float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import inf, log
 from typing import Literal, get_args
@@ -27,12 +34,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.errors import SettingsError, unknown_name
 
 __all__ = [
+    "SCHEDULES",
     "NoiseSchedule",
     "Spacing",
     "StepTime",
+    "alphas_cumprod",
     "cosine_alphas_cumprod",
     "linear_alphas_cumprod",
     "spaced_timesteps",
@@ -49,12 +58,13 @@ class StepTime:
     ----------
     t
         Step of the training schedule, for networks that take an integer.
-    alpha_bar
-        Its noise level in (0, 1), for networks that take that (Palette's gamma).
+    level
+        alpha_bar, in (0, 1), for networks that take that (Palette's gamma); of a bridge, how
+        much of the way to its other end is gone.
     """
 
     t: int
-    alpha_bar: float
+    level: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +103,7 @@ class NoiseSchedule:
         ):
             raise SettingsError(
                 "A noise schedule needs values of alpha_bar that fall from below 1 to above 0. "
-                "Use linear_alphas_cumprod or cosine_alphas_cumprod, or check the model's table."
+                "Use alphas_cumprod, or check the model's table."
             )
         falling = all(a > b for a, b in pairwise(steps))
         if not steps or not falling or steps[0] >= table.size or steps[-1] < 0:
@@ -120,7 +130,7 @@ class NoiseSchedule:
 
     def time(self, step: int) -> StepTime:
         """Return what the network is told before a step."""
-        return StepTime(t=self.timesteps[step], alpha_bar=self.level(step))
+        return StepTime(t=self.timesteps[step], level=self.level(step))
 
 
 def linear_alphas_cumprod(
@@ -163,6 +173,38 @@ def cosine_alphas_cumprod(
     level = np.cos((at + offset) / (1 + offset) * np.pi / 2) ** 2
     betas = np.minimum(1 - level[1:] / level[:-1], largest_beta)
     return np.asarray(np.cumprod(1 - betas))
+
+
+SCHEDULES: Mapping[str, Callable[[], NDArray[np.float64]]] = {
+    "palette": partial(linear_alphas_cumprod, 2000, first=1e-6, last=0.01),
+    "palette-test": partial(linear_alphas_cumprod, 1000, first=1e-4, last=0.09),
+    "guided-diffusion": linear_alphas_cumprod,
+    "cosine": cosine_alphas_cumprod,
+}
+"""Tables by name.
+
+``palette`` is what Palette (arXiv:2111.05826, as its codes have it) and guided-I2I are trained on.
+Guided-I2I samples on it too, Palette on ``palette-test``: its network is told the level and no
+step, so that any table will do. ``guided-diffusion`` (arXiv:2105.05233) is also that of
+SPADE-diffusion (arXiv:2207.00050) and DDPM; ``cosine`` is that of arXiv:2102.09672."""
+
+
+def alphas_cumprod(name: str) -> NDArray[np.float64]:
+    """Return alpha_bar of a schedule by name, (T,) float64, clean end first.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> len(alphas_cumprod("palette"))
+    2000
+    """
+    if name not in SCHEDULES:
+        raise unknown_name("noise schedule", name, SCHEDULES)
+    return SCHEDULES[name]()
 
 
 def spaced_timesteps(

@@ -10,13 +10,13 @@ import pytest
 
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.inference.noise import noise_of
-from napari_virtualstain.inference.noise_schedule import (
+from napari_virtualstain.diffusion.noise_schedule import (
     NoiseSchedule,
     cosine_alphas_cumprod,
     linear_alphas_cumprod,
     spaced_timesteps,
 )
-from napari_virtualstain.inference.step_rules import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.step_rules import Ddim, DpmSolverPlusPlus2M
 
 LINEAR = linear_alphas_cumprod()
 N = 96
@@ -41,12 +41,12 @@ def run(rule, x, *, power, seed=0):
     """Sample with the best denoiser: E[eps | x] is a Wiener filter."""
     history = np.zeros((rule.memory, *x.shape), np.float32)
     for step in range(rule.steps):
-        level = rule.prepare(step).alpha_bar
+        level = rule.prepare(step).level
         eps = filtered(x, sqrt(1 - level) / (level * power + 1 - level)).astype(np.float32)
         noise = None
         if rule.is_stochastic(step):
             noise = noise_of(seed, (slice(0, N), slice(0, N)), draw=step + 1)
-        x, history = rule.step(step, x, eps, history, noise)
+        x, history = rule.step(step, x, eps[None], history, noise)
         assert x.dtype == history.dtype == np.float32
     return x
 
@@ -125,16 +125,16 @@ def test_ddim_with_eta_1_is_the_posterior_of_ddpm(clip):
     clean = clean if clip is None else np.clip(clean, *clip)
     mean = sqrt(before) * beta / (1 - here) * clean + sqrt(1 - beta) * (1 - before) / (1 - here) * x
     spread = sqrt(beta * (1 - before) / (1 - here))
-    stepped, _ = rule.step(step, x, eps, np.zeros((0, *x.shape), np.float32), noise)
+    stepped, _ = rule.step(step, x, eps[None], np.zeros((0, *x.shape), np.float32), noise)
     np.testing.assert_allclose(stepped, mean + spread * noise, rtol=2e-5, atol=2e-6)
 
 
 def test_the_first_step_of_dpm_solver_is_a_step_of_ddim():
     """Of first order both are the same (arXiv 2211.01095, section 4)."""
     x, eps = np.random.default_rng(1).normal(size=(2, 1, 8, 8)).astype(np.float32)
-    one, _ = Ddim(schedule=schedule(20)).step(0, x, eps, np.zeros((0, *x.shape), "f4"), None)
+    one, _ = Ddim(schedule=schedule(20)).step(0, x, eps[None], np.zeros((0, *x.shape), "f4"), None)
     other, kept = DpmSolverPlusPlus2M(schedule=schedule(20)).step(
-        0, x, eps, np.zeros((1, *x.shape), "f4"), None
+        0, x, eps[None], np.zeros((1, *x.shape), "f4"), None
     )
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
     level = schedule(20).level(0)
@@ -162,7 +162,7 @@ def test_dpm_solver_is_of_second_order_with_uneven_steps(taken):
     x = np.full((1, 1, 1), 0.4)
     eps = (x - sqrt(here) * clean(low)) / sqrt(1 - here)
     history = np.full((1, 1, 1, 1), clean(before), np.float32)
-    stepped, _ = rule.step(1, x.astype(np.float32), eps.astype(np.float32), history, None)
+    stepped, _ = rule.step(1, x.astype(np.float32), eps[None].astype(np.float32), history, None)
     exact = sqrt(1 - there) * (x / sqrt(1 - here) + antiderivative(high) - antiderivative(low))
     assert abs(stepped - exact).max() < sqrt(there) * slope * h**3 / 10 + 1e-6
     # What one order less, or the ratio of the two steps upside down, would leave.
@@ -173,8 +173,8 @@ def test_dpm_solver_is_of_second_order_with_uneven_steps(taken):
 def test_the_last_step_gives_the_clean_prediction(kind):
     x, eps = np.random.default_rng(2).normal(size=(2, 1, 4, 4)).astype(np.float32)
     rule = kind(schedule=schedule(20))
-    level = rule.prepare(19).alpha_bar
-    result, _ = rule.step(19, x, eps, np.ones((rule.memory, *x.shape), np.float32), None)
+    level = rule.prepare(19).level
+    result, _ = rule.step(19, x, eps[None], np.ones((rule.memory, *x.shape), np.float32), None)
     np.testing.assert_allclose(
         result, (x - sqrt(1 - level) * eps) / sqrt(level), rtol=1e-5, atol=1e-6
     )
@@ -186,7 +186,7 @@ def test_a_clean_prediction_out_of_range_is_cut(kind):
     rule = kind(schedule=schedule(4), clip=(-1, 1))
     history = np.zeros((rule.memory, *x.shape), np.float32)
     for step in range(4):
-        x, history = rule.step(step, x, np.zeros_like(x), history, None)
+        x, history = rule.step(step, x, np.zeros_like(x)[None], history, None)
     np.testing.assert_allclose(x, 1)
 
 
