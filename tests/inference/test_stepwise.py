@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_virtualstain.errors import DiskError, RunCancelled, SettingsError
-from napari_virtualstain.inference import stepwise
-from napari_virtualstain.inference.noise import noise_of
 from napari_virtualstain.diffusion.noise_schedule import (
     NoiseSchedule,
     linear_alphas_cumprod,
     spaced_timesteps,
 )
-from napari_virtualstain.diffusion.step_rules import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.samplers import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.errors import DiskError, RunCancelled, SettingsError
+from napari_virtualstain.inference import stepwise
+from napari_virtualstain.inference.noise import noise_of
 from napari_virtualstain.inference.stepwise import sample_tiles, state_bytes
 from napari_virtualstain.tiling.plan import plan_tiles
 

@@ -1,4 +1,4 @@
-"""How is a sample led towards a class, or towards what it is conditioned on?
+"""How is a sample led? Towards a class, or towards what it is conditioned on.
 
 =============  ==============  ========================================================
 here           papers          where

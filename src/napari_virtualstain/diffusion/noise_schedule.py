@@ -1,4 +1,4 @@
-"""How much noise is left at each step of a sampler?
+"""How much noise is left at each step? A table of levels says it.
 
 A network is trained on a schedule of T noise levels; a sampler takes some of
 them, from the noisiest to the cleanest, and then goes on to the clean picture.

@@ -1,4 +1,4 @@
-"""What does a network's answer say about the clean picture?
+"""What does a network's answer say? What the clean picture is, or the noise.
 
 With ``x = sqrt(level) x_0 + sqrt(1 - level) eps``, a network may be taught any mixture of x_0 and
 eps; each can be turned into x_0, since x is known.

@@ -25,10 +25,10 @@ from typing import IO
 import numpy as np
 
 from napari_virtualstain.axes import Region
+from napari_virtualstain.diffusion.noise_schedule import StepTime
+from napari_virtualstain.diffusion.step_rule import Pixels, StepRule
 from napari_virtualstain.errors import DiskError, SettingsError
 from napari_virtualstain.inference.noise import noise_of
-from napari_virtualstain.diffusion.noise_schedule import StepTime
-from napari_virtualstain.diffusion.step_rules import Pixels, StepRule
 from napari_virtualstain.tiling.plan import Tile, TilePlan
 
 __all__ = ["Denoiser", "sample_tiles", "state_bytes"]

@@ -8,15 +8,15 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.inference.noise import noise_of
 from napari_virtualstain.diffusion.noise_schedule import (
     NoiseSchedule,
     cosine_alphas_cumprod,
     linear_alphas_cumprod,
     spaced_timesteps,
 )
-from napari_virtualstain.diffusion.step_rules import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.samplers import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.inference.noise import noise_of
 
 LINEAR = linear_alphas_cumprod()
 N = 96
