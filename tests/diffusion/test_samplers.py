@@ -7,14 +7,16 @@ from math import sqrt
 
 import numpy as np
 import pytest
+import torch
 
 from napari_virtualstain.diffusion.noise_schedule import (
     NoiseSchedule,
-    cosine_alphas_cumprod,
+    alphas_cumprod,
     linear_alphas_cumprod,
     spaced_timesteps,
 )
-from napari_virtualstain.diffusion.samplers import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.prediction import target_weights
+from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.inference.noise import noise_of
 
@@ -110,13 +112,16 @@ def test_samples_have_the_spread_of_the_field(field, eta):
     assert share.mean() == pytest.approx(1, abs=5 / N)  # N^2 / 2 independent frequencies
 
 
+@pytest.mark.parametrize(
+    "kind", [Ancestral, lambda **given: Ddim(eta=1.0, **given)], ids=["ancestral", "ddim"]
+)
 @pytest.mark.parametrize("clip", [None, (-0.2, 0.3)], ids=str)
-def test_ddim_with_eta_1_is_the_posterior_of_ddpm(clip):
+def test_ancestral_steps_and_ddim_with_eta_1_are_the_posterior_of_ddpm(clip, kind):
     """Mean and variance of q(x_{t-1} | x_t, x_0), arXiv 2006.11239, eq. 7."""
     rng = np.random.default_rng(0)
     x, eps = rng.normal(size=(2, 3, 8, 8)).astype(np.float32)
     noise = rng.normal(size=(3, 8, 8)).astype(np.float32)
-    rule = Ddim(schedule=schedule(1000), eta=1.0, clip=clip)
+    rule = kind(schedule=schedule(1000), clip=clip)
     step = 900
     t = rule.prepare(step).t
     here, before = LINEAR[t], LINEAR[t - 1]
@@ -169,7 +174,7 @@ def test_dpm_solver_is_of_second_order_with_uneven_steps(taken):
     assert sqrt(there) * slope * h**2 / 2 > 10 * (sqrt(there) * slope * h**3 / 10 + 1e-6)
 
 
-@pytest.mark.parametrize("kind", [Ddim, DpmSolverPlusPlus2M])
+@pytest.mark.parametrize("kind", [Ancestral, Ddim, DpmSolverPlusPlus2M])
 def test_the_last_step_gives_the_clean_prediction(kind):
     x, eps = np.random.default_rng(2).normal(size=(2, 1, 4, 4)).astype(np.float32)
     rule = kind(schedule=schedule(20))
@@ -180,7 +185,7 @@ def test_the_last_step_gives_the_clean_prediction(kind):
     )
 
 
-@pytest.mark.parametrize("kind", [Ddim, DpmSolverPlusPlus2M])
+@pytest.mark.parametrize("kind", [Ancestral, Ddim, DpmSolverPlusPlus2M])
 def test_a_clean_prediction_out_of_range_is_cut(kind):
     x = np.full((1, 2, 2), 50, np.float32)
     rule = kind(schedule=schedule(4), clip=(-1, 1))
@@ -196,56 +201,206 @@ def test_only_stochastic_steps_ask_for_noise():
         for rule in (
             Ddim(schedule=schedule(4)),
             Ddim(schedule=schedule(4), eta=0.2),
+            Ancestral(schedule=schedule(4)),
             DpmSolverPlusPlus2M(schedule=schedule(4)),
         )
     ]
-    assert asks == [[False] * 4, [True, True, True, False], [False] * 4]
+    assert asks == [[False] * 4, [True, True, True, False], [True, True, True, False], [False] * 4]
 
 
-def test_the_linear_schedule_is_that_of_ddpm():
-    assert LINEAR.shape == (1000,)
-    assert LINEAR[0] == 1 - 1e-4
-    assert LINEAR[-1] == pytest.approx(4.0358e-5, rel=1e-4)
-    palette = linear_alphas_cumprod(2000, first=1e-6, last=0.01)
-    assert 1 - palette[0] == pytest.approx(1e-6, rel=1e-9)  # no digit of it is left in float32
+MEAN, SPREAD = 2.0, 0.7
+PALETTE = alphas_cumprod("palette")
+RULES = {
+    "ddpm, all steps": Ancestral(schedule=schedule(2000, table=PALETTE)),
+    "ddpm, 200": Ancestral(schedule=schedule(200, table=PALETTE)),
+    "ddim, 200": Ddim(schedule=schedule(200, table=PALETTE)),
+    "dpm-solver++, 20": DpmSolverPlusPlus2M(schedule=schedule(20, table=PALETTE)),
+}
 
 
-def test_the_cosine_schedule_falls_as_a_cosine_squared():
-    table = cosine_alphas_cumprod(1000)
-    at = np.arange(1, 1001) / 1000
-    cosine = np.cos((at + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
-    np.testing.assert_allclose(table[:-1], cosine[:-1], rtol=1e-9)
-    assert table[-1] == pytest.approx(table[-2] * 0.001)  # the last beta is cut
+def eps_of_a_normal(x, level, *, mean=MEAN, spread=SPREAD):
+    """The best prediction of the noise in x, where the clean picture is normal."""
+    variance = level * spread**2 + 1 - level
+    return sqrt(1 - level) * (x - sqrt(level) * mean) / variance
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
-@pytest.mark.parametrize("train_steps", [1, 2, 3, 10, 999, 1000])
-def test_spaced_steps_fall_from_the_noisiest_without_repeating(train_steps, spacing):
-    for steps in range(1, min(train_steps, 60) + 1):
-        taken = spaced_timesteps(train_steps, steps, spacing=spacing)
-        assert len(set(taken)) == steps
-        assert list(taken) == sorted(taken, reverse=True)
-        assert (taken[0], taken[-1] >= 0) == (train_steps - 1, True)
-    assert spaced_timesteps(train_steps, train_steps, spacing=spacing) == tuple(
-        range(train_steps)[::-1]
+def sample_normal(rule, *, seed=0, n=30_000):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n).astype(np.float32)
+    history = np.zeros((rule.memory, n), np.float32)
+    for step in range(rule.steps):
+        eps = eps_of_a_normal(x, rule.prepare(step).level).astype(np.float32)
+        noise = rng.normal(size=n).astype(np.float32) if rule.is_stochastic(step) else None
+        x, history = rule.step(step, x, eps[None], history, noise)
+    return x
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_normal_distribution_is_sampled_with_its_mean_and_spread(rule):
+    found = sample_normal(rule)
+    assert found.mean() == pytest.approx(MEAN, abs=0.025)
+    assert 0.66 < found.std() < 0.71
+
+
+def test_steps_that_forget_where_they_came_from_would_be_seen():
+    """What the test above would say of ancestral steps that take t - 1 for the step before."""
+    right = RULES["ddpm, 200"]
+
+    class Wrong:
+        memory, steps = 0, right.steps
+        prepare, is_stochastic = right.prepare, right.is_stochastic
+
+        def step(self, step, x, prediction, history, noise):
+            t = right.prepare(step).t
+            pair = NoiseSchedule(PALETTE, (t, t - 1))
+            return Ancestral(schedule=pair).step(0, x, prediction, history, noise)
+
+    assert abs(sample_normal(Wrong()).mean() - MEAN) > 0.5
+
+
+def order(kind):
+    """How fast the error of the flow falls with the size of the steps, evenly spaced in lambda."""
+    table = linear_alphas_cumprod(200_000, first=5e-7, last=1e-4)
+    half_log_snr = 0.5 * np.log(table / (1 - table))
+    errors = []
+    for steps in (16, 32, 64):
+        at = np.linspace(-3, 3, steps + 1)
+        taken = [int(np.abs(half_log_snr - place).argmin()) for place in at]
+        rule = kind(schedule=NoiseSchedule(table, tuple(taken)))
+        x = np.array([1.5, -0.8], np.float64)
+        first, last = table[taken[0]], table[taken[-1]]
+        scale = sqrt((last * SPREAD**2 + 1 - last) / (first * SPREAD**2 + 1 - first))
+        exact = sqrt(last) * MEAN + scale * (x - sqrt(first) * MEAN)
+        history = np.zeros((rule.memory, 2))
+        for step in range(steps):  # without the step to the clean picture, which is of first order
+            eps = eps_of_a_normal(x, rule.prepare(step).level)
+            x, history = rule.step(step, x, eps[None], history, None)
+        errors.append(np.abs(x - exact).max())
+    return np.log2(np.array(errors[:-1]) / errors[1:])
+
+
+def test_ddim_is_of_first_order_and_dpm_solver_of_second():
+    np.testing.assert_allclose(order(Ddim), 1, atol=0.15)
+    np.testing.assert_allclose(order(DpmSolverPlusPlus2M), 2, atol=0.15)
+
+
+KINDS = {
+    "ddpm": lambda **given: Ancestral(**given),
+    "ddpm, large": lambda **given: Ancestral(variance="large", **given),
+    "ddpm, learned": lambda **given: Ancestral(variance="learned", **given),
+    "ddim": lambda **given: Ddim(eta=0.3, **given),
+    "dpm-solver++": lambda **given: DpmSolverPlusPlus2M(**given),
+}
+
+
+def one_step(rule, *, step=5, library=np.asarray, shape=(2, 4, 4), seed=3):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape)
+    prediction = rng.normal(size=(rule.outputs, *shape))
+    history = rng.normal(size=(rule.memory, *shape))
+    noise = rng.normal(size=shape)
+    x, prediction, history, noise = (
+        library(part.astype(np.float32)) for part in (x, prediction, history, noise)
     )
+    return rule.step(step, x, prediction, history, noise if rule.is_stochastic(step) else None)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("step", [0, 5, 19])
+def test_torch_and_numpy_take_the_same_step(kind, step):
+    rule = kind(schedule=schedule(20), clip=(-1, 1), guidance=0.5)
+    x, history = one_step(rule, step=step)
+    there, then = one_step(rule, step=step, library=torch.from_numpy)
+    assert there.dtype == then.dtype == torch.float32
+    np.testing.assert_array_equal(there.numpy(), x)
+    np.testing.assert_array_equal(then.numpy(), history)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("predicts", ["x0", "v"])
+def test_whatever_a_network_predicts_of_the_same_picture_is_the_same_step(kind, predicts):
+    rule, other = (kind(schedule=schedule(20), predicts=name) for name in ("eps", predicts))
+    step, rng = 5, np.random.default_rng(0)
+    clean, eps, noise = rng.normal(size=(3, 2, 4, 4)).astype(np.float32)
+    level = rule.prepare(step).level
+    x = (sqrt(level) * clean + sqrt(1 - level) * eps).astype(np.float32)
+    of_clean, of_eps = target_weights(predicts, level)
+    further = np.zeros((rule.outputs - 1, *x.shape), np.float32)
+    history = np.zeros((rule.memory, *x.shape), np.float32)
+    noise = noise if rule.is_stochastic(step) else None
+    steps = [
+        kind.step(step, x, np.stack([target.astype(np.float32), *further]), history, noise)[0]
+        for kind, target in ((rule, eps), (other, of_clean * clean + of_eps * eps))
+    ]
+    np.testing.assert_allclose(steps[1], steps[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_learned_variance_lies_between_the_two_of_ddpm():
+    rules = [
+        KINDS[name](schedule=schedule(20)) for name in ("ddpm", "ddpm, large", "ddpm, learned")
+    ]
+    small, large, learned = rules
+    x = np.zeros((1, 3), np.float32)
+    noise, none = np.ones_like(x), np.zeros((0, *x.shape), np.float32)
+    spreads = [rule.step(18, x, x[None], none, noise)[0] for rule in (small, large)]
+    fraction = np.array([[-1, 0, 1]], np.float32)
+    found = learned.step(18, x, np.stack([x, fraction]), none, noise)[0]
+    assert spreads[0][0, 0] < spreads[1][0, 0] * 0.95
+    np.testing.assert_allclose(found[0, [0, 2]], [spreads[0][0, 0], spreads[1][0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(found[0, 1] ** 2, found[0, 0] * found[0, 2], rtol=1e-6)
+
+
+GUIDED = {
+    "ddpm, 200": lambda **given: Ancestral(schedule=schedule(200), **given),
+    "ddim, 200": lambda **given: Ddim(schedule=schedule(200), **given),
+    "dpm-solver++, 50": lambda **given: DpmSolverPlusPlus2M(schedule=schedule(50), **given),
+}
+
+
+@pytest.mark.parametrize("kind", GUIDED.values(), ids=GUIDED)
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_guidance_leads_from_all_classes_to_one(kind, scale):
+    """Two classes of one spread: half of all samples are of each, and guided all are of one.
+
+    Of two normal distributions of equal shares, with means -1 and 1, the classifier of noised
+    pictures is known: log p(1 | x) is log sigmoid(2 sqrt(level) x / variance).
+    """
+    spread, n = 0.3, 20_000
+    rule, rng = kind(guidance=scale), np.random.default_rng(1)
+    x = rng.normal(size=n).astype(np.float32)
+    history = np.zeros((rule.memory, n), np.float32)
+    for step in range(rule.steps):
+        level = rule.prepare(step).level
+        variance = level * spread**2 + 1 - level
+        odds = 2 * sqrt(level) / variance
+        first = 1 / (1 + np.exp(-odds * x.astype(np.float64)))
+        score = (sqrt(level) * (2 * first - 1) - x) / variance
+        predicted = [-sqrt(1 - level) * score, *([odds * (1 - first)] if scale else [])]
+        noise = rng.normal(size=n).astype(np.float32) if rule.is_stochastic(step) else None
+        x, history = rule.step(step, x, np.stack(predicted).astype(np.float32), history, noise)
+    if scale:
+        assert (x > 0).mean() > 0.99
+        assert x.mean() == pytest.approx(1, abs=0.05)
+        assert x.std() == pytest.approx(spread, rel=0.1)
+    else:
+        assert (x > 0).mean() == pytest.approx(0.5, abs=0.02)
 
 
 BAD = {
-    "no steps": (lambda: spaced_timesteps(1000, 0), "takes 1 to 1000 of them, got 0"),
-    "too many steps": (lambda: spaced_timesteps(10, 11), "takes 1 to 10 of them, got 11"),
-    "unknown spacing": (
-        lambda: spaced_timesteps(10, 2, spacing="leading"),
-        "No spacing of steps is named 'leading'. Choose one of trailing, linspace.",
-    ),
-    "rising table": (lambda: NoiseSchedule(LINEAR[::-1], (3, 1)), "values of alpha_bar that fall"),
-    "empty table": (lambda: NoiseSchedule(np.array([]), (0,)), "values of alpha_bar that fall"),
-    "table to zero": (lambda: NoiseSchedule(np.array([0.5, 0.0]), (1,)), "to above 0"),
-    "rising steps": (lambda: NoiseSchedule(LINEAR, (1, 3)), "got 1, 3. Use spaced_timesteps."),
-    "step off the table": (lambda: NoiseSchedule(LINEAR, (1000,)), "from at most 999"),
-    "no time steps": (lambda: NoiseSchedule(LINEAR, ()), "got none"),
     "eta": (lambda: Ddim(schedule=schedule(2), eta=1.5), "got 1.5. Choose a value in this range."),
     "clip": (lambda: Ddim(schedule=schedule(2), clip=(1, -1)), "Put the smaller number first."),
+    "variance": (
+        lambda: Ancestral(schedule=schedule(2), variance="huge"),
+        "No variance of a step is named 'huge'. Choose one of small, large, learned.",
+    ),
+    "prediction": (
+        lambda: DpmSolverPlusPlus2M(schedule=schedule(2), predicts="score"),
+        "predicts eps, x0, v, got 'score'. Choose what it was trained to predict.",
+    ),
+    "guidance": (
+        lambda: Ancestral(schedule=schedule(2), guidance=-1.0),
+        "got -1.0. Choose 0 for none, or about 1.",
+    ),
 }
 
 

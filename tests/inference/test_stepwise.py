@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from napari_virtualstain.diffusion.bridge import BrownianBridge
+from napari_virtualstain.diffusion.bridge_sampler import BridgeSteps, bridge_timesteps
 from napari_virtualstain.diffusion.noise_schedule import (
     NoiseSchedule,
     linear_alphas_cumprod,
     spaced_timesteps,
 )
-from napari_virtualstain.diffusion.samplers import Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.errors import DiskError, RunCancelled, SettingsError
 from napari_virtualstain.inference import stepwise
 from napari_virtualstain.inference.noise import noise_of
@@ -29,8 +31,8 @@ from napari_virtualstain.tiling.plan import plan_tiles
 SCHEDULE = NoiseSchedule(linear_alphas_cumprod(), spaced_timesteps(1000, 5))
 RULES = {
     "ddim": Ddim(schedule=SCHEDULE),
-    "ddpm": Ddim(schedule=SCHEDULE, eta=1.0),
-    "cut ddpm": Ddim(schedule=SCHEDULE, eta=1.0, clip=(-15, 15)),
+    "ddpm": Ancestral(schedule=SCHEDULE),
+    "cut ddpm": Ancestral(schedule=SCHEDULE, clip=(-15, 15)),
     "dpm-solver++": DpmSolverPlusPlus2M(schedule=SCHEDULE),
 }
 N_X, N_C = 2, 3
@@ -245,6 +247,43 @@ def test_a_bridge_starts_from_a_picture():
         start=lambda region: start[(slice(None), *region)],
     )
     np.testing.assert_array_equal(result, start)
+
+
+def test_a_bridge_in_tiles_is_the_bridge_of_the_whole_image():
+    """The end that it is led to is remembered in every tile."""
+    network = NETWORKS["dilated"]
+    end = np.random.default_rng(2).normal(size=(N_X, 33, 31)).astype(np.float32)
+    rule = BridgeSteps(bridge=BrownianBridge(), timesteps=bridge_timesteps(1000, 5), eta=0.5)
+
+    def start(region):
+        return end[(slice(None), *region)]
+
+    whole = sample(network, rule, (33, 31), 33, start=start)
+    tiled = sample(network, rule, (33, 31), 8, start=start)
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(whole))
+    region = (slice(0, 33), slice(0, 31))
+    x = end + np.float32(rule.initial_scale) * noise_of(4, region, channels=N_X)
+    history = end[None]
+    for step in range(5):
+        prediction = network(x[None], IMAGE[None, :, :33, :31], rule.prepare(step))
+        noise = noise_of(4, region, draw=step + 1, channels=N_X)
+        noise = noise if rule.is_stochastic(step) else None
+        x, history = rule.step(step, x, prediction, history, noise)
+    np.testing.assert_allclose(whole, x, rtol=0, atol=1e-5 * np.ptp(x))
+
+
+def test_a_learned_variance_is_sampled_in_tiles():
+    narrow = NETWORKS["dilated"]
+
+    def both(x, conditioning, time):
+        eps = narrow(x, conditioning, time)
+        return np.concatenate([eps, np.tanh(eps)])
+
+    wide = type("", (), {"plan": narrow.plan, "__call__": lambda _s, *given: both(*given)})()
+    rule = Ancestral(schedule=SCHEDULE, variance="learned")
+    whole, tiled = (sample(wide, rule, (33, 31), core) for core in (33, 8))
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(whole))
+    assert np.abs(whole - sample(narrow, RULES["ddpm"], (33, 31), 33)).max() > 1e-3
 
 
 @pytest.mark.parametrize("in_files", [False, True], ids=["in memory", "in files"])

@@ -96,7 +96,8 @@ def class_gradient(
     ----------
     classify
         Takes x (B, C, *S), returns a score of each class (B, K) before softmax; knows the planes
-        and the noise level. Only x is followed, so that the planes stay what they are.
+        and the noise level. Only x is followed, so that the planes stay what they are; under
+        `torch.inference_mode` give it clones of them that were made outside.
     x
         The current x, (B, C, *S).
     labels
@@ -123,6 +124,6 @@ def class_gradient(
                 f"The classifier knows the classes 0 to {known - 1}, got {labels.tolist()}. "
                 "Choose a class that it was trained on."
             )
-        chosen = torch.log_softmax(scores.float(), 1).gather(1, labels[:, None].long())
+        chosen = torch.log_softmax(scores.float(), 1).gather(1, labels[:, None].long().clone())
         (gradient,) = torch.autograd.grad(chosen.sum(), followed)
     return gradient

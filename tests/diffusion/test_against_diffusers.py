@@ -1,0 +1,156 @@
+"""Whole runs of our samplers, against those of diffusers on the same table and noise."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import pytest
+import torch
+
+from napari_virtualstain.diffusion.noise_schedule import (
+    NoiseSchedule,
+    alphas_cumprod,
+    spaced_timesteps,
+)
+from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
+
+diffusers = pytest.importorskip(
+    "diffusers", reason="diffusers is not installed; pip install -e '.[dev]' brings it"
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+TABLES = {"palette": (-15, 15), "guided-diffusion": (-1, 1)}
+N = 64
+
+
+def network(x, level):
+    """Neither linear nor the right answer, so that every coefficient is seen."""
+    return torch.sin(2 * x) * sqrt(1 - level) + 0.3 * x
+
+
+def theirs(kind, name, steps, **given):
+    """A scheduler of theirs, whose tables are in float64 as ours are."""
+    table = torch.from_numpy(alphas_cumprod(name))
+    betas = 1 - table / torch.cat([torch.ones(1, dtype=torch.float64), table[:-1]])
+    scheduler = kind(
+        num_train_timesteps=len(table),
+        trained_betas=betas.tolist(),
+        timestep_spacing="trailing",
+        **given,
+    )
+    scheduler.alphas_cumprod = table
+    scheduler.set_timesteps(steps)
+    if kind is not diffusers.DPMSolverMultistepScheduler:
+        return scheduler
+    levels = table[scheduler.timesteps]
+    sigmas = ((1 - levels) / levels).sqrt()
+    scheduler.sigmas = torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
+    return scheduler
+
+
+def ours(rule, x, noises):
+    """Our run in torch; noise is given step by step."""
+    history = torch.zeros(rule.memory, *x.shape)
+    for step in range(rule.steps):
+        eps = network(x, rule.prepare(step).level)
+        noise = noises[step] if rule.is_stochastic(step) else None
+        x, history = rule.step(step, x, eps[None], history, noise)
+    return x
+
+
+def start(steps):
+    drawn = torch.randn(steps + 1, 2, N, generator=torch.Generator().manual_seed(steps))
+    return drawn[-1], drawn[:-1]
+
+
+def schedule(name, steps):
+    table = alphas_cumprod(name)
+    return NoiseSchedule(table, spaced_timesteps(len(table), steps))
+
+
+def run(scheduler, x, step):
+    x = x.double()
+    for number, t in enumerate(scheduler.timesteps):
+        x = step(number, t, x)
+    return x.float()
+
+
+def close(found, expected):
+    scale = max(1.0, expected.abs().max().item())
+    assert (found - expected).abs().max().item() < 1e-5 * scale
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("steps", [25, 200])
+def test_ancestral_steps(name, steps, monkeypatch):
+    low, high = TABLES[name]
+    scheduler = theirs(
+        diffusers.DDPMScheduler,
+        name,
+        steps,
+        variance_type="fixed_small_log",
+        clip_sample=True,
+        clip_sample_range=high,
+    )
+    x, noises = start(steps)
+    given = iter(noises)
+    module = __import__(diffusers.DDPMScheduler.__module__, fromlist=["randn_tensor"])
+    monkeypatch.setattr(module, "randn_tensor", lambda *_args, **_given: next(given).double())
+
+    def step(_number, t, x):
+        return scheduler.step(network(x, scheduler.alphas_cumprod[t]), t, x).prev_sample
+
+    expected = run(scheduler, x, step)
+    close(ours(Ancestral(schedule=schedule(name, steps), clip=(low, high)), x, noises), expected)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_ddim(name, eta):
+    steps, (low, high) = 40, TABLES[name]
+    scheduler = theirs(
+        diffusers.DDIMScheduler, name, steps, clip_sample=True, clip_sample_range=high
+    )
+    x, noises = start(steps)
+
+    def step(number, t, x):
+        eps = network(x, scheduler.alphas_cumprod[t])
+        return scheduler.step(
+            eps,
+            t,
+            x,
+            eta=eta,
+            use_clipped_model_output=True,
+            variance_noise=noises[number].double(),
+        ).prev_sample
+
+    rule = Ddim(schedule=schedule(name, steps), eta=eta, clip=(low, high))
+    close(ours(rule, x, noises), run(scheduler, x, step))
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("steps", [10, 20, 50])
+def test_dpm_solver(name, steps):
+    scheduler = theirs(
+        diffusers.DPMSolverMultistepScheduler,
+        name,
+        steps,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        final_sigmas_type="zero",
+    )
+    x, noises = start(steps)
+
+    def step(_number, t, x):
+        return scheduler.step(network(x, scheduler.alphas_cumprod[t]), t, x).prev_sample
+
+    rule = DpmSolverPlusPlus2M(schedule=schedule(name, steps))
+    close(ours(rule, x, noises), run(scheduler, x, step))
+
+
+def test_time_steps_are_the_same():
+    for steps in (1, 7, 25, 200, 1000):
+        scheduler = theirs(diffusers.DDIMScheduler, "guided-diffusion", steps)
+        np.testing.assert_array_equal(scheduler.timesteps, spaced_timesteps(1000, steps))
