@@ -29,6 +29,7 @@ ALLOWED = frozenset(
         "BSD-3-Clause",
         "BSL-1.0",
         "CC0-1.0",
+        "CNRI-Python",
         "HPND",
         "ISC",
         "MIT",

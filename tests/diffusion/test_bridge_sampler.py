@@ -10,6 +10,7 @@ import torch
 
 from napari_virtualstain.diffusion.bridge import BrownianBridge, target_weights
 from napari_virtualstain.diffusion.bridge_sampler import BridgeSteps, bridge_timesteps
+from napari_virtualstain.diffusion.walk import walk
 from napari_virtualstain.errors import SettingsError
 
 BRIDGE = BrownianBridge()
@@ -40,21 +41,19 @@ def test_steps_fall_from_the_known_end_without_repeating(train_steps):
 def sampled(steps, *, end=1.5, n=60_000, seed=0):
     """Sample where the stain is standard normal, whatever the end, with its best predictor."""
     rng = np.random.default_rng(seed)
-    start = np.full((1, n), end, np.float32)
-    x = (start[0] + steps.initial_scale * rng.normal(size=n)).astype(np.float32)
-    history = start
-    for step in range(steps.steps):
-        t = steps.prepare(step).t
-        m, variance = BRIDGE.m[t], BRIDGE.variance[t]
+
+    def predict(x, time):
+        m, variance = BRIDGE.m[time.t], BRIDGE.variance[time.t]
         clean = (1 - m) / ((1 - m) ** 2 + variance) * (x.astype(np.float64) - m * end)
         # The best prediction of eps follows from that of x_0: x is known.
         eps = (x - (1 - m) * clean - m * end) / sqrt(variance)
         parts = zip(target_weights(steps.objective, m, variance), (clean, end, eps), strict=True)
-        target = np.asarray(sum(share * part for share, part in parts), np.float32)
-        noise = rng.normal(size=n).astype(np.float32) if steps.is_stochastic(step) else None
-        x, history = steps.step(step, x, target[None], history, noise)
-    np.testing.assert_array_equal(history, start)
-    return x
+        return np.asarray(sum(share * part for share, part in parts), np.float32)[None]
+
+    def draw(_number):
+        return rng.normal(size=n).astype(np.float32)
+
+    return walk(steps, predict, draw, start=np.full(n, end, np.float32))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

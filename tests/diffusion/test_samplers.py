@@ -17,6 +17,7 @@ from napari_virtualstain.diffusion.noise_schedule import (
 )
 from napari_virtualstain.diffusion.prediction import target_weights
 from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
+from napari_virtualstain.diffusion.walk import walk
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.inference.noise import noise_of
 
@@ -41,16 +42,15 @@ def filtered(field, response):
 
 def run(rule, x, *, power, seed=0):
     """Sample with the best denoiser: E[eps | x] is a Wiener filter."""
-    history = np.zeros((rule.memory, *x.shape), np.float32)
-    for step in range(rule.steps):
-        level = rule.prepare(step).level
-        eps = filtered(x, sqrt(1 - level) / (level * power + 1 - level)).astype(np.float32)
-        noise = None
-        if rule.is_stochastic(step):
-            noise = noise_of(seed, (slice(0, N), slice(0, N)), draw=step + 1)
-        x, history = rule.step(step, x, eps[None], history, noise)
-        assert x.dtype == history.dtype == np.float32
-    return x
+
+    def predict(x, time):
+        level = time.level
+        return filtered(x, sqrt(1 - level) / (level * power + 1 - level)).astype(np.float32)[None]
+
+    def draw(number):
+        return noise_of(seed, (slice(0, N), slice(0, N)), draw=number) if number else x
+
+    return walk(rule, predict, draw)
 
 
 @pytest.fixture(scope="module")
@@ -226,13 +226,11 @@ def eps_of_a_normal(x, level, *, mean=MEAN, spread=SPREAD):
 
 def sample_normal(rule, *, seed=0, n=30_000):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=n).astype(np.float32)
-    history = np.zeros((rule.memory, n), np.float32)
-    for step in range(rule.steps):
-        eps = eps_of_a_normal(x, rule.prepare(step).level).astype(np.float32)
-        noise = rng.normal(size=n).astype(np.float32) if rule.is_stochastic(step) else None
-        x, history = rule.step(step, x, eps[None], history, noise)
-    return x
+
+    def predict(x, time):
+        return eps_of_a_normal(x, time.level).astype(np.float32)[None]
+
+    return walk(rule, predict, lambda _number: rng.normal(size=n).astype(np.float32))
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -247,7 +245,7 @@ def test_steps_that_forget_where_they_came_from_would_be_seen():
     right = RULES["ddpm, 200"]
 
     class Wrong:
-        memory, steps = 0, right.steps
+        memory, steps, initial_scale = 0, right.steps, 1.0
         prepare, is_stochastic = right.prepare, right.is_stochastic
 
         def step(self, step, x, prediction, history, noise):
@@ -365,19 +363,18 @@ def test_guidance_leads_from_all_classes_to_one(kind, scale):
     Of two normal distributions of equal shares, with means -1 and 1, the classifier of noised
     pictures is known: log p(1 | x) is log sigmoid(2 sqrt(level) x / variance).
     """
-    spread, n = 0.3, 20_000
-    rule, rng = kind(guidance=scale), np.random.default_rng(1)
-    x = rng.normal(size=n).astype(np.float32)
-    history = np.zeros((rule.memory, n), np.float32)
-    for step in range(rule.steps):
-        level = rule.prepare(step).level
+    spread, rng = 0.3, np.random.default_rng(1)
+
+    def predict(x, time):
+        level = time.level
         variance = level * spread**2 + 1 - level
         odds = 2 * sqrt(level) / variance
         first = 1 / (1 + np.exp(-odds * x.astype(np.float64)))
         score = (sqrt(level) * (2 * first - 1) - x) / variance
         predicted = [-sqrt(1 - level) * score, *([odds * (1 - first)] if scale else [])]
-        noise = rng.normal(size=n).astype(np.float32) if rule.is_stochastic(step) else None
-        x, history = rule.step(step, x, np.stack(predicted).astype(np.float32), history, noise)
+        return np.stack(predicted).astype(np.float32)
+
+    x = walk(kind(guidance=scale), predict, lambda _: rng.normal(size=20_000).astype(np.float32))
     if scale:
         assert (x > 0).mean() > 0.99
         assert x.mean() == pytest.approx(1, abs=0.05)

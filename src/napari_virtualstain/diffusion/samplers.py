@@ -147,16 +147,15 @@ class Ancestral(_Diffusion):
         self, step: int, x: Array, prediction: Array, history: Array, noise: Array | None
     ) -> tuple[Array, Array]:
         """Take one step; see `StepRule.step`."""
-        place = self.steps - 1 - step
-        known = self._posterior
-        stepped = known.of_clean[place] * self._clean(step, x, prediction)
-        stepped = stepped + known.of_x[place] * wide(x)
-        log_variance: Any = known.log_variance[place]
+        known, place = self._posterior, self.steps - 1 - step
+        of_clean, of_x = float(known.of_clean[place]), float(known.of_x[place])
+        low, high = float(known.log_low[place]), float(known.log_high[place])
+        stepped = of_clean * self._clean(step, x, prediction) + of_x * wide(x)
+        log_variance: Any = float(known.log_variance[place])
         if self.variance == "large":
-            log_variance = known.log_high[place]
+            log_variance = high
         elif self.variance == "learned":
-            fraction = (wide(prediction[1]) + 1) / 2
-            log_variance = fraction * known.log_high[place] + (1 - fraction) * known.log_low[place]
+            log_variance = low + (wide(prediction[1]) + 1) / 2 * (high - low)
         if self.guidance:
             variance = _exp(log_variance)
             stepped = guided_mean(stepped, variance, wide(prediction[-1]), self.guidance)
@@ -270,4 +269,6 @@ class DpmSolverPlusPlus2M(_Diffusion):
 
 
 def _exp(values: Any) -> Any:
-    return np.exp(values) if isinstance(values, float | np.ndarray) else values.exp()
+    if isinstance(values, float):
+        return exp(values)
+    return np.exp(values) if isinstance(values, np.ndarray) else values.exp()
