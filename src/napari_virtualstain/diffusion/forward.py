@@ -9,7 +9,7 @@ here           papers                                                   where
 ``x``          x_t = sqrt(level) x_0 + sqrt(1 - level) eps              the same
 ``level``      alpha-bar_t, one of the table, with t from 0 to T - 1    the same
 ``level``,     gamma ~ U(gamma_{t-1}, gamma_t), with t from 1 to T - 1  arXiv:2104.07636,
-continuous                                                              section 2.4, and the
+continuous                                                              section 2.4, and public
                                                                         code of 2111.05826
 ``target``     eps, x_0 or v (`diffusion.prediction`)
 =============  =======================================================  =======================

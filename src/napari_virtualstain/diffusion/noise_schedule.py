@@ -15,8 +15,8 @@ letter             meaning
 =================  ====================================================================
 
 DDPM's letters are those of arXiv:2006.11239 (``alpha_bar`` is in its eq. 4), DPM-Solver's those of
-arXiv:2211.01095. Both count t from 1 and put the clean picture at 0; here, as in the codes, the
-table begins with the first noise.
+arXiv:2211.01095. DDPM counts t from 1, with the clean picture at 0; here, as in the codes, 0 is the
+first noise.
 
 Tables are float64 on the CPU, since ``1 - alpha_bar`` has no digits left in
 float32 at the clean end, and since some devices have no float64.
@@ -183,7 +183,7 @@ SCHEDULES: Mapping[str, Callable[[], NDArray[np.float64]]] = {
 }
 """Tables by name.
 
-``palette`` is what Palette (arXiv:2111.05826, as its codes have it) and guided-I2I are trained on.
+``palette`` is what Palette (arXiv:2111.05826, in its public code) and guided-I2I are trained on.
 Guided-I2I samples on it too, Palette on ``palette-test``: its network is told the level and no
 step, so that any table will do. ``guided-diffusion`` (arXiv:2105.05233) is also that of
 SPADE-diffusion (arXiv:2207.00050) and DDPM; ``cosine`` is that of arXiv:2102.09672."""

@@ -8,8 +8,8 @@ here              papers                                                   where
 ``level``         alpha-bar_t; Palette's gamma_t                           arXiv:2006.11239
 ``of_clean``      sqrt(alpha-bar_{t-1}) beta_t / (1 - alpha-bar_t)         eq. 7
 ``of_x``          sqrt(alpha_t) (1 - alpha-bar_{t-1}) / (1 - alpha-bar_t)  eq. 7
-``log_variance``  log of beta-tilde_t, at least log 1e-20                  eq. 7; the code of
-                                                                           arXiv:2111.05826
+``log_variance``  log of beta-tilde_t, at least log 1e-20                  eq. 7; public code
+                                                                           of arXiv:2111.05826
 ``log_low``       the same, with that of t = 1 for t = 0                   the code of
                                                                            arXiv:2105.05233
 ``log_high``      log of beta_t                                            arXiv:2102.09672,
