@@ -62,14 +62,20 @@ class Spade(nn.Module):
     hidden
         Channels between the convolutions; 128 in the paper.
     norm
-        See `SpadeNorm`.
+        See `SpadeNorm`; or a layer without parameters that normalises these channels.
     """
 
     def __init__(
-        self, channels: int, map_channels: int, *, hidden: int = 128, norm: SpadeNorm = "batch"
+        self,
+        channels: int,
+        map_channels: int,
+        *,
+        hidden: int = 128,
+        norm: SpadeNorm | nn.Module = "batch",
     ) -> None:
         super().__init__()
-        self.norm = _NORMS[norm](channels, affine=False)
+        own = isinstance(norm, nn.Module)
+        self.norm = norm if own else _NORMS[norm](channels, affine=False)
         self.mlp_shared = nn.Sequential(nn.Conv2d(map_channels, hidden, 3, padding=1), nn.ReLU())
         self.mlp_gamma = nn.Conv2d(hidden, channels, 3, padding=1)
         self.mlp_beta = nn.Conv2d(hidden, channels, 3, padding=1)
