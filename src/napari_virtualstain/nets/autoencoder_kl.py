@@ -278,10 +278,7 @@ class AutoencoderKL(nn.Module):
 
     @property
     def approximate_reach(self) -> tuple[int, int]:
-        """How far it looks in pixels, attention and statistics of norms aside, and its stride.
-
-        The sum of what each layer adds; by rounding on the grid it may be some pixels too many.
-        """
+        """How far it looks in pixels, attention and statistics of norms aside, and its stride."""
         steps = [1 << level for level in range(self._sizes)]
         blocks = sum(2 * step * (2 * self._blocks + 1) for step in steps)
         middle = steps[-1] * (4 + 1 + 1 + 4)

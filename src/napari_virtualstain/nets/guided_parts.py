@@ -140,9 +140,9 @@ class ResBlock(nn.Module):
     step
         See `Step`; between norm and first convolution, and of what is added to.
     map_channels
-        If not `None`, both norms are SPADE (`nets.spade`), as in W. Wang et al. 2022, arXiv:2207.00050:
-        group norm without parameters, then a scale and an offset at each pixel, which
-        two convolutions read from a map. The embedding's scale and shift come behind it.
+        If not `None`, both norms are SPADE (`nets.spade`), as in W. Wang et al. 2022,
+        arXiv:2207.00050: group norm without parameters, then a scale and an offset at each pixel,
+        which two convolutions read from a map. The embedding's scale and shift come behind it.
     level
         How often the map has been halved to have the size of what comes in.
     """

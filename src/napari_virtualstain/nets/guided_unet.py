@@ -195,7 +195,7 @@ class GuidedUNet(nn.Module):
 
     @property
     def local_reach(self) -> int:
-        """How far it looks in pixels, attention and statistics of norms aside."""
+        """How far it looks in pixels, attention aside: what `inference.scan` reads without it."""
         steps = [1 << level for level in range(self._halved + 1)]
         blocks = sum(2 * step * (2 * self._blocks + 1) for step in steps)
         between = sum(2 * step for step in steps[1:]) + sum(2 * step for step in steps[:-1])
