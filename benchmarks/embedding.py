@@ -7,8 +7,8 @@
   ViT-S/8, exactly: time and memory.
 - ``stream``: `virtualstain embed` over a plate of ``--wells`` wells with four fields: memory while
   it goes on.
-- ``plate``: on simulated plates with planted mechanisms, WS-DINO taught by the treatment, DINO, and
-  statistics of pixels, scored by NSC and NSCB on plates that none has been taught on.
+- ``plate``: on simulated plates with planted mechanisms, WS-DINO taught by the treatment, DINO, raw
+  pixels and statistics of them, scored by NSC and NSCB on plates that none has been taught on.
 - ``jurkat``: cell-cycle phase of single cells in flow (Blasi et al. 2016,
   doi:10.1038/ncomms10256) from bright field, grouped folds, DNA as the ceiling.
 
@@ -62,6 +62,7 @@ from napari_virtualstain.training.settings import LoopSettings, ViewSettings
 RESULTS = REPORTS / "embedding.json"
 PARTS = ("attention", "stream", "plate", "jurkat")
 FOLDS = 5
+RAW = 16  # edge of the blocks that raw pixels are put together to
 CELL = 40  # edge of the picture of a Jurkat cell
 CELL_PATCHES = {"patch": 8, "image": CELL}
 CELL_VIEWS = {"narrow_patch": 24, "wide_share": (0.5, 1.0), "narrow_share": (0.2, 0.5)}
@@ -179,7 +180,8 @@ def plate(options: argparse.Namespace) -> Found:
     features: dict[str, list[NDArray[np.float64]]] = {
         "statistics of pixels": [
             standardised(np.stack([pixel_statistics(kept[n]) for n in examine]))
-        ]
+        ],
+        "raw pixels": [standardised(np.stack([raw_pixels(kept[n]) for n in examine]))],
     }
     seconds: dict[str, float] = {}
     for method in ("dino", "wsdino"):
@@ -202,6 +204,13 @@ def plate(options: argparse.Namespace) -> Found:
 def standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return features of mean 0 and SD 1, without which the largest unit decides a cosine."""
     return (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-12)
+
+
+def raw_pixels(picture: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a picture (C, Y, X) itself, in blocks of `RAW` x `RAW` px."""
+    c, y, x = picture.shape
+    blocks = picture[:, : y // RAW * RAW, : x // RAW * RAW].astype(np.float64)
+    return blocks.reshape(c, y // RAW, RAW, x // RAW, RAW).mean(axis=(2, 4)).ravel()
 
 
 def labelled(
