@@ -22,11 +22,8 @@ def close(found, wanted):
 
 def filled(theirs, ours, renamed):
     """Give their network all of our weights, none left over and none missing."""
-    state = {}
-    for name, value in ours.state_dict().items():
-        for to, part in renamed(name, value):
-            state[to] = part
-    theirs.load_state_dict(state, strict=True)
+    pairs = [pair for name, value in ours.state_dict().items() for pair in renamed(name, value)]
+    theirs.load_state_dict(dict(pairs), strict=True)
     return theirs.eval()
 
 

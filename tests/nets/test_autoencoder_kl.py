@@ -9,7 +9,7 @@ from state_names import names_and_shapes
 
 from napari_virtualstain.errors import ModelPackageError, PixelDataError, SettingsError
 from napari_virtualstain.inference.norms import unit_statistics, with_statistics
-from napari_virtualstain.inference.scan import measure_reach, scan_reach
+from napari_virtualstain.inference.scan import scan_reach
 from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL, Posterior, widen_channels
 
 
@@ -141,10 +141,22 @@ def test_channels_beyond_the_published_ones_are_what_was_asked_for():
     assert not zero[:, 3:].any()
 
 
-def test_how_far_it_looks_is_what_is_measured_once_its_norms_are_fixed():
-    net = tiny(multipliers=(1, 2), blocks=1, attention=False).double().eval()
-    fixed = with_statistics(net, unit_statistics(net), 2)
-    assert measure_reach(fixed, size=128, stride=2).halo == (net.approximate_reach[0],) * 2
+@pytest.mark.parametrize("sizes", [2, 3])
+def test_a_row_lights_what_looks_at_it_and_nothing_further_away(sizes):
+    """Nothing cancels in a network without negative weights, and nothing is lost in rounding."""
+    net = tiny(1, multipliers=(1,) * sizes, width=2, groups=1, blocks=1, attention=False).double()
+    net = with_statistics(net, unit_statistics(net), 2)
+    for name, value in net.named_parameters():
+        torch.nn.init.constant_(value, 0.0 if name.endswith("bias") else 0.3)
+    (halo, stride), middle = tiny(multipliers=(1,) * sizes, blocks=1).approximate_reach, 120
+    far = 0
+    for row in range(middle, middle + stride):
+        x = torch.zeros(1, 1, 2 * middle, stride, dtype=torch.float64)
+        x[:, :, row] = 1
+        with torch.no_grad():
+            lit = torch.nonzero(net(x).abs().amax(dim=(0, 1, 3))).flatten()
+        far = max(far, row - int(lit.min()), int(lit.max()) - row)
+    assert far == halo
 
 
 def test_tiles_of_it_are_said_to_be_an_approximation():

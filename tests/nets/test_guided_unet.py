@@ -141,6 +141,20 @@ def test_norms_compute_in_float32_whatever_they_are_given(weights, shaken):
     torch.testing.assert_close(found.double(), wanted, rtol=2**-8, atol=1e-5)
 
 
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_in_bfloat16_it_predicts_what_it_predicts_in_float32_but_for_rounding(way, shaken):
+    net = shaken(tiny(**way))
+    x, time = pixels(1, 3, 8, 16), torch.tensor([0.3])
+    map_ = pixels(1, 3, 8, 16, seed=1) if "map_channels" in way else None
+    with torch.no_grad():
+        wanted = net(x, time, None, map_)
+        half = None if map_ is None else map_.bfloat16()
+        found = net.bfloat16()(x.bfloat16(), time, None, half)
+    assert found.dtype == torch.bfloat16
+    apart = (found.float() - wanted).square().mean().sqrt() / wanted.std()
+    assert apart < 0.05
+
+
 def test_a_time_is_embedded_unscaled_cosines_first():
     found = embed_time(torch.tensor([2.0]), 4)[0]
     wanted = torch.tensor([2.0, 0.02])

@@ -58,8 +58,9 @@ def adaptive_weight(
         10,000, as a constant. P. Esser et al. 2021, arXiv:2012.09841, equation 7; latent diffusion
         multiplies it by 0.5.
     """
-    norms = [
-        torch.autograd.grad(loss, last_layer, retain_graph=True)[0].norm()
+    own, others = (
+        torch.linalg.vector_norm(torch.autograd.grad(loss, last_layer, retain_graph=True)[0])
         for loss in (reconstruction, adversarial)
-    ]
-    return (norms[0] / (norms[1] + _TINY)).clamp(0.0, _LARGEST).detach()
+    )
+    weight: torch.Tensor = own / (others + _TINY)
+    return weight.clamp(0.0, _LARGEST).detach()

@@ -32,7 +32,7 @@ from napari_virtualstain.nets.guided_parts import (
     ResBlock,
     check_size,
     check_widths,
-    embed_time,
+    embedded,
     embedder,
     encoder,
     initialise,
@@ -90,7 +90,7 @@ class GuidedClassifier(nn.Module):
         super().__init__()
         widths = [width * multiplier for multiplier in multipliers]
         check_widths(widths, groups=groups, head_channels=head_channels)
-        self._width, self._halved = width, len(widths) - 1
+        self._halved = len(widths) - 1
         self._image = image if pool == "attention" else None
         self.time_embed = embedder(width)
         block = partial(ResBlock, embedding=4 * width, groups=groups, dropout=dropout)
@@ -140,7 +140,7 @@ class GuidedClassifier(nn.Module):
                 f"The classifier has learnt positions of pictures of {self._image} px, got "
                 f"{x.shape[2]} x {x.shape[3]} px. Crop them, or train one with pool='mean'."
             )
-        embedding = self.time_embed(embed_time(time, self._width))
+        embedding = embedded(self.time_embed, time)
         for stage in self.input_blocks:
             x = run(cast(nn.ModuleList, stage), x, embedding)
         return cast(torch.Tensor, self.out(run(self.middle_block, x, embedding)))

@@ -41,6 +41,7 @@ __all__ = [
     "check_size",
     "check_widths",
     "embed_time",
+    "embedded",
     "embedder",
     "encoder",
     "initialise",
@@ -68,7 +69,7 @@ class GroupNorm32(nn.GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (torch's name)
         """Normalise (B, C, *S)."""
-        weight, bias = (None if p is None else p.float() for p in (self.weight, self.bias))
+        weight, bias = (self.weight.float(), self.bias.float()) if self.affine else (None, None)
         found = functional.group_norm(input.float(), self.num_groups, weight, bias, self.eps)
         return found.to(input.dtype)
 
@@ -93,6 +94,13 @@ def embed_time(time: torch.Tensor, size: int) -> torch.Tensor:
 def embedder(width: int) -> nn.Sequential:
     """Return the layers from `embed_time` of ``width`` numbers to an embedding of four times."""
     return nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
+
+
+def embedded(layers: nn.Sequential, time: torch.Tensor) -> torch.Tensor:
+    """Return the embedding of times (B,) by the layers of `embedder`, in their precision."""
+    first = cast(nn.Linear, layers[0])
+    found = embed_time(time, first.in_features).to(first.weight.dtype)
+    return cast(torch.Tensor, layers(found))
 
 
 def initialise(net: nn.Module, last: Iterable[nn.Module], how: Init) -> None:
@@ -210,7 +218,7 @@ class ResBlock(nn.Module):
         else:
             scale, shift = self._read(cast(torch.Tensor, embedding))
         h = h * scale + shift
-        for layer in self.out_layers[-3:]:
+        for layer in list(self.out_layers)[-3:]:
             h = layer(h)
         return cast(torch.Tensor, self.skip_connection(self.resize(x)) + h)
 

@@ -58,7 +58,7 @@ from napari_virtualstain.nets.guided_parts import (
     ResBlock,
     check_size,
     check_widths,
-    embed_time,
+    embedded,
     embedder,
     encoder,
     initialise,
@@ -148,7 +148,7 @@ class GuidedUNet(nn.Module):
         check_widths(widths, groups=groups, head_channels=head_channels)
         size = 4 * width
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.map_channels, self.classes, self._width = map_channels, tuple(classes), width
+        self.map_channels, self.classes = map_channels, tuple(classes)
         self._embed, self._halved, self._blocks = embed, len(widths) - 1, blocks
         self.add_module(embed, embedder(width))
         self._labels = [f"label_emb_{n + 1}" if n else "label_emb" for n in range(len(classes))]
@@ -217,7 +217,7 @@ class GuidedUNet(nn.Module):
         SettingsError
             If there are labels of another number than the network has.
         """
-        found: torch.Tensor = self.get_submodule(self._embed)(embed_time(time, self._width))
+        found = embedded(cast(nn.Sequential, self.get_submodule(self._embed)), time)
         if labels is None:
             return found
         if labels.ndim != 2 or labels.shape[1] != len(self._labels):

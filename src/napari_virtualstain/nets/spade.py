@@ -74,8 +74,7 @@ class Spade(nn.Module):
         norm: SpadeNorm | nn.Module = "batch",
     ) -> None:
         super().__init__()
-        own = isinstance(norm, nn.Module)
-        self.norm = norm if own else _NORMS[norm](channels, affine=False)
+        self.norm = norm if isinstance(norm, nn.Module) else _NORMS[norm](channels, affine=False)
         self.mlp_shared = nn.Sequential(nn.Conv2d(map_channels, hidden, 3, padding=1), nn.ReLU())
         self.mlp_gamma = nn.Conv2d(hidden, channels, 3, padding=1)
         self.mlp_beta = nn.Conv2d(hidden, channels, 3, padding=1)
