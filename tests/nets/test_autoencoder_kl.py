@@ -10,7 +10,8 @@ from state_names import names_and_shapes
 from napari_virtualstain.errors import ModelPackageError, PixelDataError, SettingsError
 from napari_virtualstain.inference.norms import unit_statistics, with_statistics
 from napari_virtualstain.inference.scan import scan_reach
-from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL, Posterior, widen_channels
+from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL, Posterior
+from napari_virtualstain.nets.widening import widen_channels
 
 
 def tiny(in_channels=3, out_channels=None, **settings):

@@ -10,8 +10,10 @@ from state_names import names_and_shapes
 from napari_virtualstain.errors import PixelDataError, SettingsError
 from napari_virtualstain.inference.norms import unit_statistics, with_statistics
 from napari_virtualstain.inference.scan import measure_reach, scan_reach
-from napari_virtualstain.nets.guided_parts import GroupNorm32, embed_time
-from napari_virtualstain.nets.guided_unet import UNKNOWN, GuidedStep, GuidedUNet
+from napari_virtualstain.nets.guided_attention import GroupNorm32
+from napari_virtualstain.nets.guided_parts import embed_time
+from napari_virtualstain.nets.guided_step import GuidedStep
+from napari_virtualstain.nets.guided_unet import UNKNOWN, GuidedUNet
 
 PUBLISHED = {
     "Palette": (

@@ -4,7 +4,7 @@ The autoencoder of latent diffusion (R. Rombach et al. 2022, arXiv:2112.10752, a
 Gaussian of each number of the code. With the default arguments it is the published "KL-f8": 512 x
 512 px become 4 x 64 x 64, 83,653,863 weights for three channels. Names of weights are those of its
 code (CompVis/latent-diffusion, MIT), so that its state dicts load with ``strict=True`` once
-``loss.*`` is left out; other numbers of channels by `widen_channels`.
+``loss.*`` is left out; other numbers of channels by `nets.widening`.
 
 It codes stains or planes for diffusion among codes (LBBDM), and it is a generator by itself
 (VAE-GAN: planes in, stains out).
@@ -19,22 +19,18 @@ looks at everything. ``attention=False`` makes a network without (no published w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_virtualstain.errors import ModelPackageError
+from napari_virtualstain.nets.guided_attention import GroupNorm32
 from napari_virtualstain.nets.guided_parts import check_size, check_widths
 
-__all__ = ["AutoencoderKL", "Posterior", "Widening", "widen_channels"]
-
-Widening = Literal["repeat", "mean", "zero"]
-"""What channels beyond the published ones begin with; see `widen_channels`."""
-_EPS = 1e-6
+__all__ = ["AutoencoderKL", "Posterior"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +58,8 @@ class Posterior:
         return self.mean + (0.5 * self.logvar).exp() * noise
 
 
-class _Norm(nn.GroupNorm):
-    def __init__(self, groups: int, channels: int) -> None:
-        super().__init__(groups, channels, eps=_EPS)
-
-    pointwise = True  # its graph is not looked into; see `inference.operations`
+def _norm(groups: int, channels: int) -> GroupNorm32:
+    return GroupNorm32(groups, channels, eps=1e-6)
 
 
 class _Block(nn.Module):
@@ -74,9 +67,9 @@ class _Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, groups: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = _Norm(groups, in_channels)
+        self.norm1 = _norm(groups, in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = _Norm(groups, out_channels)
+        self.norm2 = _norm(groups, out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut: nn.Module | None = None
@@ -94,7 +87,7 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = _Norm(groups, channels)
+        self.norm = _norm(groups, channels)
         self.q, self.k, self.v, self.proj_out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -169,7 +162,7 @@ class _Encoder(nn.Module):
                 size.downsample = _Down(width)
             self.down.append(size)
         self.mid = _Middle(inner, groups, dropout, attention)
-        self.norm_out = _Norm(groups, inner)
+        self.norm_out = _norm(groups, inner)
         self.conv_out = nn.Conv2d(inner, out_channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -198,7 +191,7 @@ class _Decoder(nn.Module):
                 size.upsample = _Up(width)
             sizes.append(size)
         self.up = nn.ModuleList(reversed(sizes))  # from the finest, as published
-        self.norm_out = _Norm(groups, inner)
+        self.norm_out = _norm(groups, inner)
         self.conv_out = nn.Conv2d(inner, out_channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -309,64 +302,3 @@ class AutoencoderKL(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Paint the most probable code of pictures."""
         return self.decode(self.encode(x).mode())
-
-
-def widen_channels(
-    state: Mapping[str, torch.Tensor],
-    in_channels: int,
-    out_channels: int,
-    *,
-    how: Widening = "mean",
-) -> dict[str, torch.Tensor]:
-    """Return weights of an autoencoder for other numbers of channels.
-
-    Only the first and the last convolution change; which channel is which is for training to find
-    out.
-
-    Parameters
-    ----------
-    state
-        Of an `AutoencoderKL`, for example the published one of three channels; left as it is.
-    in_channels, out_channels
-        Wanted.
-    how
-        ``mean``: every channel has the mean of the published ones, so that grey photographs and
-        stains that are all alike are coded as before. ``repeat``: the published ones in turn (0, 1,
-        2, 0, 1, ...). ``zero``: the published ones as they are, and zero beyond, or only the first
-        of them where fewer are wanted. With ``mean`` and ``repeat``, weights of the first
-        convolution are scaled by published / wanted channels, so that features keep their size.
-
-    Raises
-    ------
-    ModelPackageError
-        If these are no weights of an autoencoder.
-    """
-    first, last, offset = (
-        "encoder.conv_in.weight",
-        "decoder.conv_out.weight",
-        "decoder.conv_out.bias",
-    )
-    missing = [name for name in (first, last, offset) if name not in state]
-    if missing:
-        raise ModelPackageError(
-            f"The weights have no '{missing[0]}', so they are not those of a KL autoencoder of "
-            "latent diffusion. Choose its checkpoint."
-        )
-    found = dict(state)
-    found[first] = _widened(state[first], 1, in_channels, how)
-    if how != "zero":
-        found[first] = found[first] * (state[first].shape[1] / in_channels)
-    found[last] = _widened(state[last], 0, out_channels, how)
-    found[offset] = _widened(state[offset], 0, out_channels, how)
-    return found
-
-
-def _widened(weight: torch.Tensor, dim: int, count: int, how: Widening) -> torch.Tensor:
-    """Return a weight whose channels along an axis are another number."""
-    have = weight.shape[dim]
-    if how == "mean":
-        return weight.mean(dim=dim, keepdim=True).repeat_interleave(count, dim=dim)
-    taken = weight.index_select(dim, torch.arange(count, device=weight.device) % have)
-    if how == "zero" and count > have:
-        taken.narrow(dim, have, count - have).zero_()
-    return taken

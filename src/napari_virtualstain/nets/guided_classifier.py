@@ -24,10 +24,8 @@ import torch
 from torch import nn
 
 from napari_virtualstain.errors import PixelDataError
+from napari_virtualstain.nets.guided_attention import Attention, AttentionPool, GroupNorm32
 from napari_virtualstain.nets.guided_parts import (
-    Attention,
-    AttentionPool,
-    GroupNorm32,
     Init,
     ResBlock,
     check_size,

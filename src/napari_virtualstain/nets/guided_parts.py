@@ -1,21 +1,13 @@
-"""What a guided diffusion network is made of, and how far each part looks.
+"""What a guided diffusion network is made of, but for what looks at the whole image.
 
 The blocks of P. Dhariwal and A. Nichol 2021, "Diffusion models beat GANs on image synthesis",
 arXiv:2105.05233, as its code (openai/guided-diffusion, MIT) and those built on it have them:
 Palette, class-guided image-to-image, the semantic diffusion model (SDM), latent diffusion and
 Brownian bridges. Names of weights are theirs, so that their state dicts load with ``strict=True``.
 
-================  ==========================================  =====================================
-part              names of its weights                        tiles with a halo are
-================  ==========================================  =====================================
-`ResBlock`        ``in_layers, emb_layers, out_layers,        the whole image's, once the statistics
-                  skip_connection``                           of its norms are
-the same, SPADE   ``in_norm, out_norm`` in addition           the same
-`Attention`       ``norm, qkv, proj_out``                     an approximation: all pixels are asked
-`AttentionPool`   ``positional_embedding, qkv_proj, c_proj``  not offered: one answer a picture
-================  ==========================================  =====================================
+Here is what looks as far as its kernels do; what looks everywhere is in `nets.guided_attention`.
 
-Letters: B pictures, C channels, E numbers of an embedding, N pixels of the coarsest image.
+Letters: B pictures, C channels, E numbers of an embedding.
 """
 
 from __future__ import annotations
@@ -26,15 +18,12 @@ from typing import Literal, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.nets.guided_attention import Attention, GroupNorm32
 from napari_virtualstain.nets.spade import Spade
 
 __all__ = [
-    "Attention",
-    "AttentionPool",
-    "GroupNorm32",
     "Init",
     "ResBlock",
     "Step",
@@ -58,20 +47,6 @@ Palette and class-guided image-to-image were trained from: they call it on the f
 
 Step = Literal["keep", "down", "up"]
 """What a block does to the size: nothing, mean of 2 x 2, or each pixel four times."""
-
-
-class GroupNorm32(nn.GroupNorm):
-    """Group norm (eps 1e-5) that computes in float32, whatever it is given."""
-
-    # Its graph is not looked into, as that of torch's own norm is not. It does look at all
-    # pixels: `inference.operations.NORMS` has it among what normalises by the whole image.
-    pointwise = True
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (torch's name)
-        """Normalise (B, C, *S)."""
-        weight, bias = (self.weight.float(), self.bias.float()) if self.affine else (None, None)
-        found = functional.group_norm(input.float(), self.num_groups, weight, bias, self.eps)
-        return found.to(input.dtype)
 
 
 def embed_time(time: torch.Tensor, size: int) -> torch.Tensor:
@@ -221,75 +196,6 @@ class ResBlock(nn.Module):
         for layer in list(self.out_layers)[-3:]:
             h = layer(h)
         return cast(torch.Tensor, self.skip_connection(self.resize(x)) + h)
-
-
-class Attention(nn.Module):
-    """Add to each pixel of (B, C, *S) what all others answer it, in several heads.
-
-    No halo makes a tile the middle of the whole image here.
-
-    Parameters
-    ----------
-    channels
-        C.
-    heads
-        A divisor of C. The 3 C numbers that are read of a pixel are question, key and value of the
-        first head, then those of the second: the order that the code names legacy, in which all
-        systems named above were published.
-    groups
-        Of the norm.
-    """
-
-    def __init__(self, channels: int, heads: int, *, groups: int = 32) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = GroupNorm32(groups, channels)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = nn.Conv1d(channels, channels, 1)
-
-    @property
-    def last(self) -> nn.Module:
-        """The convolution that begins at zero."""
-        return self.proj_out
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Ask; see the class for shapes."""
-        asked = self.qkv(self.norm(x).flatten(2)).transpose(1, 2)  # (B, N, 3C)
-        parts = asked.unflatten(2, (self.heads, 3, -1)).permute(3, 0, 2, 1, 4)
-        found = functional.scaled_dot_product_attention(*parts.unbind(0))  # (B, heads, N, C/heads)
-        joined = found.transpose(2, 3).flatten(1, 2)
-        return cast(torch.Tensor, x + self.proj_out(joined).reshape(x.shape))
-
-
-class AttentionPool(nn.Module):
-    """Let the mean of (B, C, Y, X) ask all its pixels, with learnt positions: (B, out_channels).
-
-    Parameters
-    ----------
-    channels, out_channels
-        Before and after.
-    heads
-        A divisor of C. Questions of all heads come first here, then keys, then values.
-    edge
-        Y and X, which positions are learnt of; no other size is taken.
-    """
-
-    def __init__(self, channels: int, out_channels: int, *, heads: int, edge: int) -> None:
-        super().__init__()
-        self.heads = heads
-        positions = torch.randn(channels, edge**2 + 1) / channels**0.5
-        self.positional_embedding = nn.Parameter(positions)
-        self.qkv_proj = nn.Conv1d(channels, 3 * channels, 1)
-        self.c_proj = nn.Conv1d(channels, out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Ask; see the class for shapes."""
-        x = x.flatten(2)
-        x = torch.cat([x.mean(dim=2, keepdim=True), x], dim=2) + self.positional_embedding
-        parts = self.qkv_proj(x).unflatten(1, (3, self.heads, -1)).transpose(3, 4)
-        query, key, value = parts.unbind(1)  # each (B, heads, 1 + N, C/heads)
-        found = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
-        return cast(torch.Tensor, self.c_proj(found.transpose(2, 3).flatten(1, 2))[..., 0])
 
 
 def run(

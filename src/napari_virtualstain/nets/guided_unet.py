@@ -37,12 +37,11 @@ Where papers and published code disagree, and what is done here:
 Tiles: convolutions, resampling and SPADE look as far as their kernels do, so that tiles with halos
 are the whole image once the group norms have its statistics, which change from step to step.
 Attention looks at everything: with it tiles are an approximation, and ``middle_attention=False``
-makes a network without (no published weights). `GuidedStep` is what `inference.scan` can read.
+makes a network without (no published weights). `inference.scan` reads `nets.guided_step`.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal, cast
@@ -51,9 +50,8 @@ import torch
 from torch import nn
 
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.nets.guided_attention import Attention, GroupNorm32
 from napari_virtualstain.nets.guided_parts import (
-    Attention,
-    GroupNorm32,
     Init,
     ResBlock,
     check_size,
@@ -65,7 +63,7 @@ from napari_virtualstain.nets.guided_parts import (
     run,
 )
 
-__all__ = ["UNKNOWN", "GuidedStep", "GuidedUNet"]
+__all__ = ["UNKNOWN", "GuidedUNet"]
 
 UNKNOWN = -1
 """The label of what has none: it adds nothing to the embedding."""
@@ -278,55 +276,3 @@ class GuidedUNet(nn.Module):
             x = torch.cat([x, skips.pop()], dim=1)
             x = run(cast(nn.ModuleList, stage), x, embedding, maps)
         return cast(torch.Tensor, self.out(x))
-
-
-class _Channels(nn.Module):
-    """Take some channels of a picture."""
-
-    pointwise = True
-
-    def __init__(self, start: int, stop: int) -> None:
-        super().__init__()
-        self._kept = slice(start, stop)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, self._kept]
-
-
-class GuidedStep(nn.Module):
-    """A `GuidedUNet` at one time and with one set of labels, as a network of one input.
-
-    What reads a network's graph (its halo, its norms) wants one that maps (B, C, Y, X) to
-    (B, C', Y, X). This one takes (B, map_channels + in_channels, Y, X), the map first where there
-    is one; and of all that depends on time and labels it keeps a scale and a shift a channel. It
-    shares the weights of the network, and does not follow when those of the embeddings change.
-
-    Parameters
-    ----------
-    net
-        Left as it is.
-    time, labels
-        Of one picture: see `GuidedUNet.embed`.
-    """
-
-    def __init__(self, net: GuidedUNet, time: float, labels: Sequence[int] | None = None) -> None:
-        super().__init__()
-        # A copy of all but the weights.
-        self.net = copy.deepcopy(net, {id(p): p for p in net.parameters()})
-        device = next(net.parameters()).device
-        with torch.no_grad():
-            given = None if labels is None else torch.tensor([labels], device=device)
-            embedding = net.embed(torch.tensor([time], device=device), given)
-            for part in self.net.modules():
-                if isinstance(part, ResBlock):
-                    part.fix(embedding)
-        maps = net.map_channels or 0
-        self.in_channels, self.spatial_axes = maps + net.in_channels, 2
-        self.map: _Channels | None = _Channels(0, maps) if maps else None
-        self.noisy: nn.Module = _Channels(maps, self.in_channels) if maps else nn.Identity()
-        attends = any(isinstance(part, Attention) for part in net.modules())
-        self.approximate_reach = (net.local_reach, net.multiple_of) if attends else None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Predict; see the class for shapes."""
-        return self.net.through(self.noisy(x), None, None if self.map is None else self.map(x))
