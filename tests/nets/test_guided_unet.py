@@ -105,6 +105,12 @@ def test_without_labels_all_are_unknown_and_an_unknown_one_adds_nothing():
     torch.testing.assert_close(told - net.embed(time), net.label_emb.weight[1:2])
 
 
+@pytest.mark.parametrize("label", [3, -2])
+def test_a_label_that_is_none_of_the_classes_is_not_taken_for_one(label):
+    with pytest.raises(IndexError):
+        tiny(classes=(3,)).embed(torch.rand(1), torch.tensor([[label]]))
+
+
 def test_unknown_labels_teach_no_embedding():
     net = tiny(classes=(3,))
     labels = torch.tensor([[2], [UNKNOWN]])

@@ -214,6 +214,9 @@ class GuidedUNet(nn.Module):
         ------
         SettingsError
             If there are labels of another number than the network has.
+        IndexError
+            On a processor, if a label is none of its classes. A graphics card cannot say so: who
+            turns names into labels has to.
         """
         found = embedded(cast(nn.Sequential, self.get_submodule(self._embed)), time)
         if labels is None:
@@ -224,8 +227,9 @@ class GuidedUNet(nn.Module):
                 f"{tuple(labels.shape)}. Give one row a picture and one column a label."
             )
         for name, column in zip(self._labels, labels.unbind(1), strict=True):
-            known = (column != UNKNOWN)[:, None]
-            found = found + known * self.get_submodule(name)(column.clamp(min=0))
+            known = column != UNKNOWN
+            added = self.get_submodule(name)(torch.where(known, column, 0))
+            found = found + known[:, None] * added
         return found
 
     def forward(
