@@ -8,6 +8,7 @@ import torch
 
 from napari_virtualstain.datasets.labelled import CHANNEL, LabelledPicture
 from napari_virtualstain.encoders.package import load_encoder_package
+from napari_virtualstain.encoders.registry import ENCODERS, build_encoder
 from napari_virtualstain.errors import (
     ModelPackageError,
     OutputExistsError,
@@ -21,6 +22,7 @@ from napari_virtualstain.jobs.encoder_recipes import ENCODER_RECIPES
 from napari_virtualstain.jobs.labelled_images import PictureData
 from napari_virtualstain.jobs.train import TrainSettings, run
 from napari_virtualstain.jobs.train_encoder import train_on_pictures
+from napari_virtualstain.training.settings import learning_settings
 
 TINY = {
     "preset": "tiny", "steps": 4, "batch": 4, "patch": 32, "narrow_patch": 16, "narrow_views": 2,
@@ -264,15 +266,20 @@ def test_a_recipe_learns_from_simulated_cells(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", sorted(ENCODER_RECIPES))
-def test_a_recipe_states_settings_that_there_are(tmp_path, name):
+def test_a_recipe_fits_its_encoder(tmp_path, name):
+    """Its preset exists, its method takes its settings, its crops are ones that it can see."""
     settings = make_settings(
         TrainSettings, {**ENCODER_RECIPES[name].settings, "out": str(tmp_path / "m")}
     )
-    assert (
-        settings.encoder in name
-        or name in ("mcdino", "mcdino-paper")
-        or "resnet" in str(settings.encoder)
-    )
+    spec = ENCODERS[settings.encoder]
+    assert settings.preset in spec.presets
+    with torch.device("meta"):
+        classes = 2 if spec.learns == "classes" else 0
+        encoder = build_encoder(spec.name, in_channels=1, classes=classes, preset=settings.preset)
+    learning_settings(encoder.learning, settings)
+    for edge in (settings.patch, settings.narrow_patch):
+        assert edge % encoder.multiple_of == 0
+        assert edge >= encoder.smallest
 
 
 @pytest.mark.usefixtures("small_wells")
