@@ -390,7 +390,8 @@ def test_memory_does_not_grow_with_the_image_when_files_are_used(tmp_path):
         finally:
             tracemalloc.stop()
 
-    small, large = peak(128, 0), peak(2048, 0)
+    # Threads of others are traced, too: the least of a few is what this one takes.
+    small, large = (min(peak(size, 0) for _ in range(3)) for size in (128, 2048))
     assert large < small * 1.1 + 50_000
     assert peak(2048, 1 << 30) > state_bytes(RULES["dpm-solver++"], (2048, 256), 4)
 
