@@ -483,6 +483,10 @@ def span(one: Found) -> str:
     return f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
 
 
+def measured() -> Found:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -517,13 +521,14 @@ def main() -> None:
         ](options)
         print(json.dumps({**found, "machine": machine()}))
         return
-    kept: Found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    kept = measured()
     for part in () if options.report else options.parts.split(","):
         words = [*sys.argv[1:], "--parts", part, "--worker"]
         done = subprocess.run(
             [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True
         )
-        kept[part] = json.loads(done.stdout.splitlines()[-1])
+        # Read again: another part may have been measured meanwhile.
+        kept = {**measured(), part: json.loads(done.stdout.splitlines()[-1])}
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     write("embedding.md", report(kept))
 
