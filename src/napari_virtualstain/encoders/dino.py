@@ -26,7 +26,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from math import cos, pi
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from napari_virtualstain.encoders.learning import Views
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
 from napari_virtualstain.losses.distillation import distillation_loss, moved_centre
+from napari_virtualstain.nets.building import ask
 from napari_virtualstain.nets.projection import Projection
 from napari_virtualstain.nets.vit import Positions, VisionTransformer
 
@@ -144,7 +145,7 @@ class DinoEncoder:
 
     def features(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the normalised token of each picture; see `encoders.base.Encoder`."""
-        return self._asked(self._net, pictures)
+        return ask(self._net, pictures)
 
     def attention(
         self, pictures: NDArray[np.float32], *, block: int = -1, rows: Sequence[int] = (0,)
@@ -169,15 +170,7 @@ class DinoEncoder:
                 f"There is no token {wrong}: a picture of {down} x {across} patches has "
                 f"{down * across + 1}. Choose 0 for the picture's own, or 1 to {down * across}."
             )
-        return self._asked(lambda x: self._net.attention(x, block=block, rows=rows), pictures)
-
-    def _asked(self, ask: Any, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._net.eval()
-        device = next(self._net.parameters()).device
-        with torch.inference_mode():
-            found = ask(torch.from_numpy(np.ascontiguousarray(pictures)).to(device))
-        answer: NDArray[np.float32] = found.float().cpu().numpy()
-        return answer
+        return ask(self._net, pictures, lambda x: self._net.attention(x, block=block, rows=rows))
 
 
 class WeaklyLabelledDino(DinoEncoder):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, cast
 
 from napari_virtualstain.encoders.base import Encoder, EncoderSpec
-from napari_virtualstain.errors import SettingsError, unknown_name
+from napari_virtualstain.errors import unknown_name
+from napari_virtualstain.nets.building import build
 
 __all__ = ["ENCODERS", "build_encoder", "get_encoder_spec"]
 
@@ -119,23 +119,8 @@ def build_encoder(
         If the architecture has settings that the encoder does not know.
     """
     spec = get_encoder_spec(name)
-    settings: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in spec.presets:
-            raise unknown_name(f"preset of {name!r}", preset, spec.presets)
-        settings.update(spec.presets[preset])
-    settings.update(architecture or {})
-    module, _, attribute = spec.target.partition(":")
-    cls = getattr(import_module(module), attribute)
-    import torch
-
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = cls(in_channels=in_channels, classes=classes, **settings)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise SettingsError(
-            f"The encoder {name!r} cannot be built with {settings}: {error}. "
-            "Correct the architecture in its card."
-        ) from error
-    return cast(Encoder, encoder)
+    built = build(
+        spec.target, spec.presets, called=f"encoder {name!r}", preset=preset,
+        architecture=architecture, seed=seed, in_channels=in_channels, classes=classes,
+    )  # fmt: skip
+    return cast(Encoder, built)

@@ -9,7 +9,7 @@ are a measure of how alike pictures are (`losses.perceptual`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from napari_virtualstain.encoders.learning import Labelled
 from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
+from napari_virtualstain.nets.building import ask
 from napari_virtualstain.nets.resnet import ResNet
 
 __all__ = ["Classification", "ClassifierSettings", "ResNetClassifier"]
@@ -81,23 +82,15 @@ class ResNetClassifier:
 
     def features(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the mean of the coarsest scale; see `encoders.base.Encoder`."""
-        return self._asked(self._net.features, pictures)
+        return ask(self._net, pictures, self._net.features)
 
     def scores(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities; see `encoders.base.Classifier`."""
-        return self._asked(lambda x: self._net(x).softmax(dim=1), pictures)
+        return ask(self._net, pictures, lambda x: self._net(x).softmax(dim=1))
 
     def scales(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Return features of each scale; see `encoders.base.Classifier`."""
         return self._net.scales(pictures)
-
-    def _asked(self, ask: Any, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._net.eval()
-        device = next(self._net.parameters()).device
-        with torch.inference_mode():
-            found = ask(torch.from_numpy(np.ascontiguousarray(pictures)).to(device))
-        answer: NDArray[np.float32] = found.float().cpu().numpy()
-        return answer
 
 
 class Classification:

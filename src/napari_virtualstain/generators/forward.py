@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from napari_virtualstain.generators.learning import LearningSettings, Regression
 from napari_virtualstain.losses.descent import Learner
+from napari_virtualstain.nets.building import ask
 
 __all__ = ["ForwardGenerator"]
 
@@ -62,10 +62,4 @@ class ForwardGenerator:
     def predict(self, planes: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
         """Predict normalised stains; see `generators.base.Generator.predict`."""
         del seed  # the same planes always give the same stain
-        self._net.eval()
-        device = next(self._net.parameters()).device
-        with torch.inference_mode():
-            # (B, P, *S) -> (B, C, *S)
-            output = self._net(torch.from_numpy(np.ascontiguousarray(planes)).to(device))
-        result: NDArray[np.float32] = output.float().cpu().numpy()
-        return result
+        return ask(self._net, planes)  # (B, P, *S) -> (B, C, *S)

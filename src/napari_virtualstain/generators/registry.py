@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, cast
 
-from napari_virtualstain.errors import SettingsError, unknown_name
+from napari_virtualstain.errors import unknown_name
 from napari_virtualstain.generators.base import Generator, GeneratorSpec
+from napari_virtualstain.nets.building import build
 
 __all__ = ["GENERATORS", "GRAPHS", "build_generator", "get_spec"]
 
@@ -264,23 +264,8 @@ def build_generator(
         If the architecture has settings that the generator does not know.
     """
     spec = get_spec(name)
-    settings: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in spec.presets:
-            raise unknown_name(f"preset of {name!r}", preset, spec.presets)
-        settings.update(spec.presets[preset])
-    settings.update(architecture or {})
-    module, _, attribute = spec.target.partition(":")
-    cls = getattr(import_module(module), attribute)
-    import torch
-
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            generator = cls(in_channels=in_channels, out_channels=out_channels, **settings)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise SettingsError(
-            f"The generator {name!r} cannot be built with {settings}: {error}. "
-            "Correct the architecture in the model card."
-        ) from error
-    return cast(Generator, generator)
+    built = build(
+        spec.target, spec.presets, called=f"generator {name!r}", preset=preset,
+        architecture=architecture, seed=seed, in_channels=in_channels, out_channels=out_channels,
+    )  # fmt: skip
+    return cast(Generator, built)
