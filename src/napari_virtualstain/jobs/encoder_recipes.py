@@ -46,12 +46,12 @@ class EncoderRecipe:
 _SMALL: dict[str, Any] = {
     "preset": "little", "patch": 128, "narrow_patch": 64, "narrow_views": 4, "batch": 16,
     "steps": 800, "validate_every": 100, "fields": 144, "clip": 3.0, "learning_rate": 1e-3,
-    "wide_share": (0.2, 0.3), "narrow_share": (0.05, 0.08), "ema": 0.0, "label": "treatment",
+    "wide_share": (0.2, 0.3), "narrow_share": (0.05, 0.08), "ema": 0.0,
     "split_by": "well", "method": ("teacher_momentum=0.98",),
 }  # fmt: skip
 _DINO_PAPER: dict[str, Any] = {
     "preset": "paper", "patch": 224, "narrow_patch": 96, "steps": 400_000, "fields": 144,
-    "ema": 0.0, "label": "treatment", "split_by": "well",
+    "ema": 0.0, "split_by": "well",
 }  # fmt: skip
 _CLASSIFIER: dict[str, Any] = {
     "preset": "little", "patch": 128, "batch": 16, "steps": 800, "validate_every": 100,

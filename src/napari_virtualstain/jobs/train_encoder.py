@@ -86,7 +86,8 @@ def _label(settings: TrainSettings, spec: EncoderSpec) -> str:
     """Return what pictures are to be called by, ``""`` where it does not matter."""
     if settings.label is not None:
         return settings.label
-    needless = spec.learns == "views" and settings.labels is None
+    own = settings.input or settings.data is not None
+    needless = spec.learns == "views" and settings.labels is None and bool(own)
     return "" if needless else "treatment"
 
 
