@@ -15,11 +15,11 @@ from napari_virtualstain.diffusion.noise_schedule import (
     linear_alphas_cumprod,
     spaced_timesteps,
 )
+from napari_virtualstain.diffusion.pixel_noise import noise_of
 from napari_virtualstain.diffusion.prediction import target_weights
 from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.diffusion.walk import walk
 from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.inference.noise import noise_of
 
 LINEAR = linear_alphas_cumprod()
 N = 96

@@ -13,10 +13,10 @@ from napari_virtualstain.diffusion.noise_schedule import (
     alphas_cumprod,
     spaced_timesteps,
 )
+from napari_virtualstain.diffusion.pixel_noise import noise_of
 from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.diffusion.walk import walk
 from napari_virtualstain.errors import RunCancelled
-from napari_virtualstain.inference.noise import noise_of
 from napari_virtualstain.inference.stepwise import sample_tiles
 from napari_virtualstain.tiling.plan import plan_tiles
 

@@ -21,10 +21,10 @@ from napari_virtualstain.diffusion.noise_schedule import (
     linear_alphas_cumprod,
     spaced_timesteps,
 )
+from napari_virtualstain.diffusion.pixel_noise import noise_of
 from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.errors import DiskError, RunCancelled, SettingsError
 from napari_virtualstain.inference import stepwise
-from napari_virtualstain.inference.noise import noise_of
 from napari_virtualstain.inference.stepwise import sample_tiles, state_bytes
 from napari_virtualstain.tiling.plan import plan_tiles
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_virtualstain.datasets.stain_names import is_quantile
+from napari_virtualstain.datasets.stain_names import is_doubt
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.package import save_package
 from napari_virtualstain.generators.registry import build_generator
@@ -71,7 +71,7 @@ def test_quantiles_are_channels_beside_the_medians_and_in_order(model, given, tm
 def test_layers_of_quantiles_are_hidden_at_first(model, given, tmp_path):
     image = stained(model, given, tmp_path / "b.ome.zarr", quantiles=LEVELS)
     for _, keywords, _ in image_layers(image):
-        assert keywords["visible"] is not is_quantile(keywords["name"])
+        assert keywords["visible"] is not is_doubt(keywords["name"])
 
 
 def test_quantiles_are_not_judged_as_stains(model, given, tmp_path):

@@ -19,7 +19,7 @@ from napari_virtualstain.errors import (
 )
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.training.loop import rate_factor
-from napari_virtualstain.training.painting import examine, fit
+from napari_virtualstain.training.painting import examine, fit, painted_on_nothing
 from napari_virtualstain.training.patches import draw_batch, turn
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 
@@ -400,3 +400,41 @@ def test_a_loss_that_explodes_leaves_the_last_good_weights(train, held, tmp_path
     with pytest.raises(PixelDataError, match="became .* at step"):
         train_it(generator, train, tmp_path, held=held, settings=settings)
     assert all(torch.isfinite(v).all() for v in weights(generator).values())
+
+
+def drawn():
+    return build_generator("palette", in_channels=2, out_channels=2, preset="tiny", seed=1)
+
+
+def test_what_draws_is_examined_by_its_samples(train, held, tmp_path):
+    found = examine(drawn(), held, loss="l1")
+    again = examine(drawn(), held, loss="l2")
+    assert found == again  # the same noise, and no pixel loss
+    assert found.loss >= 1 - np.mean(found.scores)
+    result = train_it(drawn(), train, tmp_path, held=held)
+    assert result.finished
+    assert result.best is not None
+
+
+def test_a_resumed_training_of_what_draws_ends_with_the_same_bits(train, held, tmp_path):
+    undisturbed, stopped = drawn(), drawn()
+    train_it(undisturbed, train, tmp_path / "a", held=held)
+    steps = iter(range(1, 100))
+    train_it(stopped, train, tmp_path / "b", held=held, should_stop=lambda: next(steps) >= 5)
+    train_it(stopped, train, tmp_path / "b", held=held, resume=True)
+    for name, value in weights(undisturbed).items():
+        assert torch.equal(value, weights(stopped)[name]), name
+
+
+@pytest.mark.parametrize(("painted", "share"), [(0.0, 0.0), (1.0, 1.0)])
+def test_what_is_painted_on_a_field_without_cells_is_counted(held, painted, share, monkeypatch):
+    generator = drawn()
+    edge = held.fields[0].shape
+
+    def predict(planes, *, seed=0):
+        assert np.abs(planes).max() < 0.5  # nothing to be seen
+        return painted * held.read(0, tuple(slice(0, n) for n in edge))[1][None]
+
+    monkeypatch.setattr(generator, "predict", predict)
+    found = painted_on_nothing(generator, held)
+    assert found == pytest.approx(share, abs=0.05)

@@ -14,9 +14,10 @@ __all__ = [
     "SYNONYMS",
     "StainChannel",
     "find_stain",
-    "is_quantile",
+    "is_doubt",
     "parse_matches",
     "quantile_name",
+    "spread_name",
 ]
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -67,15 +68,26 @@ def quantile_name(stain: str, level: float) -> str:
 
     Examples
     --------
-    >>> quantile_name("DNA", 0.05), is_quantile("DNA 5 %"), is_quantile("DNA")
+    >>> quantile_name("DNA", 0.05), is_doubt("DNA 5 %"), is_doubt("DNA")
     ('DNA 5 %', True, False)
     """
     return f"{stain} {100 * level:g} %"
 
 
-def is_quantile(name: str) -> bool:
-    """Return whether a channel is a quantile of a stain, and not the stain."""
-    return re.search(r"\S \d+(\.\d+)? %$", name) is not None
+def spread_name(stain: str) -> str:
+    """Return the name of the channel that says how much draws of a stain differ.
+
+    Examples
+    --------
+    >>> spread_name("DNA"), is_doubt("DNA spread")
+    ('DNA spread', True)
+    """
+    return f"{stain} spread"
+
+
+def is_doubt(name: str) -> bool:
+    """Return whether a channel says how sure a stain is (a quantile, a spread), and is no stain."""
+    return re.search(r"\S ((\d+(\.\d+)? %)|spread)$", name) is not None
 
 
 def parse_matches(texts: Iterable[str]) -> dict[str, str]:

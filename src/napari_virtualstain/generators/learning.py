@@ -64,6 +64,9 @@ class Batch:
         Patches of the batch that these are a part of, where others take the rest.
     term
         What predicted stains are to make small beside the loss of the method; `None` for nothing.
+    labels
+        Number of the class of each label of each patch, (B, labels) int64, -1 where it is unknown;
+        `None` if there are none.
     """
 
     planes: torch.Tensor
@@ -71,6 +74,7 @@ class Batch:
     at_once: int
     whole: int | None = None
     term: Term | None = None
+    labels: torch.Tensor | None = None
 
     @property
     def share(self) -> float:
@@ -79,10 +83,19 @@ class Batch:
 
     def parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
         """Yield planes, stains, and which share of the whole batch they are."""
+        for planes, stains, _, share in self.labelled_parts():
+            yield planes, stains, share
+
+    def labelled_parts(
+        self,
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, float]]:
+        """Yield the same with the labels, before the share."""
         n = len(self.planes)
         for start in range(0, n, self.at_once):
             part = slice(start, min(start + self.at_once, n))
-            yield self.planes[part], self.stains[part], (part.stop - start) / (self.whole or n)
+            labels = None if self.labels is None else self.labels[part]
+            share = (part.stop - start) / (self.whole or n)
+            yield self.planes[part], self.stains[part], labels, share
 
 
 class Further:

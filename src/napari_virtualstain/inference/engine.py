@@ -26,6 +26,7 @@ from napari_virtualstain.inference.pipeline import (
     threads_beside,
 )
 from napari_virtualstain.inference.planner import RunPlan
+from napari_virtualstain.inference.sampled import SampledStainer
 from napari_virtualstain.inference.source import padded
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.inference.stitch import stitch_tiles
@@ -43,6 +44,7 @@ def stain_tiles(
     numbers: Iterable[int] | None = None,
     total: Callable[[], int] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
+    on_pass: Callable[[int, int], None] | None = None,
     on_step: Callable[[str], None] | None = None,
     on_other_way: Callable[[int, Tile, str], None] | None = None,
 ) -> None:
@@ -67,6 +69,8 @@ def stain_tiles(
     on_tile
         Called in the caller's thread with tiles done and tiles in all, first of all with none done
         and at least once a tile. What it raises ends the run between two pieces.
+    on_pass
+        The same for the steps of a sampler, tile by tile, of all time points that are wanted.
     on_step, on_other_way
         Told what is done differently when memory runs out, and of which tiles; see `Ladder`.
     """
@@ -85,7 +89,9 @@ def stain_tiles(
     threads = threads_beside(stainer, plan)
     most = 1 if plan.mode == "stream" else max(AHEAD, threads)
     with Writing(stainer, write, report, most=most, threads=threads) as writing:
-        if plan.mode == "stream":
+        if isinstance(stainer, SampledStainer):
+            _sample(stainer, plan, numbers, writing, on_pass)
+        elif plan.mode == "stream":
             _stream(stainer, plan, numbers, writing, ladder)
         elif plan.mode == "stitch":
             _stitch(stainer, plan, numbers, writing)
@@ -208,10 +214,36 @@ def _cut(piece: NDArray[np.float32], dim: int, length: int) -> Iterator[NDArray[
         yield piece[tuple(part)]
 
 
+def _sample(
+    stainer: SampledStainer,
+    plan: RunPlan,
+    numbers: Iterable[int],
+    writing: Writing,
+    on_pass: Callable[[int, int], None] | None,
+) -> None:
+    """Draw time points, each as a whole, and hand on the tiles that are wanted of it."""
+    members = [(t, list(some)) for t, some in groupby(sorted(numbers), _time_of(plan))]
+    passes = stainer.rounds(plan.tiles)
+
+    def tell(before: int, done: int) -> None:
+        writing.tell()
+        if on_pass is not None:
+            on_pass(before + done, passes * len(members))
+
+    for place, (t, own) in enumerate(members):
+        with stainer.drawn(t, plan.tiles, partial(tell, place * passes)) as cut:
+            for number in own:
+                tile = plan.tiles.tile(number % len(plan.tiles))
+                writing.put(t, tile, cut(tile))
+
+
+def _time_of(plan: RunPlan) -> Callable[[int], int]:
+    return lambda number: number // len(plan.tiles)
+
+
 def _stitch(stainer: Stainer, plan: RunPlan, numbers: Iterable[int], writing: Writing) -> None:
     """Put the predictions of overlapping tiles together; a time point is done as a whole."""
-    wanted = sorted(numbers)
-    for t, members in groupby(wanted, key=lambda number: number // len(plan.tiles)):
+    for t, members in groupby(sorted(numbers), _time_of(plan)):
         own = {number % len(plan.tiles) for number in members}
 
         def predict(region: Region, t: int = t) -> NDArray[np.float32]:

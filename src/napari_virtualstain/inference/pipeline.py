@@ -40,7 +40,7 @@ def threads_beside(stainer: Stainer, plan: RunPlan) -> int:
     plan
         What is read and written.
     """
-    if not stainer.on_card or plan.mode in {"stream", "stitch"}:
+    if not stainer.on_card or plan.mode == "stream" or plan.together:
         return 1
     room = free_memory("cpu") // 2
     one = host_bytes(plan, len(stainer.outputs), stainer.typical.in_channels)

@@ -71,6 +71,9 @@ class RunPlan:
         Of stitching: the method, edge and stride of its tiles in pixels.
     bytes
         Most memory that the run takes beyond what the process has, an estimate.
+    passes
+        Times that each tile goes through the network, of what is drawn in steps: a time point is
+        then computed as a whole.
     """
 
     mode: Literal["whole", "stream", "halo", "stitch"]
@@ -82,6 +85,12 @@ class RunPlan:
     edge: int = 0
     stride: int = 0
     bytes: int = 0
+    passes: int = 1
+
+    @property
+    def together(self) -> bool:
+        """Whether the tiles of a time point are computed together, and none alone."""
+        return self.mode == "stitch" or self.passes > 1
 
     @property
     def overhead(self) -> float:
@@ -111,6 +120,7 @@ class RunPlan:
             "edge": self.edge,
             "stride": self.stride,
             "bytes": self.bytes,
+            "passes": self.passes,
             "tiles": len(self.tiles),
         }
 
@@ -160,7 +170,7 @@ def recorded_plan(entry: dict[str, Any], shape: Sequence[int]) -> RunPlan | None
             mode=entry["mode"], tiles=tiles, axis=int(entry["axis"]), band=int(entry["band"]),
             batch=int(entry["batch"]), stitch=str(entry["stitch"]),
             edge=int(entry["edge"]), stride=int(entry["stride"]),
-            bytes=int(entry["bytes"]),
+            bytes=int(entry["bytes"]), passes=int(entry.get("passes", 1)),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError):
         return None
@@ -198,7 +208,7 @@ def plan_run(
     out_channels
         Stains.
     streams
-        False where something but the network needs tiles (resampling).
+        False where something but the network needs tiles (resampling, drawing in steps).
     halo
         Of the network, unless another is wanted.
 
@@ -212,7 +222,7 @@ def plan_run(
     )
     if mode == "stream" and not (streams and network.streams):
         why = (
-            "resampling needs tiles"
+            "what is resampled, or drawn in steps, needs tiles"
             if network.streams
             else "it has operations that look further than rows"
         )

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from napari_virtualstain.generators.draws import with_spread
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.generators.quantiles import with_quantiles
+from napari_virtualstain.generators.sampled import first_network
 from napari_virtualstain.inference.network import (
     Network,
     Precision,
@@ -75,7 +77,7 @@ class SharedModel:
             )
         key = (precision, held)
         if key not in self._networks:
-            module = self.model.generator.module()
+            module = first_network(self.model.generator)
             if held:
                 module = with_statistics(module, unit_statistics(module), self.network().ndim)
             self._networks[key] = prepare_network(
@@ -109,12 +111,16 @@ class SharedModel:
 _TEST_EDGE = {2: 128, 3: 48}
 """Of the picture with which precisions are compared, in pixels, by spatial axes."""
 _Key = tuple[tuple[str, int, int], ...]
-_kept: OrderedDict[tuple[str, tuple[float, ...], _Key], SharedModel] = OrderedDict()
+_kept: OrderedDict[tuple[str, tuple[float, ...], bool, _Key], SharedModel] = OrderedDict()
 _lock = Lock()
 
 
 def shared_model(
-    name_or_path: str | os.PathLike[str], *, device: str = "cpu", quantiles: tuple[float, ...] = ()
+    name_or_path: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    quantiles: tuple[float, ...] = (),
+    spread: bool = False,
 ) -> SharedModel:
     """Return a model ready to predict, loaded once a process and device.
 
@@ -126,6 +132,8 @@ def shared_model(
         A torch device that is there.
     quantiles
         Predicted beside the stains; see `generators.quantiles.with_quantiles`.
+    spread
+        Whether that of several draws is, too; see `generators.draws.with_spread`.
 
     Raises
     ------
@@ -135,12 +143,14 @@ def shared_model(
     path = find_model(name_or_path)
     # Under the lock also the loading: of two that want the same model one loads it.
     with _lock:
-        key = (device, quantiles, _identity(path))
+        key = (device, quantiles, spread, _identity(path))
         found = _kept.pop(key, None)
         if found is None:
             model = load_generator(path)
             if quantiles:
                 model = with_quantiles(model, quantiles)
+            if spread:
+                model = with_spread(model)
             found = SharedModel(model=model, device=device)
         _kept[key] = found
         while len(_kept) > MOST:

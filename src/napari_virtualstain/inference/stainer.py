@@ -71,13 +71,16 @@ class Stainer:
             lengths = tuple(part.stop - part.start for part in tile.read)
             shape = (1 if self.source.volume else len(pixels), *lengths)
             return Grey(pixels=to_host_tensor(pixels), norms=tuple(norms), shape=shape)
+        return self.planes(t, self._own(t, tile).read)
+
+    def planes(self, t: int, region: Region) -> NDArray[np.float32]:
+        """Read normalised planes (C, *S) of a region of the model's grid, zero beyond the image."""
         if self.ratios is None:
-            return padded(self.source, t, tile.read)
-        inner, _ = self._on_model_grid(t, tile)
-        inside = clipped(inner.read, self._model_shape(self.ratios))
+            return padded(self.source, t, region)
+        inside = clipped(region, self._model_shape(self.ratios))
         read = source_region(inside, self.ratios, self.source.shape)
         pixels = resample_region(self.source.read(t, read), read, inside, self.ratios)
-        missing = [(0, a.stop - b.stop) for a, b in zip(inner.read, inside, strict=True)]
+        missing = [(0, a.stop - b.stop) for a, b in zip(region, inside, strict=True)]
         return np.pad(pixels, [(0, 0), *missing])
 
     def predict(self, pieces: Sequence[tuple[int, Tile, Pixels]]) -> list[Stains]:

@@ -18,6 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -26,12 +27,13 @@ import numpy as np
 
 from napari_virtualstain.axes import Region
 from napari_virtualstain.diffusion.noise_schedule import StepTime
+from napari_virtualstain.diffusion.pixel_noise import noise_of
 from napari_virtualstain.diffusion.step_rule import Pixels, StepRule
 from napari_virtualstain.errors import DiskError, SettingsError
-from napari_virtualstain.inference.noise import noise_of
+from napari_virtualstain.inference.source import clipped
 from napari_virtualstain.tiling.plan import Tile, TilePlan
 
-__all__ = ["Denoiser", "sample_tiles", "state_bytes"]
+__all__ = ["Denoiser", "pixel_field", "sample_tiles", "state_bytes"]
 
 Denoiser = Callable[[Pixels, Pixels, StepTime], Pixels]
 """x (1, C, *S), conditioning (1, P, *S) and time to what the rule steps with, (outputs, C, *S)."""
@@ -67,6 +69,7 @@ def sample_tiles(
     budget_bytes: int = 1 << 30,
     folder: Path | str | None = None,
     order: Callable[[int], Sequence[int]] | None = None,
+    before_step: Callable[[StepTime, Callable[[Region], Pixels]], None] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> None:
     """Sample a picture and hand it on tile by tile, during the last step.
@@ -103,6 +106,9 @@ def sample_tiles(
     order
         Takes a step, returns the numbers of all tiles in the order to go through; raster
         order if `None`. It does not change the result.
+    before_step
+        Told the time of a step before its first tile, and what reads x: takes a region, which may
+        reach beyond the image, returns (1, C, *S).
     on_tile
         Called with tiles done and tiles in all (steps times tiles of the plan), first of
         all with none done. What it raises ends the run between two tiles.
@@ -134,6 +140,8 @@ def sample_tiles(
             state["history"][(slice(None), *core)] = begin
             state["now"][core] = begin + _first(rule, tile.write, channels, seed)
         for step in range(rule.steps):
+            if before_step is not None:
+                before_step(rule.prepare(step), partial(_look, state["now"]))
             for number in _checked(order(step) if order else range(len(plan)), len(plan)):
                 tile = plan.tile(number)
                 core = (slice(None), *tile.write)
@@ -172,13 +180,9 @@ def _predict(
     tile: Tile,
 ) -> Pixels:
     """Return the prediction of a tile's core: (outputs, C, *S)."""
-    shape = state["now"].shape[1:]
-    inside = tuple(
-        slice(part.start, min(part.stop, n)) for part, n in zip(tile.read, shape, strict=True)
-    )
-    extent = [part.stop - part.start for part in tile.read]
-    given = _padded(state["now"][(slice(None), *inside)], extent)
-    planes = _padded(read(inside), extent)
+    inside = clipped(tile.read, state["now"].shape[1:])
+    given = _look(state["now"], tile.read)
+    planes = _padded(read(inside), [part.stop - part.start for part in tile.read])
     predicted = np.asarray(denoise(given, planes, rule.prepare(step)), dtype=np.float32)
     if predicted.shape != (rule.outputs, *given.shape[1:]):
         raise SettingsError(
@@ -187,6 +191,12 @@ def _predict(
         )
     core: Pixels = predicted[(slice(None), slice(None), *tile.keep)]
     return core
+
+
+def _look(x: Pixels, region: Region) -> Pixels:
+    """Return x in a region that may reach beyond the image, with zeros there: (1, C, *S)."""
+    inside = x[(slice(None), *clipped(region, x.shape[1:]))]
+    return _padded(inside, [part.stop - part.start for part in region])
 
 
 def _padded(pixels: Pixels, extent: Sequence[int]) -> Pixels:
@@ -218,12 +228,12 @@ def _state(shape: tuple[int, ...], memory: int, folder: Path | None) -> Iterator
     with ExitStack() as stack:
         stack.callback(state.clear)
         for name, extent in (("now", shape), ("then", shape), ("history", (memory, *shape))):
-            state[name] = stack.enter_context(_field(extent, folder))
+            state[name] = stack.enter_context(pixel_field(extent, folder))
         yield state
 
 
 @contextmanager
-def _field(shape: tuple[int, ...], folder: Path | None) -> Iterator[Pixels]:
+def pixel_field(shape: tuple[int, ...], folder: Path | None) -> Iterator[Pixels]:
     """Give an array of zeros, in memory or in a file of a folder that has no name there."""
     length = 4 * prod(shape)
     if folder is None or length == 0:

@@ -65,6 +65,7 @@ def choose_plan(
     *,
     out_channels: int,
     budget: int,
+    streams: bool = True,
 ) -> tuple[str, RunPlan, Network]:
     """Choose where statistics come from, and the plan that goes with it.
 
@@ -86,6 +87,8 @@ def choose_plan(
         Number of stains.
     budget
         Bytes that the run may take.
+    streams
+        False for what is drawn in steps, which needs tiles.
 
     Raises
     ------
@@ -101,6 +104,11 @@ def choose_plan(
         held = statistics in {"frozen", "exact"}
         return statistics, found, network_of(precision, held=True) if held else raw
     if settings.stitch != "none":
+        if not streams:
+            raise SettingsError(
+                "Tiles that are drawn in steps are other pictures of the same place, so that none "
+                "are stitched. Leave out --stitch."
+            )
         if ratios is not None or settings.mode != "auto":
             raise SettingsError(
                 "Stitched tiles are computed as published: without resampling, and in no other "
@@ -116,7 +124,7 @@ def choose_plan(
     def planned(network: Network, mode: str) -> RunPlan:
         return plan_run(
             network, shape, mode=mode, tile=core, chunk=CHUNK, budget=budget,  # type: ignore[arg-type]
-            out_channels=out_channels, streams=ratios is None,
+            out_channels=out_channels, streams=streams and ratios is None,
             halo=network.reach.halo if ratios is None else None,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_virtualstain.datasets.planes import choose_channel
-from napari_virtualstain.datasets.stain_names import find_stain, is_quantile
+from napari_virtualstain.datasets.stain_names import find_stain, is_doubt
 from napari_virtualstain.errors import (
     AxesError,
     ChannelError,
@@ -268,7 +268,7 @@ def _resolve(
         found = (
             (name, find_stain(name, target.channel_names))
             for name in prediction.channel_names
-            if not is_quantile(name)
+            if not is_doubt(name)
         )
         same = [(name, channel.channel) for name, channel in found if channel is not None]
     if not same:

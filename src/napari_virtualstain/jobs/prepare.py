@@ -21,6 +21,7 @@ from napari_virtualstain.jobs.computing import (
     choose_precision,
     memory_budget,
 )
+from napari_virtualstain.jobs.drawing import DrawingSettings, DrawnStain, sampling_of
 from napari_virtualstain.jobs.picture import PictureSettings
 from napari_virtualstain.jobs.ready import ReadyPlanes, ready_planes
 from napari_virtualstain.jobs.rescale import ratios_for, resized
@@ -37,7 +38,7 @@ _MANY_TIMES = 4.0
 """The pixels of the image that are computed, from which on it is said."""
 
 
-class InputSettings(PictureSettings):
+class InputSettings(PictureSettings, DrawingSettings):
     """Which picture a model is given, and how it is computed."""
 
     normalise_on: Literal["field", "well", "plate"] = Field(
@@ -118,6 +119,8 @@ class PreparedStain:
         The limits on the model's card, and what was guessed or assumed; one sentence each.
     budget
         Bytes that the run may take.
+    sampling
+        How stains are drawn, `None` of a model that does not draw.
     identify
         Looks at the files of the input again, `None` for an array.
     """
@@ -133,6 +136,7 @@ class PreparedStain:
     ratios: tuple[float, float] | None
     notes: tuple[str, ...]
     budget: int
+    sampling: DrawnStain | None = None
     identify: Callable[[], str] | None = None
 
     @property
@@ -177,7 +181,8 @@ class PreparedStain:
         """Say what would be done, in words."""
         t = self.planes.image.shape[0]
         times = "" if t == 1 else f" at each of {t} time points"
-        return f"{self.run_plan.describe()}{times}, {self._kind()}"
+        drawn = "" if self.sampling is None else f", {self.sampling.describe()}"
+        return f"{self.run_plan.describe()}{times}{drawn}, {self._kind()}"
 
     def _kind(self) -> str:
         """Say what the result has to do with the forward pass of the whole image."""
@@ -220,8 +225,11 @@ def prepare(
     from napari_virtualstain.inference.shared import shared_model
 
     device = choose_device(settings.device)
-    shared = shared_model(settings.model, device=device, quantiles=settings.quantiles)
+    shared = shared_model(
+        settings.model, device=device, quantiles=settings.quantiles, spread=settings.draws > 1
+    )
     model = shared.model
+    sampling = sampling_of(settings, model)
     if image is None:
         image = open_image(
             settings.input, scene=settings.scene, axes=settings.axes, pattern=settings.pattern
@@ -253,7 +261,10 @@ def prepare(
     statistics, run_plan, network = choose_plan(
         settings, partial(shared.network, depth=depth), image.shape[3:], ratios, precision,
         recorded, out_channels=len(model.card.stains) * (depth or 1), budget=budget,
+        streams=sampling is None,
     )  # fmt: skip
+    if sampling is not None:
+        run_plan = replace(run_plan, passes=sampling.steps * sampling.draws)
     if run_plan.mode == "halo" and run_plan.overhead > _MANY_TIMES:
         notes.append(
             f"tiles of {run_plan.tiles.core[-1]} px are small beside their halo of "
@@ -272,5 +283,6 @@ def prepare(
         ratios=ratios,
         notes=tuple(notes),
         budget=budget,
+        sampling=sampling,
         identify=before,
     )

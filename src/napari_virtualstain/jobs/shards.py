@@ -44,7 +44,7 @@ def cut_shards(plan: RunPlan, numbers: Sequence[int], workers: int) -> list[Shar
     list of tuple of int
         Each tile once, never of two time points together. Of a stream a shard is
         a run of strips that follow on each other, as long as is needed to begin seldom; of
-        stitching a time point.
+        stitching and of drawing in steps a time point.
     """
     if not numbers:
         return []
@@ -56,8 +56,8 @@ def cut_shards(plan: RunPlan, numbers: Sequence[int], workers: int) -> list[Shar
         seldom = ceil(again / _OVERHEAD / tiles.core[plan.axis])
         size = max(size, min(seldom, ceil(len(numbers) / workers)))
     size = max(1, min(size, _MOST_PIXELS // prod(tiles.core)))
-    if plan.mode == "stitch":
-        size = len(tiles)  # a time point is put together as a whole
+    if plan.together:
+        size = len(tiles)
     if plan.mode == "stream":
         runs = [
             [strip.t * len(tiles) + tile.index for tile in strip.tiles]

@@ -240,12 +240,15 @@ def run(
                 spread.stain(share, list(agenda), ledger.take, on_tile)
             elif agenda.total:
                 stainer = stainer_of(
-                    prepared, inputs, on_layer=_stage(on_progress, "layers measured")
-                )
+                    prepared, inputs, seed=settings.seed,
+                    on_layer=_stage(on_progress, "layers measured"), on_step=ledger.step,
+                )  # fmt: skip
+                drawn = prepared.sampling is not None
+                told = _stage(on_progress, "steps of tiles drawn" if drawn else "tiles stained")
                 stain_tiles(
                     stainer, prepared.run_plan, ledger.write,
                     numbers=agenda, total=lambda: agenda.total,
-                    on_tile=_stage(on_progress, "tiles stained"),
+                    on_tile=None if drawn else told, on_pass=told if drawn else None,
                     on_step=ledger.step, on_other_way=ledger.note_way,
                 )  # fmt: skip
             ledger.judge()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import floor
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import Region
+from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
 from napari_virtualstain.inference.network import Network, prepare_network
 from napari_virtualstain.inference.norms import (
     LayerStatistics,
@@ -18,6 +21,7 @@ from napari_virtualstain.inference.norms import (
     joint_statistics,
     with_statistics,
 )
+from napari_virtualstain.inference.sampled import SampledStainer
 from napari_virtualstain.inference.source import PlanesSource, Source, padded
 from napari_virtualstain.inference.stack import StackNetwork, stack_network
 from napari_virtualstain.inference.stainer import Stainer
@@ -38,7 +42,9 @@ def stainer_of(
     prepared: PreparedStain,
     inputs: tuple[tuple[Normalisation, ...], ...],
     *,
+    seed: int = 0,
     on_layer: Callable[[int, int], None] | None = None,
+    on_step: Callable[[str], None] | None = None,
     layers: Callable[[int], dict[str, LayerStatistics]] | None = None,
 ) -> Stainer:
     """Return what predicts the tiles of a run.
@@ -49,8 +55,12 @@ def stainer_of(
         The run.
     inputs
         Normalisation by time point, then plane.
+    seed
+        Of what is drawn.
     on_layer
         Told of layers whose statistics are measured in passes of their own.
+    on_step
+        Told what a model that draws does differently when memory runs out.
     layers
         By time point: statistics that were measured before, where they are needed.
     """
@@ -77,11 +87,30 @@ def stainer_of(
             return ready
         return stack_network(ready, depth=stack.depth, windows=stack.windows)
 
+    if prepared.sampling is not None:
+        return SampledStainer(
+            network=same, source=source, outputs=outputs, ratios=prepared.ratios,
+            generator=_generator_on(prepared), how=Sampling(
+                sampler=prepared.sampling.sampler, steps=prepared.sampling.steps,
+            ),
+            seed=seed, draws=prepared.sampling.draws, statistics=prepared.statistics,
+            budget=prepared.budget, on_step=on_step,
+        )  # fmt: skip
     held = prepared.statistics in {"frozen", "exact"}
     return Stainer(
         network=of_time if held else same, source=source, outputs=outputs, ratios=prepared.ratios,
         planned=prepared.network,
     )  # fmt: skip
+
+
+def _generator_on(prepared: PreparedStain) -> SampledGenerator:
+    """Return the generator where it computes: that of the processor is shared by all runs."""
+    generator = cast(SampledGenerator, prepared.model.generator)
+    if prepared.device == "cpu":
+        return generator
+    moved = copy.deepcopy(generator)
+    moved.module().to(prepared.device)
+    return moved
 
 
 def measure_layers(

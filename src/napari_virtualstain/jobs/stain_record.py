@@ -117,6 +117,7 @@ def describe_stain(
             },
         },
         "seed": settings.seed,
+        "sampling": None if prepared.sampling is None else prepared.sampling.to_json(),
         "device": device,
         "threads": threads,
         "versions": versions(),
@@ -292,6 +293,8 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         return "it was begun with another --normalise-on"
     if now["settings"]["quantiles"] != before["settings"].get("quantiles", []):
         return "it was begun with other --quantiles"
+    if now["sampling"] != before.get("sampling"):
+        return "it was begun with another --sampler, --sampling-steps or --draws"
     mine, theirs = now["normalisation"], before["normalisation"]
     rows = zip(mine["inputs"], theirs["inputs"], strict=True)
     if (

@@ -318,7 +318,11 @@ class Helper:
     def _stainer(self) -> Any:
         from napari_virtualstain.jobs.stain_network import stainer_of
 
-        return stainer_of(self.prepared, self.inputs, layers=self._layers.__getitem__)
+        return stainer_of(
+            self.prepared, self.inputs, seed=int(self.share.settings.get("seed", 0)),
+            on_step=lambda words: self.report.steps.append(words),
+            layers=self._layers.__getitem__,
+        )  # fmt: skip
 
     def measure(self, t: int) -> dict[str, LayerStatistics]:
         """Return what a network with statistics of its image needs of a time point."""

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_virtualstain.datasets.stain_names import is_quantile
+from napari_virtualstain.datasets.stain_names import is_doubt
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.napari_io.source import (
@@ -160,7 +160,7 @@ def image_layers(
             "colormap": colormap_of(colour_of(channel)),
             "opacity": opacity,
             "blending": "additive" if channel.modality != "transmitted" else "translucent",
-            "visible": not is_quantile(channel.name),
+            "visible": not is_doubt(channel.name),
             "contrast_limits": limits
             or dimmed(channel_limits(image, c, levels=pyramid), brightness),
             **where,

@@ -148,6 +148,7 @@ class GuidedUNet(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.map_channels, self.classes = map_channels, tuple(classes)
         self._embed, self._halved, self._blocks = embed, len(widths) - 1, blocks
+        self.told_levels, self.learn_sigma = embed == "cond_embed", learn_sigma
         self.add_module(embed, embedder(width))
         self._labels = [f"label_emb_{n + 1}" if n else "label_emb" for n in range(len(classes))]
         for name, count in zip(self._labels, classes, strict=True):

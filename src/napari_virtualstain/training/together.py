@@ -108,6 +108,7 @@ class Together:
                 batch,
                 planes=batch.planes[start:end].to(device),
                 stains=batch.stains[start:end].to(device),
+                labels=None if batch.labels is None else batch.labels[start:end].to(device),
                 whole=n,
             )
             for start, end, device in zip(ends, ends[1:], self._devices, strict=False)

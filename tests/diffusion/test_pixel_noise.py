@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_virtualstain.diffusion.pixel_noise import noise_of
 from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.inference.noise import noise_of
 
 PLANE = (slice(0, 512), slice(0, 512))
 PINNED = np.array(

@@ -1,0 +1,381 @@
+"""How an image of any size is stained by a generator that walks from noise to stains.
+
+A walk is one picture from the first step to the last (`inference.stepwise`), so a time
+point is drawn as a whole, on the model's grid, and the tiles of the run are cut from what
+comes out. Where a network normalises by its input, each step has its own statistics of
+the whole image: of all of it where that fits into memory, else measured anew before every
+step, and held for all its tiles.
+
+Of several draws only the mean and the spread are kept, not the draws.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from napari_virtualstain.axes import Region
+from napari_virtualstain.diffusion.noise_schedule import StepTime
+from napari_virtualstain.diffusion.step_rule import Pixels
+from napari_virtualstain.errors import ComputeError
+from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
+from napari_virtualstain.inference.ladder import out_of_memory
+from napari_virtualstain.inference.memory import release_freed_memory
+from napari_virtualstain.inference.network import PRECISIONS
+from napari_virtualstain.inference.norms import exact_statistics, joint_statistics, with_statistics
+from napari_virtualstain.inference.source import clipped
+from napari_virtualstain.inference.stainer import Stainer
+from napari_virtualstain.inference.stepwise import pixel_field, sample_tiles
+from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles, tile_around
+
+__all__ = ["SampledStainer", "draw_seed"]
+
+_PATCH, _PATCHES_AN_AXIS = 128, 5
+"""Edge of the patches that statistics are frozen from, in pixels of x, and how many an axis."""
+_SEEDS_APART = 1 << 32
+"""Between two draws of one run, so that neighbouring seeds of runs share none."""
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """Return the seed of one of the draws of a run; the first has the run's own.
+
+    Examples
+    --------
+    >>> draw_seed(7, 0), draw_seed(7, 1)
+    (7, 4294967303)
+    """
+    return (seed + draw * _SEEDS_APART) % (1 << 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SampledStainer(Stainer):
+    """A `Stainer` whose stains are drawn, a time point at a time.
+
+    Parameters
+    ----------
+    generator
+        Whose weights are where it computes.
+    how
+        It walks.
+    seed, draws
+        Of the run; with two draws or more, stains are their mean, followed by their standard
+        deviations.
+    statistics
+        ``"whole"`` or ``"patch"`` for what the network sees at once, ``"frozen"`` or ``"exact"``
+        for what is measured before each step, ``""`` where it has no such layers.
+    budget
+        Bytes of what is kept between two steps that may lie in memory; beyond, in files.
+    folder
+        For these.
+    on_step
+        Told what is done differently when memory runs out.
+    """
+
+    generator: SampledGenerator
+    how: Sampling
+    seed: int = 0
+    draws: int = 1
+    statistics: str = ""
+    budget: int = 1 << 30
+    folder: Path | None = None
+    on_step: Callable[[str], None] | None = None
+
+    def rounds(self, tiles: TilePlan) -> int:
+        """Return how many forward passes of a tile a time point takes."""
+        return self.draws * self.generator.rule(self.how).steps * len(self._tiles(tiles))
+
+    @contextmanager
+    def drawn(
+        self, t: int, tiles: TilePlan, on_pass: Callable[[int], None] = lambda _done: None
+    ) -> Iterator[Callable[[Tile], NDArray[np.float32]]]:
+        """Draw a time point; give what returns the normalised stains that `finish` takes.
+
+        Parameters
+        ----------
+        t
+            Time point.
+        tiles
+            Of the run.
+        on_pass
+            Told of forward passes done, of `rounds`. What it raises ends the run.
+        """
+        walker = _Walker(self)
+        plan, shape = self._tiles(tiles), self._grid
+        outputs = self.generator.out_channels
+        small = plan.shape
+        with ExitStack() as stack:
+            held = self.folder_for(small, shape)
+
+            def field(channels: int, extent: tuple[int, ...]) -> Pixels:
+                return stack.enter_context(pixel_field((channels, *extent), held))
+
+            given = self._given(t, walker, plan, field)
+            mean = field(outputs, shape)
+            square = field(outputs, shape) if self.draws > 1 else mean
+            done = 0
+            for draw in range(self.draws):
+                with pixel_field((self.generator.x_channels, *small), held) as x:
+                    self._walk(walker, plan, given, x, draw, partial(_onwards, on_pass, done))
+                    done += self.rounds(tiles) // self.draws
+                    for tile, stains in self._painted(walker, plan, x):
+                        core = (slice(None), *tile.write)
+                        apart = stains - mean[core]
+                        mean[core] += apart / (draw + 1)
+                        if self.draws > 1:  # Welford's sums, which lose no digits
+                            square[core] += apart * (stains - mean[core])
+
+            def cut(tile: Tile) -> NDArray[np.float32]:
+                region = tile.write if self.ratios is None else self._on_model_grid(t, tile)[1]
+                core = (slice(None), *region)
+                if self.draws == 1:
+                    return np.array(mean[core])
+                spread = np.sqrt(square[core] / (self.draws - 1))
+                return np.concatenate([mean[core], spread])
+
+            yield cut
+
+    # --- grids ------------------------------------------------------------------------------------
+
+    @property
+    def _grid(self) -> tuple[int, ...]:
+        """Edges of the image on the model's grid."""
+        return self.source.shape if self.ratios is None else self._model_shape(self.ratios)
+
+    def _tiles(self, tiles: TilePlan) -> TilePlan:
+        """Return the tiles of x: as those of the run, on the grid that is walked."""
+        shrink = self.generator.shrink
+        shape = tuple(-(-n // shrink) for n in self._grid)
+        core = tuple(
+            n if own >= whole else -(-own // shrink)
+            for own, whole, n in zip(tiles.core, tiles.shape, shape, strict=True)
+        )
+        reach = self.typical.reach
+        return plan_tiles(shape, core=core, halo=reach.halo, multiple_of=reach.multiple_of)
+
+    def folder_for(self, small: tuple[int, ...], shape: tuple[int, ...]) -> Path | None:
+        """Return where fields of the whole image lie: `None` for in memory."""
+        generator = self.generator
+        fields = generator.out_channels * (1 + (self.draws > 1)) * prod(shape)
+        needed = 4 * (fields + 4 * generator.x_channels * prod(small))
+        if needed <= self.budget:
+            return None
+        return self.folder or Path(tempfile.gettempdir())
+
+    # --- the three parts of a walk ----------------------------------------------------------------
+
+    def _given(
+        self,
+        t: int,
+        walker: _Walker,
+        plan: TilePlan,
+        field: Callable[[int, tuple[int, ...]], Pixels],
+    ) -> Pixels:
+        """Return what each step is conditioned on, of the whole image: (G, *small)."""
+        found: Pixels | None = None
+        before, _ = self.generator.margins
+        for tile, large in self._both(plan, before):
+            part = walker.given(self.planes(t, large.read))
+            keep = tuple(_shrunk(own, self.generator.shrink) for own in large.keep)
+            if found is None:
+                found = field(len(part), plan.shape)
+            lengths = (own.stop - own.start for own in tile.write)
+            inside = tuple(
+                slice(own.start, own.start + n) for own, n in zip(keep, lengths, strict=True)
+            )
+            found[(slice(None), *tile.write)] = part[(slice(None), *inside)]
+        assert found is not None
+        return found
+
+    def _walk(
+        self,
+        walker: _Walker,
+        plan: TilePlan,
+        given: Pixels,
+        x: Pixels,
+        draw: int,
+        on_pass: Callable[[int], None],
+    ) -> None:
+        """Fill x with the last one of a walk."""
+
+        def read(region: Region) -> Pixels:
+            return given[(slice(None), *region)]
+
+        def write(tile: Tile, pixels: Pixels) -> None:
+            x[(slice(None), *tile.write)] = pixels
+
+        begins = self.generator.begins_with
+        sample_tiles(
+            walker.denoise, self.generator.rule(self.how), plan, read, write,
+            channels=self.generator.x_channels, seed=draw_seed(self.seed, draw),
+            start=None if begins is None else lambda region: given[(begins, *region)],
+            budget_bytes=self.budget, folder=self.folder,
+            before_step=lambda time, look: walker.before(time, plan, given, look),
+            on_tile=lambda done, _total: on_pass(done),
+        )  # fmt: skip
+
+    def _painted(self, walker: _Walker, plan: TilePlan, x: Pixels) -> Iterator[tuple[Tile, Pixels]]:
+        """Yield tiles on the model's grid, and the stains of each."""
+        shrink, (_, after) = self.generator.shrink, self.generator.margins
+        if shrink == 1 and not after:
+            for tile in plan:
+                yield tile, x[(slice(None), *tile.write)]
+            return
+        for _, large in self._both(plan, after):
+            small = tuple(_shrunk(part, shrink) for part in large.read)
+            inside = clipped(small, plan.shape)
+            lengths = [part.stop - part.start for part in small]
+            given = np.zeros((len(x), *lengths), np.float32)
+            own = x[(slice(None), *inside)]
+            given[(slice(None), *(slice(0, n) for n in own.shape[1:]))] = own
+            yield large, walker.painted(given)[(slice(None), *large.keep)]
+
+    def _both(self, plan: TilePlan, margin: int) -> Iterator[tuple[Tile, Tile]]:
+        """Yield tiles of x, and the same on the model's grid with a margin."""
+        shrink, shape = self.generator.shrink, self._grid
+        stride = [shrink * step for step in plan.multiple_of]
+        for tile in plan:
+            core = tuple(
+                slice(part.start * shrink, min(part.stop * shrink, n))
+                for part, n in zip(tile.write, shape, strict=True)
+            )
+            yield tile, tile_around(core, shape=shape, halo=margin, multiple_of=stride)
+
+
+def _shrunk(part: slice, shrink: int) -> slice:
+    return slice(part.start // shrink, -(-part.stop // shrink))
+
+
+def _onwards(tell: Callable[[int], None], before: int, done: int) -> None:
+    tell(before + done)
+
+
+class _Walker:
+    """What the steps of a run ask of the network, numpy to numpy."""
+
+    def __init__(self, stainer: SampledStainer) -> None:
+        self._generator, self._how = stainer.generator, stainer.how
+        self._statistics, self._reach = stainer.statistics, stainer.typical.reach
+        self._say = stainer.on_step or (lambda _words: None)
+        precision = stainer.typical.precision
+        self._dtype = None if precision == "float32" else PRECISIONS[precision]
+        self._held: nn.Module | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self._generator.module().parameters()).device
+
+    def given(self, planes: Pixels) -> Pixels:
+        return self._ask(lambda: self._generator.given(self._tensor(planes[None]))[0])
+
+    def painted(self, x: Pixels) -> Pixels:
+        return self._ask(lambda: self._generator.painted(self._tensor(x[None]))[0])
+
+    def denoise(self, x: Pixels, given: Pixels, time: StepTime) -> Pixels:
+        """Return what the rule steps with; see `inference.stepwise.Denoiser`."""
+        channels, outputs = x.shape[1], self._generator.rule(self._how).outputs
+
+        def held() -> torch.Tensor:
+            assert self._held is not None
+            found: torch.Tensor = self._held(self._tensor(np.concatenate([given, x], axis=1)))[0]
+            return found[: outputs * channels].reshape(outputs, channels, *x.shape[2:])
+
+        def free() -> torch.Tensor:
+            return self._generator.denoise(self._tensor(x), self._tensor(given), time, self._how)[
+                :, 0
+            ]
+
+        return self._ask(free if self._held is None else held)
+
+    def before(
+        self, time: StepTime, plan: TilePlan, given: Pixels, look: Callable[[Region], Pixels]
+    ) -> None:
+        """Measure the statistics of a step, where they are held for its tiles."""
+        if self._statistics not in {"frozen", "exact"}:
+            return
+        network = self._generator.step_network(time, self._how).to(self.device)
+
+        def both(region: Region) -> Pixels:
+            x = look(region)
+            planes = np.zeros((1, len(given), *x.shape[2:]), np.float32)
+            inside = given[(slice(None), *clipped(region, plan.shape))]
+            planes[0][(slice(None), *(slice(0, n) for n in inside.shape[1:]))] = inside
+            return np.concatenate([planes, x], axis=1)
+
+        device = str(self.device)
+        if self._statistics == "exact":
+            # Cores of the padded image that lie on the stride, as layers of any size want them.
+            whole = replace(
+                plan,
+                shape=_up(plan.shape, plan.multiple_of),
+                core=_up(plan.core, plan.multiple_of),
+            )
+            known = exact_statistics(
+                network, lambda: ((both(tile.read), tile.keep) for tile in whole), device=device
+            )
+        else:
+            patches = [both(region) for region in _spread(plan)]
+            known = joint_statistics(network, np.concatenate(patches), device=device)
+        self._held = with_statistics(network, known, len(plan.shape)).requires_grad_(
+            requires_grad=False
+        )
+
+    def _tensor(self, pixels: Pixels) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+
+    def _ask(self, question: Callable[[], torch.Tensor]) -> Pixels:
+        try:
+            return self._answer(question)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        release_freed_memory()
+        if self.device.type == "cpu":
+            raise ComputeError(
+                "There is not enough memory for a step over one tile. Close other programs, "
+                "choose smaller tiles with --tile, or run it on a machine with more memory."
+            )
+        self._say("memory ran out: steps are computed on the processor from now on")
+        self._generator = copy.deepcopy(self._generator)
+        self._generator.module().to("cpu")
+        self._held = None if self._held is None else self._held.to("cpu")
+        return self._answer(question)
+
+    def _answer(self, question: Callable[[], torch.Tensor]) -> Pixels:
+        self._generator.module().eval()
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False),
+        ):
+            found = question().float().cpu().numpy()
+        answer: Any = found
+        return np.asarray(answer, np.float32)
+
+
+def _up(lengths: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(-(-n // step) * step for n, step in zip(lengths, steps, strict=True))
+
+
+def _spread(plan: TilePlan) -> Iterator[Region]:
+    """Yield patches spread over x, on its stride."""
+    edges, starts = [], []
+    for n, step in zip(plan.shape, plan.multiple_of, strict=True):
+        edge = min(-(-_PATCH // step), -(-n // step)) * step
+        count = max(1, min(_PATCHES_AN_AXIS, n // edge))
+        starts.append(np.linspace(0, max(0, n - edge), count).astype(int) // step * step)
+        edges.append(edge)
+    for place in product(*starts):
+        yield tuple(slice(int(a), int(a) + edge) for a, edge in zip(place, edges, strict=True))
