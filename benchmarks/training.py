@@ -60,7 +60,7 @@ def bare(name: str, pairs: PairedSet, settings: LoopSettings, device: str, steps
     """Return the seconds of a step without the loop."""
     generator = build(name, pairs, settings)
     learner = make_learner(generator, learning_settings(generator.learning, settings), [device])
-    planes, stains = draw_batch(
+    planes, stains, _ = draw_batch(
         pairs, step=0, batch=settings.batch, patch=patch_shape(generator, settings), augment=True,
         seed=0, alike="pixels",
     )  # fmt: skip

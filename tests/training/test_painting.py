@@ -178,7 +178,7 @@ def test_a_step_sees_the_same_patches_whenever_it_is_asked(train):
 def test_planes_and_stains_are_turned_together():
     same = field(3)
     twin = pairs(PairedField("x", same.planes, same.planes.astype(np.float32)))
-    planes, stains = draw_batch(twin, step=0, batch=16, patch=(8, 8), augment=True, seed=0)
+    planes, stains, _ = draw_batch(twin, step=0, batch=16, patch=(8, 8), augment=True, seed=0)
     np.testing.assert_allclose(planes, stains, atol=1e-4)
 
 
@@ -331,7 +331,7 @@ def test_stains_that_few_fields_have_are_drawn_as_often_as_others():
     assert some.present == ((True, True), *[(True, False)] * 7)
 
     def share(alike):
-        _, stains = draw_batch(
+        _, stains, _ = draw_batch(
             some, step=0, batch=200, patch=(8, 8), augment=False, seed=0, alike=alike
         )
         return np.isfinite(stains[:, 1]).all(axis=(1, 2)).mean()

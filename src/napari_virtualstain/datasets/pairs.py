@@ -55,12 +55,15 @@ class PairedField:
         Fluorescence (C, *S) of the same Y and X, or Z, Y and X; NaN is missing.
     group
         What must stay on one side of a split: the field, its well or plate.
+    labels
+        What was done to it, one a label that is known of a set; `None` where it is not known.
     """
 
     name: str
     planes: LazyArray
     stains: LazyArray
     group: str = ""
+    labels: tuple[str | None, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse pairs that are not of the same field."""

@@ -49,6 +49,8 @@ class GeneratorSpec:
     presets
         Architecture settings by name. Each spec of a method has ``tiny``, which trains in
         about a second and is what the contract tests build.
+    conditioned
+        Whether it can be told labels of an image beside its planes.
     weights
         Name of the file beside the card that the weights lie in.
     """
@@ -61,6 +63,7 @@ class GeneratorSpec:
     source: str
     exactness: Literal["exact", "statistics", "approximate"] = "exact"
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    conditioned: bool = False
     weights: str = "weights.safetensors"
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "RELATIVE_UNIT",
     "SCHEMA_VERSION",
     "InputPlane",
+    "LabelKind",
     "ModelCard",
     "PlaneRanges",
     "Stain",
@@ -103,6 +104,15 @@ class Stain(_Frozen):
     )
 
 
+class LabelKind(_Frozen):
+    """One thing that a network can be told of an image, for example its treatment."""
+
+    name: str = Field(min_length=1)
+    classes: tuple[str, ...] = Field(
+        min_length=1, description="what it may be, in the order in which the network numbers them"
+    )
+
+
 class ModelCard(_Frozen):
     """Everything needed to run a model, and to decide whether one should."""
 
@@ -114,6 +124,9 @@ class ModelCard(_Frozen):
     architecture: dict[str, Any]
     inputs: tuple[InputPlane, ...] = Field(min_length=1)
     stains: tuple[Stain, ...] = Field(min_length=1)
+    labels: tuple[LabelKind, ...] = Field(
+        default=(), description="what the network can be told of an image; nothing if it cannot"
+    )
     pixel_size_um: _Length | tuple[_Length, _Length] = Field(
         description="of the pixels that the network sees: one number, or y and x"
     )

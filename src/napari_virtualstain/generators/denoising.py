@@ -202,7 +202,7 @@ class Denoising:
     """
 
     def __init__(self, generator: DiffusionGenerator, settings: DenoisingSettings) -> None:
-        net = generator.module()
+        net = generator.net
         self._generator, self._settings = generator, settings
         self._loss = get_loss(settings.answer_loss)
         self._weights = stain_weights(settings, next(net.parameters()).device)
@@ -210,6 +210,10 @@ class Denoising:
         self.optimisers: Mapping[str, torch.optim.Optimizer] = {
             "generator": make_optimiser(settings, net)
         }
+
+    def shown(self, planes: torch.Tensor) -> torch.Tensor:
+        """Return the planes that the network is shown: as they are."""
+        return planes
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
         """Learn from a batch; see `losses.descent.Learner.step`."""
@@ -226,7 +230,7 @@ class Denoising:
                 time = noised.level if generator.told_levels else noised.t
                 with moment.arithmetic():
                     found = generator.answer(
-                        noised.x, generator.given(planes), time.to(stains.device).float(), labels
+                        noised.x, self.shown(planes), time.to(stains.device).float(), labels
                     )
                 found = found.float()
                 answer = found[:, :channels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from napari_virtualstain.diffusion.choice import SamplerName
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.generators.labels import read_stated
 from napari_virtualstain.generators.package import Model
 
 __all__ = ["DrawingSettings", "DrawnStain", "sampling_of"]
@@ -34,6 +36,17 @@ class DrawingSettings(BaseModel):
         description="of a model that draws: stains drawn of each image; with 2 or more, the output "
         "is their mean, and their spread as channels of their own",
     )
+    told: tuple[str, ...] = Field(
+        default=(),
+        description="of a model that is told what was done to an image (guided_i2i): NAME=CLASS, "
+        "for example treatment=taxol; unknown if not given",
+    )
+    guidance: float = Field(
+        default=0.0,
+        ge=0,
+        description="of a model that can be led: how far, towards what it is told (guided_i2i) or "
+        "shown (spade_diffusion); 0 for not at all",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +61,23 @@ class DrawnStain:
         From noise to stain.
     draws
         Of each image.
+    labels
+        What the network is told, by number; `None` if it is told nothing.
+    told
+        The same as it was stated.
+    guidance
+        How far it is led.
+    notes
+        What should be known of it.
     """
 
     sampler: str
     steps: int
     draws: int
+    labels: tuple[int, ...] | None = None
+    told: tuple[str, ...] = ()
+    guidance: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Say it in words.
@@ -63,11 +88,17 @@ class DrawnStain:
         'drawn in 25 steps, the mean of 4 draws'
         """
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
-        return f"drawn in {steps}" + (f", the mean of {self.draws} draws" * (self.draws > 1))
+        told = f", told {', '.join(self.told)}" if self.told else ""
+        led = f", led by {self.guidance:g}" if self.guidance else ""
+        mean = f", the mean of {self.draws} draws" * (self.draws > 1)
+        return f"drawn in {steps}{told}{led}{mean}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"sampler": self.sampler, "steps": self.steps, "draws": self.draws}
+        return {
+            "sampler": self.sampler, "steps": self.steps, "draws": self.draws,
+            "told": list(self.told), "guidance": self.guidance,
+        }  # fmt: skip
 
 
 def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
@@ -102,5 +133,42 @@ def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
                 f"Leave out {' and '.join(asked)}, or choose a model that draws (palette)."
             )
         return None
-    rule = generator.rule(Sampling(sampler=settings.sampler, steps=settings.sampling_steps))
-    return DrawnStain(sampler=settings.sampler, steps=rule.steps, draws=settings.draws)
+    card = model.card
+    numbers = read_stated(card.labels, settings.told, card.name)
+    labels = numbers if settings.told else None
+    if settings.guidance and card.generator not in _LED:
+        raise SettingsError(
+            f"The model {card.name!r} cannot be led. Leave out --guidance, or choose a model of "
+            f"{' or '.join(_LED)}."
+        )
+    how = Sampling(
+        sampler=settings.sampler, steps=settings.sampling_steps, labels=labels,
+        guidance=settings.guidance,
+    )  # fmt: skip
+    return DrawnStain(
+        sampler=settings.sampler, steps=generator.rule(how).steps, draws=settings.draws,
+        labels=labels, told=settings.told, guidance=settings.guidance,
+        notes=tuple(_notes(model, settings)),
+    )  # fmt: skip
+
+
+_LED = ("guided_i2i", "spade_diffusion")
+
+
+def _notes(model: Model, settings: DrawingSettings) -> Iterator[str]:
+    """Say what a label means for what may be concluded."""
+    kinds = model.card.labels
+    if settings.told:
+        yield (
+            f"drawn knowing {', '.join(settings.told)}: what a model is told it does not find out. "
+            "Do not use these stains to show an effect of it"
+        )
+    if kinds and not settings.told:
+        hidden = model.card.training.settings.get("label_dropout", 0.0)
+        names = " and ".join(kind.name for kind in kinds)
+        yield f"drawn without knowing {names}" + (
+            ""
+            if hidden
+            else ", which never was hidden in its training: of that it has learnt "
+            "nothing. State it with --told, or train with a label_dropout above 0"
+        )

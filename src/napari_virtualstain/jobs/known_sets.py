@@ -84,10 +84,11 @@ def _jurkat(folder: Path) -> FieldData:
     bright, dna, phases = single_cells(root)
     return FieldData(
         fields=[
-            PairedField(f"{phase} {n}", b[None], d[None], group=f"cell {n}")
+            PairedField(f"{phase} {n}", b[None], d[None], group=f"cell {n}", labels=(phase,))
             for n, (b, d, phase) in enumerate(zip(bright, dna, phases, strict=True))
         ],
         stains=("DNA",),
+        label_names=("phase",),
         card={
             "name": "jurkat-dna",
             "title": "Jurkat cells in flow: bright field to DNA",

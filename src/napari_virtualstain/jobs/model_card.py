@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
+from typing import Any
 
 from napari_virtualstain.datasets.pairs import PairedSet, gather_statistics
-from napari_virtualstain.generators.card import RELATIVE_UNIT, InputPlane, ModelCard, Stain
+from napari_virtualstain.generators.card import (
+    RELATIVE_UNIT,
+    InputPlane,
+    LabelKind,
+    ModelCard,
+    Stain,
+)
 from napari_virtualstain.generators.learning import LearningSettings
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.colours import colour_of
@@ -39,6 +46,7 @@ def describe_model(
     recipe: str,
     n_validation: int,
     judge: str | None = None,
+    labels: tuple[LabelKind, ...] = (),
     on_field: Callable[[int, int], None] | None = None,
 ) -> ModelCard:
     """Return the card of a model that was just trained, its files still to be filled in.
@@ -63,6 +71,8 @@ def describe_model(
         Number of fields that examined.
     judge
         Fingerprint of the encoder to which stains were made to look true, if there was one.
+    labels
+        What the network is told of an image.
     on_field
         Told of training fields whose ranges are measured.
     """
@@ -80,7 +90,8 @@ def describe_model(
     return ModelCard(
         name=data.card["name"],
         generator=generator,
-        architecture=dict(spec.presets[preset]),
+        architecture={**spec.presets[preset], **_told(labels)},
+        labels=labels,
         inputs=tuple(
             InputPlane(
                 channel=data.card["input_channel"],
@@ -123,3 +134,8 @@ def describe_model(
         feature_statistics=describe_fields(train.fields),
         **{key: data.card[key] for key in known},
     )
+
+
+def _told(labels: tuple[LabelKind, ...]) -> dict[str, Any]:
+    """Return what a network that is told labels is built with."""
+    return {"classes": [len(kind.classes) for kind in labels]} if labels else {}

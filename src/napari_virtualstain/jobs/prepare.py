@@ -11,6 +11,7 @@ from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.planes import InputPlanes
+from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
@@ -264,6 +265,12 @@ def prepare(
         streams=sampling is None,
     )  # fmt: skip
     if sampling is not None:
+        if sampling.guidance and statistics in {"frozen", "exact"}:
+            raise SettingsError(
+                "A stain that is led is drawn of the whole image at once, and that takes more than "
+                "the memory budget. Leave out --guidance, or give more with --memory."
+            )
+        notes += sampling.notes
         run_plan = replace(run_plan, passes=sampling.steps * sampling.draws)
     if run_plan.mode == "halo" and run_plan.overhead > _MANY_TIMES:
         notes.append(

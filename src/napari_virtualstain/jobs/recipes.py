@@ -61,7 +61,9 @@ def _simulated(n: int, on_field: Callable[[int, int], None]) -> list[PairedField
         settings, seed = training_settings(index)
         made = simulate_field(settings, seed=seed)
         # (T, Z, Y, X) -> (Z, Y, X); (T, C, Y, X) -> (C, Y, X)
-        return PairedField(f"simulated {seed}", made.brightfield[0], made.stains[0])
+        return PairedField(
+            f"simulated {seed}", made.brightfield[0], made.stains[0], labels=(settings.phenotype,)
+        )
 
     fields: list[PairedField] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
@@ -129,6 +131,12 @@ _PAPERS: dict[str, dict[str, Any]] = {
     "spade": {"preset": "paper", "batch": 1, "patch": 256, "steps": 100_000},
     "isl": {"preset": "small", "batch": 16, "patch": 256, "steps": 50_000,
             "learning_rate": 1e-4},
+    "palette": {"preset": "paper", "batch": 8, "at_once": 4, "patch": 256, "steps": 300_000,
+                "ema": 0.9999},
+    "guided_i2i": {"preset": "paper", "batch": 8, "at_once": 4, "patch": 256, "steps": 300_000,
+                   "ema": 0.9999},
+    "spade_diffusion": {"preset": "paper", "batch": 4, "at_once": 1, "patch": 256,
+                        "steps": 300_000, "ema": 0.9999},
     "fnet": {"preset": "paper", "batch": 24, "at_once": 4, "patch": 64, "patch_z": 32,
              "steps": 50_000, "loss": "l2"},
     "fnet2d": {"preset": "paper", "batch": 24, "patch": 64, "steps": 50_000, "loss": "l2"},
@@ -159,6 +167,7 @@ def _of_method(name: str, *, paper: bool) -> Recipe:
         }  # fmt: skip
         # At the papers' rates these would need days; gradients are kept in bounds instead.
         settings |= {"learning_rate": 1e-3, "clip": 1.0} if name in _ADVERSARIAL else {}
+        settings |= _DRAWN if spec.stochastic else {}
         how = "small, minutes on a processor"
 
     def fits(shape: tuple[int, ...], stride: int) -> dict[str, Any]:
@@ -177,6 +186,8 @@ def _of_method(name: str, *, paper: bool) -> Recipe:
     )  # fmt: skip
 
 
+_DRAWN: dict[str, Any] = {"patch": 64, "steps": 6000, "learning_rate": 1e-3, "clip": 1.0}
+"""Of what draws: many noise levels are to be learnt, on small patches."""
 _ADVERSARIAL = ("wgan_gp", "pix2pix", "spade", "wgan_gp_3d")
 
 RECIPES: dict[str, Callable[[], Recipe | EncoderRecipe]] = {

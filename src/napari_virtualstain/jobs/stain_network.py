@@ -92,6 +92,7 @@ def stainer_of(
             network=same, source=source, outputs=outputs, ratios=prepared.ratios,
             generator=_generator_on(prepared), how=Sampling(
                 sampler=prepared.sampling.sampler, steps=prepared.sampling.steps,
+                labels=prepared.sampling.labels, guidance=prepared.sampling.guidance,
             ),
             seed=seed, draws=prepared.sampling.draws, statistics=prepared.statistics,
             budget=prepared.budget, on_step=on_step,

@@ -294,7 +294,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if now["settings"]["quantiles"] != before["settings"].get("quantiles", []):
         return "it was begun with other --quantiles"
     if now["sampling"] != before.get("sampling"):
-        return "it was begun with another --sampler, --sampling-steps or --draws"
+        return "its stains were drawn otherwise (--sampler, --sampling-steps, --draws, --told)"
     mine, theirs = now["normalisation"], before["normalisation"]
     rows = zip(mine["inputs"], theirs["inputs"], strict=True)
     if (

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import dask
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.leakage import find_leaks
-from napari_virtualstain.datasets.pairs import pair_up
+from napari_virtualstain.datasets.pairs import PairedField, pair_up
 from napari_virtualstain.datasets.split import split_by_group
 from napari_virtualstain.encoders.package import EncoderModel
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.generators.card import VolumeInput
+from napari_virtualstain.generators.card import LabelKind, VolumeInput
+from napari_virtualstain.generators.labels import find_kinds, number_labels
 from napari_virtualstain.generators.package import save_package
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.generators.start import start_from
@@ -36,6 +39,11 @@ from napari_virtualstain.jobs.training_fields import (
     PairSettings,
     check_alike,
     open_pairs,
+)
+from napari_virtualstain.jobs.training_labels import (
+    check_condition,
+    label_fields,
+    told_labels,
 )
 from napari_virtualstain.jobs.training_pairs import open_pairs_file
 from napari_virtualstain.jobs.training_run import (
@@ -80,6 +88,11 @@ class TrainSettings(LoopSettings, PairSettings, LabelSettings, ViewSettings):
     perceptual: ModelText | None = Field(
         default=None, description=LoopSettings.model_fields["perceptual"].description
     )
+    condition: tuple[str, ...] = Field(
+        default=(),
+        description="of a generator that is told what was done to an image (guided_i2i): columns "
+        "of the table of --labels, for example treatment,cell_line",
+    )
     normalise_stains_on: Literal["set", "field"] = Field(
         default="set",
         description="whose pixels normalise the stains: those of all training fields, so that "
@@ -119,6 +132,7 @@ def run(
     if settings.encoder is not None:
         return train_encoder(settings, on_progress=on_progress, should_stop=should_stop)
     _refuse_labels(settings)
+    check_condition(settings)
     check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
     # What can be refused without the images is refused before they are made or read.
     network = _build(settings, 1, 1)
@@ -156,6 +170,7 @@ def run(
 
 def _refuse_labels(settings: TrainSettings) -> None:
     only = [*LabelSettings.model_fields, *ViewSettings.model_fields]
+    only.remove("labels")  # of a generator with --condition
     stated = [name for name in only if name in settings.model_fields_set]
     if stated:
         raise SettingsError(
@@ -186,6 +201,7 @@ def _recipe_data(
             fields=recipe.fields(settings.fields, stage(on_progress, "fields made ready")),
             stains=recipe.stains,
             card=dict(recipe.card),
+            label_names=("phenotype",),
         )
     return as_stacks(data, at_least=network.window or 1) if network.ndim == _VOLUME else data
 
@@ -221,6 +237,10 @@ def train_on_fields(
     judge = _judge(settings, data.stains)
     keep_freed_memory()
     teach, hold = _split(data, settings)
+    kinds: tuple[LabelKind, ...] = ()
+    if told_labels(settings):
+        data = label_fields(data, settings)
+        kinds = find_kinds(data.label_names, [data.fields[i] for i in teach])
     output_rule = Rule(kind="zscore", clip_sd=None)
     input_rule = Rule()
     with dask.config.set(scheduler="synchronous"):
@@ -236,7 +256,7 @@ def train_on_fields(
             relative=settings.normalise_stains_on == "field",
         )  # fmt: skip
         n_planes = data.fields[0].planes.shape[0]
-        generator = _build(settings, n_planes, len(data.stains))
+        generator = _build(settings, n_planes, len(data.stains), kinds)
         if generator.window is not None:
             stack = data.card.get("volume", VolumeInput())
             stack = stack.model_copy(update={"window": generator.window})
@@ -255,6 +275,7 @@ def train_on_fields(
             folder=folder,
             stain_names=data.stains,
             term=term_for(judge, settings, data.stains, None if train.targets else train.outputs),
+            labels=_numbered(kinds, train.fields) if kinds else None,
             resume=settings.resume,
             devices=devices,
             on_step=on_progress,
@@ -271,6 +292,7 @@ def train_on_fields(
                 learning=learning_settings(generator.learning, settings),
                 recipe=settings.recipe or "own images",
                 n_validation=len(hold),
+                labels=kinds,
                 judge=None if judge is None else judge.fingerprint,
                 on_field=stage(on_progress, "training fields measured for the card"),
             )
@@ -316,14 +338,22 @@ def _split(data: FieldData, settings: TrainSettings) -> tuple[tuple[int, ...], t
     return teach, hold
 
 
-def _build(settings: TrainSettings, n_planes: int, n_stains: int) -> Generator:
+def _build(
+    settings: TrainSettings, n_planes: int, n_stains: int, kinds: Sequence[LabelKind] = ()
+) -> Generator:
     return build_generator(
         settings.generator,
         in_channels=n_planes,
         out_channels=n_stains,
         preset=settings.preset,
+        architecture={"classes": [len(kind.classes) for kind in kinds]} if kinds else None,
         seed=settings.seed,
     )
+
+
+def _numbered(kinds: Sequence[LabelKind], fields: Sequence[PairedField]) -> NDArray[np.int64]:
+    """Return the number of the class of each label, (fields, labels)."""
+    return np.array([number_labels(kinds, field.labels) for field in fields], np.int64)
 
 
 def _judge(settings: TrainSettings, stains: tuple[str, ...]) -> EncoderModel | None:

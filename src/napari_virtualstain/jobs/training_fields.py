@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 from pydantic import Field
 
+from napari_virtualstain.datasets.labels import ImageKey
 from napari_virtualstain.datasets.leakage import Footprint, block_prints, same_file
 from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.datasets.planes import InputPlanes, choose_channel
@@ -99,6 +100,10 @@ class FieldData:
         Fingerprints of the functions that correct the planes for uneven light.
     notes
         Sentences about what should be known.
+    label_names
+        What the fields are labelled by.
+    images
+        File and place of each field, by which a table of labels finds it; may be left out.
     """
 
     fields: Sequence[PairedField]
@@ -109,6 +114,8 @@ class FieldData:
     record: Mapping[str, Any] | None = None
     light: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    images: tuple[ImageKey, ...] = ()
 
 
 def check_alike(data: FieldData) -> None:
@@ -163,6 +170,7 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
     fields: list[PairedField] = []
     prints: list[Footprint] = []
     opened: list[LazyImage] = []
+    keys: list[ImageKey] = []
     images = Images()
     light = TrainingLight(settings.illumination)
     for source, truth in zip(settings.input, targets, strict=True):
@@ -199,6 +207,8 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
         )
         found = fields_of(even, stains, name=source, group=group, volume=volume)
         fields += found
+        where = (Path(same_file(source)), _place(source, image, settings, images))
+        keys += [where] * len(found)
         prints += [
             Footprint(
                 name=field.name,
@@ -221,6 +231,7 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
         footprints=tuple(prints),
         light=light.fingerprints,
         notes=light.notes,
+        images=tuple(keys),
     )
 
 

@@ -30,7 +30,7 @@ from napari_virtualstain.training.together import make_learner
 
 __all__ = ["Painting", "examine", "fit", "painted_on_nothing", "patch_shape"]
 
-Patches = tuple[NDArray[np.float32], NDArray[np.float32]]
+Patches = tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, ...]]
 _EXAMINED = {2: 1024, 3: 128}
 """Largest edge of the part of a field that is examined, in pixels, by spatial axes."""
 _EMPTY_SD = 0.05
@@ -54,6 +54,9 @@ class Painting:
         Columns of the log.
     term
         What is made small beside the loss of the method; `None` for nothing.
+    labels
+        By training field, the number of the class of each label, -1 where it is not known; `None`
+        for a method that is told none.
 
     Raises
     ------
@@ -72,8 +75,9 @@ class Painting:
         validation: PairedSet | None,
         stain_names: tuple[str, ...],
         term: Term | None = None,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
-        self.names, self._term = stain_names, term
+        self.names, self._term, self._labels = stain_names, term, labels
         self._generator, self._train, self._validation = generator, train, validation
         self._settings, self._patch = settings, patch_shape(generator, settings)
         stride, window = generator.multiple_of, generator.window
@@ -93,7 +97,7 @@ class Painting:
         return make_learner(self._generator, self._told, devices)
 
     def draw(self, *, step: int) -> Patches:
-        """Return planes and stains, (B, P, *S) and (B, C, *S)."""
+        """Return planes (B, P, *S), stains (B, C, *S), and the field of each."""
         settings = self._settings
         return draw_batch(
             self._train, step=step, batch=settings.batch, patch=self._patch,
@@ -102,9 +106,12 @@ class Painting:
 
     def batch(self, drawn: Patches, device: str) -> Batch:
         """Return the same on the device."""
-        planes, stains = (torch.from_numpy(pixels).to(device) for pixels in drawn)
+        planes, stains = (torch.from_numpy(pixels).to(device) for pixels in drawn[:2])
+        labels = None
+        if self._labels is not None:
+            labels = torch.from_numpy(self._labels[list(drawn[2])]).to(device)
         at_once = self._settings.at_once or self._settings.batch
-        return Batch(planes, stains, at_once=at_once, term=self._term)
+        return Batch(planes, stains, at_once=at_once, term=self._term, labels=labels)
 
     def examine(self) -> Examination | None:
         """Predict the validation fields, if there are some."""
@@ -122,6 +129,7 @@ def fit(
     folder: Path,
     stain_names: tuple[str, ...],
     term: Term | None = None,
+    labels: NDArray[np.int64] | None = None,
     resume: bool = False,
     devices: Sequence[str] = ("cpu",),
     on_step: Callable[[int, int, str], None] | None = None,
@@ -129,8 +137,9 @@ def fit(
 ) -> TrainingResult:
     """Train a generator in place; see `Painting` and `training.loop.learn`."""
     task = Painting(
-        generator, train, settings, validation=validation, stain_names=stain_names, term=term
-    )
+        generator, train, settings, validation=validation, stain_names=stain_names, term=term,
+        labels=labels,
+    )  # fmt: skip
     return learn(
         task, settings, folder=folder, resume=resume, devices=devices, on_step=on_step,
         should_stop=should_stop,

@@ -112,7 +112,7 @@ def draw_batch(
     augment: bool,
     seed: int,
     alike: str = "pixels",
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, ...]]:
     """Cut the patches of a step.
 
     Parameters
@@ -134,10 +134,10 @@ def draw_batch(
     Returns
     -------
     tuple
-        Planes (B, P, *patch) and stains (B, C, *patch), normalised.
+        Planes (B, P, *patch) and stains (B, C, *patch), normalised; and the field of each.
     """
     rng = np.random.default_rng([seed, step])
-    planes, stains = [], []
+    planes, stains, drawn = [], [], []
     for _ in range(batch):
         field = _draw_field(pairs, rng, alike)
         corner = [
@@ -149,7 +149,8 @@ def draw_batch(
         p, s = pairs.read(field, region)
         planes.append(turn(p, which))
         stains.append(turn(s, which))
-    return np.stack(planes), np.stack(stains)
+        drawn.append(field)
+    return np.stack(planes), np.stack(stains), tuple(drawn)
 
 
 def _draw_field(pairs: PairedSet, rng: np.random.Generator, alike: str) -> int:
