@@ -11,8 +11,11 @@ s times as far as the planes say. 1 is as it was trained.
 
 Where we depart
 ---------------
-Guidance is of all channels; the public code leads the first three. ``little`` and ``small`` answer
-v and have no attention; see `generators.palette`.
+Guidance is of all channels; the public code leads the first three. Hidden planes are no zeros, as in
+the public code, whose maps are of classes, but of a value that no image has everywhere: a field without
+cells is nearly zero after normalisation, and a network that has learnt to draw any cells where it
+sees zeros draws them there (a small one painted half of an empty field). ``little`` and ``small``
+answer v and have no attention; see `generators.palette`.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ from napari_virtualstain.generators.sampled import Sampling
 from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.nets.guided_unet import GuidedUNet
 
-__all__ = ["SpadeDiffusionGenerator", "SpadeDiffusionSettings"]
+__all__ = ["HIDDEN", "SpadeDiffusionGenerator", "SpadeDiffusionSettings"]
+
+HIDDEN = 10.0
+"""Value of planes that are hidden: normalised ones have a mean of 0."""
 
 
 class SpadeDiffusionSettings(DenoisingSettings):
@@ -105,7 +111,7 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
         found = super().denoise(x, given, time, how)
         if how.guidance in (0.0, 1.0):
             return found
-        blind = super().denoise(x, torch.zeros_like(given), time, how)
+        blind = super().denoise(x, torch.full_like(given, HIDDEN), time, how)
         led = classifier_free(blind[0], found[0], how.guidance)
         return torch.cat([led[None], found[1:]])  # the variance is that of the planes
 
@@ -129,8 +135,8 @@ class _Hiding(Denoising):
     """Show no planes of a share of the patches."""
 
     def shown(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return planes, some of which are zero."""
+        """Return planes, some of which are hidden."""
         settings = self._settings
         assert isinstance(settings, SpadeDiffusionSettings)
         hidden = torch.rand(len(planes)).to(planes.device) < settings.plane_dropout
-        return torch.where(hidden[:, None, None, None], 0.0, planes)
+        return torch.where(hidden[:, None, None, None], HIDDEN, planes)
