@@ -38,6 +38,7 @@ NAVIGATION = {
         "metrics",
         "normalisation",
         "preprocessing",
+        "denoising",
         "pairs",
         "models",
         "generators/index",

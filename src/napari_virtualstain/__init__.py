@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from napari_virtualstain.api import (
+        denoise,
         evaluate,
         focus,
         illumination,
@@ -40,6 +41,7 @@ _HOMES = {
     "Project": "datasets.project",
     "VirtualStainError": "errors",
     "build_generator": "generators.registry",
+    "denoise": "api",
     "evaluate": "api",
     "focus": "api",
     "illumination": "api",
@@ -66,6 +68,7 @@ __all__ = [
     "VirtualStainError",
     "__version__",
     "build_generator",
+    "denoise",
     "evaluate",
     "focus",
     "illumination",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batch",
+    "denoise",
     "embed",
     "evaluate",
     "export",
@@ -241,6 +242,56 @@ def focus(source: str | os.PathLike[str] | LazyImage | ArrayLike, **settings: An
 
     image, name = _opened(source, settings)
     return job.run(make_settings(job.FocusSettings, {"input": name, **settings}), image=image)
+
+
+def denoise(
+    source: str | os.PathLike[str] | LazyImage | ArrayLike,
+    *,
+    channel: str,
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] = lambda _text: None,
+    **settings: Any,
+) -> LazyImage:
+    """Take the noise from a channel by Noise2Void, learnt from the channel itself.
+
+    Parameters
+    ----------
+    source
+        Path, image, or array; for an array of more than two axes give ``axes``.
+    channel
+        Name of the channel.
+    out
+        OME-Zarr to write.
+    on_progress
+        Called with units done, units in all, and what they are.
+    on_note
+        Called with each sentence about what was guessed, for example `print`.
+    **settings
+        ``steps`` or ``budget``, ``preset``, ``preview`` (PNG), ``keep`` or ``model`` (folder of a
+        denoiser), ``learn_from``, ``seed`` and the others of
+        `napari_virtualstain.jobs.denoise.DenoiseSettings`.
+
+    Returns
+    -------
+    LazyImage
+        The result, opened: (T, 1, Z, Y, X) float32 grey values, the channel named
+        ``"NAME (denoised)"``.
+
+    Raises
+    ------
+    VirtualStainError
+        If input, denoiser or output cannot be used; the message says what to do.
+    """
+    from napari_virtualstain.jobs import denoise as job
+
+    image, name = _opened(source, settings)
+    values = {"input": name, "channel": channel, "out": os.fspath(out), **settings}
+    result = job.run(
+        make_settings(job.DenoiseSettings, values), image=image, on_progress=on_progress,
+        on_note=on_note,
+    )  # fmt: skip
+    return open_image(result.out)
 
 
 def export(

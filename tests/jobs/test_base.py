@@ -79,6 +79,8 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "file",
         "data",
         "labels",
+        "keep",
+        "preview",
     }
     fields = _load(VERBS[verb].settings).model_fields
     marked = {name for name, f in fields.items() if list(_marks(f.annotation, f.metadata))}

@@ -62,6 +62,7 @@ VERBS: dict[str, Verb] = {
         Verb("models", "list, import, download or export models; list methods", ("action", "file")),
         Verb("focus", "say how sharp each plane of a stack is, and which are in focus", ("input",)),
         Verb("illumination", "fit how unevenly a plate is lit", ("input",)),
+        Verb("denoise", "take the noise from a channel, learnt from itself", ("input",)),
         Verb("passport", "say whether a model will work on a picture", ("input",)),
         Verb("plan", "say what a stain would do, without doing it", ("input",)),
         Verb("stain", "predict fluorescence from bright field", ("input",)),
