@@ -211,8 +211,7 @@ def run(
         )  # fmt: skip
     finally:
         release_freed_memory()
-    if settings.keep is None:
-        shutil.rmtree(training_folder(settings.out), ignore_errors=True)
+    shutil.rmtree(training_folder(settings.out), ignore_errors=True)
     loss = model.card.squared_error
     return DenoiseResult(
         out=out, channel=denoised_name(noisy.channel_names[0]), shape=noisy.shape,
