@@ -7,8 +7,8 @@ pixels, and at no other, is made small. What it then answers for a whole plane i
 Notes
 -----
 The paper's network has three resolutions and 32 channels at the finest, as preset ``paper`` has;
-``small`` has half the channels, which a processor trains in a quarter of the time. It learns by Adam
-at a rate of 4e-4, cut when the validation loss stays; ours follows the cosine of all trainings
+``small`` has half the channels, which a processor trains in a quarter of the time. It learns
+by Adam at 4e-4, cut when the validation loss stays; ours follows the cosine of all trainings
 here from a larger one. An absolute error instead of a squared one would give the median of what a
 pixel may be, which is darker than the mean where noise is that of counted photons.
 """

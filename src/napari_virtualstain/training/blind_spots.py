@@ -133,7 +133,7 @@ def hide(
     )
     asked = np.full_like(patch, np.nan)
     shown = patch.copy()
-    hidden = np.isfinite(values)
+    hidden = np.isfinite(values) & np.isfinite(patch[rows, columns])
     rows, columns, values = rows[hidden], columns[hidden], values[hidden]
     asked[rows, columns] = patch[rows, columns]
     shown[rows, columns] = values
