@@ -112,7 +112,8 @@ def taught(generator, lesson, steps, **stated):
         learner = generator.learner(settings)
         for network in learner.networks.values():
             network.train()
-        return [learner.step(lesson, Moment(step=n, epoch=float(n))) for n in range(steps)]
+        moments = [Moment(step=n, epoch=float(n), done=n / steps) for n in range(steps)]
+        return [learner.step(lesson, moment) for moment in moments]
 
 
 class Pull:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -21,7 +21,7 @@ from napari_virtualstain.losses.descent import Moment, make_optimiser
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.nets.patchgan import PatchGan, PatchGanNorm
 
-__all__ = ["AdversarialSettings", "Game", "PatchGameSettings", "patch_game"]
+__all__ = ["AdversarialSettings", "Game", "PatchGameSettings", "patch_critic", "patch_game"]
 
 
 class AdversarialSettings(LearningSettings):
@@ -112,9 +112,9 @@ class Game:
 
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, share in batch.parts():
-                with torch.no_grad(), moment.arithmetic():
-                    predicted = self._module(planes)
-                fake, real = fill_missing(predicted.float(), stains)
+                with torch.no_grad():
+                    predicted = self._painted(planes, moment)
+                fake, real = fill_missing(predicted, stains)
                 loss = self._terms.critic(self._critic(real, planes), self._critic(fake, planes))
                 if self._settings.penalty:
                     eps = torch.rand(len(planes)).to(planes.device)
@@ -133,20 +133,14 @@ class Game:
         return said
 
     def _teach_generator(self, batch: Batch, moment: Moment) -> dict[str, float]:
-        settings = self._settings
-        weight = settings.adversarial_weight / (moment.epoch + 1 if settings.fading else 1)
-        pixels: list[float] = []
+        told: dict[str, float] = {}
         further = Further(batch)
 
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, share in batch.parts():
-                with moment.arithmetic():
-                    predicted = self._module(planes).float()
-                pixel = self._pixel(predicted, stains, self._weights)
-                pixels.append(float(pixel.detach()) * share)
-                fake, _ = fill_missing(predicted, stains)
-                score = self._terms.generator(self._critic(fake, planes))
-                loss = settings.pixel_weight * pixel + weight * score
+                predicted, loss, parts = self._judged(planes, stains, moment)
+                for name, value in parts.items():
+                    told[name] = told.get(name, 0.0) + float(value.detach()) * share
                 yield loss + further(predicted, stains, share), share
 
         self._critic.requires_grad_(requires_grad=False)  # its weights learn in their own step
@@ -154,7 +148,46 @@ class Game:
             loss = moment.descend(self.optimisers["generator"], losses())
         finally:
             self._critic.requires_grad_(requires_grad=True)
-        return {"loss": loss, "pixel": sum(pixels), **further.said()}
+        return {"loss": loss, **told, **further.said()}
+
+    def _painted(self, planes: torch.Tensor, moment: Moment) -> torch.Tensor:
+        """Predict as in training, (B, C, *S) float32."""
+        with moment.arithmetic():
+            predicted = self._module(planes)
+        return cast(torch.Tensor, predicted.float())
+
+    def _judged(
+        self, planes: torch.Tensor, stains: torch.Tensor, moment: Moment
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Return predicted stains, what the generator makes small of them, and what is logged."""
+        settings = self._settings
+        predicted = self._painted(planes, moment)
+        pixel = self._pixel(predicted, stains, self._weights)
+        fake, _ = fill_missing(predicted, stains)
+        score = self._terms.generator(self._critic(fake, planes))
+        loss = settings.pixel_weight * pixel + self._counts(moment) * score
+        return predicted, loss, {"pixel": pixel}
+
+    def _counts(self, moment: Moment) -> float:
+        """Return what the critic counts."""
+        settings = self._settings
+        return settings.adversarial_weight / (moment.epoch + 1 if settings.fading else 1)
+
+
+def patch_critic(channels: int, settings: PatchGameSettings) -> PatchGan:
+    """Return the critic of a game that looks at patches.
+
+    Parameters
+    ----------
+    channels
+        Planes and stains together.
+    settings
+        Of the game.
+    """
+    return PatchGan(
+        channels, width=settings.critic_width, layers=settings.critic_layers,
+        norm=settings.critic_norm,
+    )  # fmt: skip
 
 
 def patch_game(module: nn.Module, channels: int, settings: PatchGameSettings) -> Game:
@@ -169,8 +202,4 @@ def patch_game(module: nn.Module, channels: int, settings: PatchGameSettings) ->
     settings
         Of both.
     """
-    critic = PatchGan(
-        channels, width=settings.critic_width, layers=settings.critic_layers,
-        norm=settings.critic_norm,
-    )  # fmt: skip
-    return Game(module, critic, settings)
+    return Game(module, patch_critic(channels, settings), settings)

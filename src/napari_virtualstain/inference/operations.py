@@ -68,7 +68,8 @@ class Rule:
     kernel, stride, padding, dilation
         By axis.
     extra
-        Output padding of a transposed convolution, by axis.
+        Output padding of a transposed convolution, or what padding has more behind than in front,
+        by axis.
     fill
         Value of its padding.
     zero_border
@@ -123,7 +124,7 @@ class Rule:
             return before * step
         reach, pad = (self.kernel[axis] - 1) * self.dilation[axis], self.padding[axis]
         if self.kind == "window":
-            return (before + 2 * pad - reach - 1) // step + 1
+            return (before + 2 * pad + self.extra[axis] - reach - 1) // step + 1
         return (before - 1) * step - 2 * pad + reach + self.extra[axis] + 1
 
     def ready(self, axis: int, known: int) -> int:
@@ -312,6 +313,13 @@ def _rule_of(node: fx.Node, part: nn.Module | None, ndim: int) -> Rule:
             return Rule("join")
         if node.target in {torch.cat, torch.concat} and _argument(node, 1, "dim", 0) == 1:
             return Rule("join")
+        if node.target is nn.functional.pad:
+            return _rule_of_padding(
+                _argument(node, 1, "pad", ()),
+                _argument(node, 2, "mode", "constant"),
+                _argument(node, 3, "value", None),
+                ndim,
+            )
         if node.target is nn.functional.interpolate:
             return _rule_of_interpolation(
                 _argument(node, 2, "scale_factor", None),
@@ -363,6 +371,19 @@ def _rule_of_window(part: Any, ndim: int) -> Rule:
         fill=float("-inf") if isinstance(part, _MAX_POOLS) else 0.0,
         zero_border=getattr(part, "padding_mode", "zeros") == "zeros",
     )
+
+
+def _rule_of_padding(pads: Any, mode: str, value: float | None, ndim: int) -> Rule:
+    """A window of one pixel, which may be beyond the border: in front, behind, or both."""
+    if mode != "constant" or len(pads) > 2 * ndim or any(type(n) is not int or n < 0 for n in pads):
+        raise UnknownOperationError("padding that is not with a constant along axes of the image")
+    missing = [0] * (2 * ndim - len(pads))
+    sides = [*pads, *missing]  # of the last axis first
+    front, behind = tuple(sides[-2::-2]), tuple(sides[::-2])
+    return Rule(
+        "window", kernel=(1,) * ndim, stride=(1,) * ndim, padding=front, dilation=(1,) * ndim,
+        extra=tuple(b - f for f, b in zip(front, behind, strict=True)), fill=value or 0.0,
+    )  # fmt: skip
 
 
 def _rule_of_interpolation(factor: Any, mode: str, align: bool | None, ndim: int) -> Rule:

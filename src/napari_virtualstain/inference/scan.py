@@ -10,6 +10,7 @@ operation            interval that is needed
 ===================  ====================================================
 convolution, pool    ``[low s - p, high s - p + (k - 1) d]``
 transposed conv.     ``[ceil((low + p - (k - 1) d) / s), floor((high + p) / s)]``
+padding              ``[low - p, high - p]``, p of it in front
 nearest upsampling   ``[floor(low / s), floor(high / s)]``
 linear upsampling    ``[floor((low + 1/2) / s - 1/2), floor((high + 1/2) / s - 1/2) + 1]``
 cat, add             the same of every input

@@ -308,12 +308,19 @@ class RowStream:
 
 
 def _run_window(stage: _Stage, given: torch.Tensor, axis: int) -> torch.Tensor:
-    """Convolve or pool rows whose border along the axis is there already."""
+    """Convolve, pool or pad rows whose border along the axis is there already."""
     rule, module = stage.operation.rule, stage.operation.module
     padding = tuple(0 if a == axis else p for a, p in enumerate(rule.padding))
     ndim = len(rule.kernel)
     result: torch.Tensor
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if module is None:  # what the network pads with, where no convolution does it
+        sides = [
+            n
+            for a in reversed(range(ndim))
+            for n in ((0, 0) if a == axis else (rule.padding[a], rule.padding[a] + rule.extra[a]))
+        ]
+        result = functional.pad(given, sides, value=rule.fill)
+    elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         result = convolve(module, given, padding)
     elif isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):
         pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[ndim - 1]

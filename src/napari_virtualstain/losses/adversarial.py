@@ -27,7 +27,7 @@ for a Wasserstein distance W (setting the derivative of -s W + lambda (s - 1)^2 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +42,7 @@ __all__ = [
     "AdversarialLoss",
     "Critic",
     "GradientNorm",
+    "feature_distance",
     "fill_missing",
     "get_adversarial",
     "gradient_norms",
@@ -149,6 +150,27 @@ def fill_missing(fake: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, 
     """
     known = torch.isfinite(real)
     return torch.where(known, fake, 0.0), torch.where(known, real, 0.0)
+
+
+def feature_distance(fake: Sequence[torch.Tensor], real: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return how far apart a critic finds predicted and true stains, in its own features.
+
+    T.-C. Wang et al. 2018, arXiv:1711.11585, equation 3, for a critic of one scale; A. Larsen et
+    al. 2016, arXiv:1512.09300, equation 7, from which VAE-GANs have their name, take the square in
+    one layer.
+
+    Parameters
+    ----------
+    fake, real
+        What each layer sees, (B, C', *S'); no gradient goes to the true ones.
+
+    Returns
+    -------
+    torch.Tensor
+        The mean over layers of the mean absolute difference. Theirs is the sum over layers.
+    """
+    each = [(f - r.detach()).abs().mean() for f, r in zip(fake, real, strict=True)]
+    return torch.stack(each).mean()
 
 
 def gradient_norms(

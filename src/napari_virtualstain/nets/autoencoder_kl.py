@@ -14,7 +14,11 @@ Notes
 On the way down the picture is padded right and below only, as published, so that a code's number
 lies half a step off. Tiles: all but the attention in the middle of each half looks as far as its
 kernels do (`AutoencoderKL.approximate_reach`), and group norms by the whole picture; attention
-looks at everything. ``attention=False`` makes a network without (no published weights).
+looks at everything. ``attention=False`` makes a network without (no published weights), whose tiles
+are those of the whole picture once its norms have the statistics of the whole.
+
+Published networks take and paint pictures from -1 to 1. Ours may be in other units: ``unit`` says
+what one of them is there.
 """
 
 from __future__ import annotations
@@ -98,6 +102,15 @@ class _Attention(nn.Module):
         found = functional.scaled_dot_product_attention(*parts)[:, 0]  # (B, N, C)
         found = found.transpose(1, 2).reshape(x.shape)
         return cast(torch.Tensor, x + self.proj_out(found))
+
+
+class _Mean(nn.Module):
+    """The first half of the channels: of what is believed of a code, the mean."""
+
+    pointwise = True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, : x.shape[1] // 2]
 
 
 class _Middle(nn.Module):
@@ -225,6 +238,9 @@ class AutoencoderKL(nn.Module):
         In all blocks, in training.
     groups
         Of norms (eps 1e-6); 32 in published weights.
+    unit
+        What 1 in pictures is in the network, whose own range is about -1 to 1; what is painted is
+        divided by it again.
 
     Raises
     ------
@@ -251,18 +267,20 @@ class AutoencoderKL(nn.Module):
         attention: bool = True,
         dropout: float = 0.0,
         groups: int = 32,
+        unit: float = 1.0,
     ) -> None:
         super().__init__()
         widths = [width * multiplier for multiplier in multipliers]
         check_widths(widths, groups=groups, head_channels=1)
         self.in_channels, self.out_channels = in_channels, out_channels or in_channels
         self.latent, self._sizes, self._blocks = latent, len(widths), blocks
+        self._attention, self._unit = attention, unit
         self.encoder = _Encoder(in_channels, 2 * latent, widths, blocks, groups, dropout, attention)
+        self.quant_conv, self._mean = nn.Conv2d(2 * latent, 2 * latent, 1), _Mean()
+        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
         self.decoder = _Decoder(
             latent, self.out_channels, widths, blocks, groups, dropout, attention
         )
-        self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
-        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
 
     @property
     def multiple_of(self) -> int:
@@ -270,8 +288,13 @@ class AutoencoderKL(nn.Module):
         return 1 << (self._sizes - 1)
 
     @property
-    def approximate_reach(self) -> tuple[int, int]:
-        """How far it looks in pixels, attention and statistics of norms aside, and its stride."""
+    def approximate_reach(self) -> tuple[int, int] | None:
+        """How far it looks in pixels, attention and statistics of norms aside, and its stride.
+
+        `None` without attention: its graph says so exactly.
+        """
+        if not self._attention:
+            return None
         steps = [1 << level for level in range(self._sizes)]
         blocks = sum(2 * step * (2 * self._blocks + 1) for step in steps)
         middle = steps[-1] * (4 + 1 + 1 + 4)
@@ -292,13 +315,16 @@ class AutoencoderKL(nn.Module):
             If an edge is no multiple of `multiple_of`.
         """
         check_size(x, self.multiple_of)
-        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        mean, logvar = self.quant_conv(self.encoder(x * self._unit)).chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 
     def decode(self, code: torch.Tensor) -> torch.Tensor:
         """Paint codes (B, latent, Y / multiple_of, X / multiple_of)."""
-        return cast(torch.Tensor, self.decoder(self.post_quant_conv(code)))
+        return cast(torch.Tensor, self.decoder(self.post_quant_conv(code)) * (1 / self._unit))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Paint the most probable code of pictures."""
-        return self.decode(self.encode(x).mode())
+        """Paint the most probable code of pictures.
+
+        Edges are multiples of `multiple_of`: as its graph is read, it does not ask.
+        """
+        return self.decode(self._mean(self.quant_conv(self.encoder(x * self._unit))))

@@ -74,6 +74,17 @@ class PatchGan(nn.Module):
         """Score; see the class for shapes. The stains come first, as published."""
         return cast(torch.Tensor, self.model(torch.cat([stains, planes], dim=1)))
 
+    def look(
+        self, stains: torch.Tensor, planes: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Score, and return what is seen on the way: each layer's features, (B, width, Y', X')."""
+        x, seen = torch.cat([stains, planes], dim=1), []
+        for part in self.model:
+            x = part(x)
+            if isinstance(part, nn.LeakyReLU):
+                seen.append(x)
+        return x, seen
+
 
 def _leaky() -> nn.Module:
     return nn.LeakyReLU(0.2, inplace=True)
