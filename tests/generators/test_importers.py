@@ -34,6 +34,7 @@ def lightning(state):
 UNET = {"depth": 3, "width": 4, "norm": "none"}
 FCMAE = {"stem_depth": 2, "stem": 2, "dims": [8, 12], "blocks": [1, 2], "decoder_blocks": 2}
 UNEXT2 = {"stem_depth": 2, "dims": [8, 12], "blocks": [2, 1], "decoder_blocks": 1, "expansion": 3}
+KL = {"width": 32, "multipliers": [1, 2], "blocks": 1, "latent": 3, "attention": True, "groups": 32}
 CASES = {
     "label-free generator": ("unet", {"planes": 3, "stains": 5, **UNET}, lambda s: {
         "epoch": 30, "model_dict": s, "optim_dict": {"state": {}, "param_groups": [{"lr": 2e-4}]},
@@ -59,6 +60,19 @@ CASES = {
         "fcmae", {"depth": 1, **FCMAE, "stem_depth": 1}, lightning,
     ),
     "VisCy UNeXt2": ("unext2", {"depth": 4, **UNEXT2}, lightning),
+    "KL autoencoder": ("vae_gan", {"planes": 3, "stains": 3, **KL}, lambda s: {
+        "state_dict": {**s, "loss.logvar": torch.zeros(()), "loss.discriminator.main.0.bias":
+                       torch.zeros(4)}, "global_step": 9, "epoch": 1,
+    }),
+    "KL autoencoder of Stable Diffusion": ("vae_gan", {"planes": 3, "stains": 3, **KL}, lambda s: {
+        "state_dict": {
+            "model.diffusion_model.time_embed.0.weight": torch.zeros(2, 2),
+            **{f"first_stage_model.{k}": v for k, v in s.items()},
+        },
+    }),
+    "KL autoencoder without attention": (
+        "vae_gan", {"planes": 3, "stains": 3, **KL, "attention": False}, lambda s: s,
+    ),
     "VisCy weights alone": ("unext2", {"depth": 2, "stains": 1, **UNEXT2}, lambda s: s),
 }  # fmt: skip
 
@@ -130,6 +144,80 @@ def test_the_card_says_where_weights_come_from_and_what_they_are_not():
     assert card.imported is not None
     assert (card.imported.file, card.imported.sha256) == ("cell_GEN.pth", "ab" * 32)
     assert any("neither trained nor examined here" in limit for limit in card.limits)
+
+
+def autoencoder(**architecture):
+    _, state = weights("vae_gan", planes=3, stains=3, **{**KL, **architecture})
+    return recognise(Content(state={**state, "loss.logvar": torch.zeros(())}, beside={}))
+
+
+WIDTHS = {
+    "as many as published": (None, None, ("a", "b", "c"), 3),
+    "one plane, two stains": ((0.0,), None, ("a", "b"), 1),
+    "five planes by their mean": ((-4.0, -2.0, 0.0, 2.0, 4.0), "mean", ("a", "b", "c", "d", "e"), 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("offsets", "adapt", "stains", "planes"), WIDTHS.values(), ids=WIDTHS)
+def test_an_autoencoder_for_photographs_takes_the_planes_and_stains_that_are_stated(
+    offsets, adapt, stains, planes
+):
+    stated = Stated(stains=stains, z_offsets_um=offsets, pixel_size_um=0.5, adapt=adapt)
+    card, built = convert(autoencoder(), stated, name="kl", file="model.ckpt", sha256="")
+    assert (len(card.inputs), card.stain_names) == (planes, stains)
+    assert (built.in_channels, built.out_channels) == (planes, len(stains))
+    made, state = weights("vae_gan", planes=3, stains=3, **KL)
+    # A picture of one grey in all planes, which is one in all colours for the published weights.
+    grey = np.random.default_rng(0).normal(size=(1, 1, 16, 16)).astype(np.float32)
+    wanted = made.predict(np.repeat(grey, 3, axis=1))[0]
+    got = built.predict(np.repeat(grey, planes, axis=1))[0]
+    if planes % 3 and adapt is None:  # colours in turn, and not all of them
+        own = built.module().state_dict()["encoder.conv_in.weight"]
+        torch.testing.assert_close(own, 3 / planes * state["encoder.conv_in.weight"][:, :planes])
+    elif adapt == "mean":
+        np.testing.assert_allclose(got, np.repeat(wanted.mean(0)[None], len(stains), 0), atol=1e-4)
+    else:
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_a_card_says_plainly_that_an_autoencoder_for_photographs_knows_no_stains():
+    card, _ = convert(
+        autoencoder(), Stated(stains=("DNA",), pixel_size_um=0.5), name="kl", file="f", sha256=""
+    )
+    (first, *_), report = card.limits, card.training
+    assert "has never seen a stain" in first
+    assert "--generator vae_gan --start" in first
+    assert (report.data, report.recipe) == ("photographs", "imported")
+
+
+NOT_WIDENED = {
+    "no names": (Stated(pixel_size_um=0.5), "Name those that it is to learn with --stains"),
+    "one name twice": (Stated(stains=("a", "a"), pixel_size_um=0.5), "Name each once"),
+    "another way": (Stated(stains=("a",), pixel_size_um=0.5, adapt="sum"), "Use --adapt repeat"),
+}
+
+
+@pytest.mark.parametrize(("stated", "words"), NOT_WIDENED.values(), ids=NOT_WIDENED)
+def test_what_an_autoencoder_for_photographs_needs_is_asked_for(stated, words):
+    with pytest.raises(SettingsError, match=words):
+        convert(autoencoder(), stated, name="kl", file="w.ckpt", sha256="")
+
+
+def test_the_published_autoencoder_has_the_architecture_of_the_preset_named_paper():
+    paper = build_on_meta(preset="paper")
+    names = paper.module().state_dict()
+    found = recognise(Content(state=names, beside={}))
+    again = build_on_meta(found.architecture)
+    shapes = {name: value.shape for name, value in names.items()}
+    assert {name: value.shape for name, value in again.module().state_dict().items()} == shapes
+    assert found.format.endswith("(f8)")
+
+
+def build_on_meta(architecture=None, *, preset=None):
+    with torch.device("meta"):
+        return build_generator(
+            "vae_gan", in_channels=3, out_channels=3, preset=preset, architecture=architecture
+        )
 
 
 UNSAID = {
@@ -206,8 +294,14 @@ LATER = {
     "SDM": ["time_embed.0.weight", "output_blocks.0.0.in_norm.mlp_gamma.weight"],
     "BBDM": ["m_t", "denoise_fn.time_embed.0.weight"],
     "the classifier": ["time_embed.0.weight", "out.2.positional_embedding"],
-    "an LDM autoencoder": ["encoder.conv_in.weight", "decoder.conv_out.weight",
-                           "quant_conv.weight"],
+    "an LDM autoencoder with a codebook": [
+        "encoder.conv_in.weight", "encoder.down.0.block.0.norm1.weight", "decoder.conv_out.weight",
+        "quant_conv.weight", "post_quant_conv.weight", "quantize.embedding.weight",
+    ],
+    "an autoencoder with names of diffusers": [
+        "encoder.conv_in.weight", "encoder.down_blocks.0.resnets.0.norm1.weight",
+        "decoder.conv_out.weight", "quant_conv.weight", "post_quant_conv.weight",
+    ],
 }  # fmt: skip
 
 

@@ -47,6 +47,21 @@ def dropped_and_grouped():
     )  # fmt: skip
 
 
+class OneSided(nn.Module):
+    """Padded more on one side than on the other, by the network and not by a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.down = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, stride=2)
+        self.deep, self.last = nn.Conv2d(4, 4, 4), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        x = functional.silu(self.first(x))
+        x = self.down(functional.pad(x, (0, 1, 0, 1)))
+        x = self.deep(functional.pad(functional.relu(x), (1, 2, 2, 1), value=0.5))
+        return self.last(functional.interpolate(x, scale_factor=2.0))
+
+
 def volume():
     """A small network over (Z, Y, X) whose stride is 1 in z."""
     return nn.Sequential(
@@ -63,6 +78,7 @@ NETS = {
     "joins": Joins,
     "overlapping": overlapping,
     "dropped and grouped": dropped_and_grouped,
+    "padded on one side": OneSided,
     "one convolution": lambda: nn.Sequential(nn.Conv2d(2, 3, 1)),
 }
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from napari_virtualstain.inference.operations import UnknownOperationError, trace
 from napari_virtualstain.inference.scan import measure_reach, scan_reach
 from napari_virtualstain.nets.unet import UNet
 
@@ -29,6 +30,22 @@ class Squeeze(nn.Module):
 
     def forward(self, x):
         return self.conv(x) * x.mean(dim=(2, 3), keepdim=True)
+
+
+class Shifted(nn.Module):
+    """Looks further ahead than back, and further along x than along y."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, (3, 5))
+
+    def forward(self, x):
+        return self.conv(nn.functional.pad(x, (0, 4, 1, 1)))
+
+
+class Mirrored(nn.Module):
+    def forward(self, x):
+        return nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
 
 
 NETWORKS = {
@@ -116,6 +133,19 @@ def test_each_axis_of_a_volume_has_its_own_reach(module, halo, stride):
     for parameter in module.parameters():
         nn.init.uniform_(parameter, 0.05, 0.2)
     assert measure_reach(nn.Sequential(module), size=32, stride=stride).halo == halo
+
+
+def test_padding_on_one_side_is_seen_from_the_other():
+    module = Shifted()
+    assert scan_reach(module).halo == (1, 4)
+    torch.manual_seed(0)
+    nn.init.uniform_(module.conv.weight, 0.05, 0.2)
+    assert measure_reach(module, size=32, stride=1).halo == (1, 4)
+
+
+def test_padding_with_pixels_of_the_image_has_no_rule():
+    with pytest.raises(UnknownOperationError, match="not with a constant"):
+        trace(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Mirrored()))
 
 
 def test_a_network_without_a_rule_is_measured():

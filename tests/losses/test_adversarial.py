@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from napari_virtualstain.errors import UnknownNameError
 from napari_virtualstain.losses.adversarial import (
+    feature_distance,
     ADVERSARIAL,
     fill_missing,
     get_adversarial,
@@ -74,6 +75,18 @@ def test_sure_scores_overflow_nowhere():
     for terms in ADVERSARIAL.values():
         assert torch.isfinite(terms.critic(-sure, sure))
         assert torch.isfinite(terms.generator(-sure))
+
+
+def test_features_are_apart_by_the_mean_over_layers_whatever_their_sizes():
+    real = [torch.zeros(2, 3, 8, 8), torch.ones(2, 6, 4, 4)]
+    fake = [torch.full((2, 3, 8, 8), -0.5), torch.full((2, 6, 4, 4), 3.0)]
+    for one in (*real, *fake):
+        one.requires_grad_()
+    found = feature_distance(fake, real)
+    assert found.item() == pytest.approx((0.5 + 2.0) / 2)
+    found.backward()
+    assert all(one.grad is None for one in real)
+    assert all(one.grad.abs().min() > 0 for one in fake)
 
 
 def test_an_unknown_game_is_answered_with_the_nearest():

@@ -9,7 +9,7 @@ from state_names import names_and_shapes
 
 from napari_virtualstain.errors import ModelPackageError, PixelDataError, SettingsError
 from napari_virtualstain.inference.norms import unit_statistics, with_statistics
-from napari_virtualstain.inference.scan import scan_reach
+from napari_virtualstain.inference.scan import Reach, scan_reach
 from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL, Posterior
 from napari_virtualstain.nets.widening import widen_channels
 
@@ -57,6 +57,15 @@ def test_codes_and_pictures_are_those_of_a_plain_twin(way, shaken):
     assert net(x).shape == (2, way.get("out_channels", 3), 8, 16)
 
 
+def test_a_unit_of_pictures_is_what_it_is_said_to_be_in_the_network():
+    net, other = tiny(), tiny(unit=0.5)
+    x = pixels(1, 3, 8, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(other(x), 2 * net(0.5 * x))
+        torch.testing.assert_close(other(x), other.decode(other.encode(x).mode()))
+        torch.testing.assert_close(other.encode(x).logvar, net.encode(0.5 * x).logvar)
+
+
 def test_a_posterior_has_the_moments_that_it_says():
     mean = torch.tensor([-1.0, 3.0]).reshape(1, 2, 1, 1).expand(1, 2, 200, 200)
     logvar = torch.tensor([-2.0, 1.0]).reshape(1, 2, 1, 1).expand(1, 2, 200, 200)
@@ -86,7 +95,9 @@ def test_a_draw_teaches_mean_and_variance():
 
 
 BAD = {
-    "an odd size": (lambda: tiny()(pixels(1, 3, 8, 10)), PixelDataError, "multiples of 4 px"),
+    "an odd size": (
+        lambda: tiny().encode(pixels(1, 3, 8, 10)), PixelDataError, "multiples of 4 px"
+    ),
     "groups that do not fit": (lambda: AutoencoderKL(3, width=40), SettingsError, "multiple of"),
     "weights of something else": (
         lambda: widen_channels({"x": torch.zeros(1)}, 3, 3), ModelPackageError, "no 'encoder"
@@ -150,6 +161,7 @@ def test_a_row_lights_what_looks_at_it_and_nothing_further_away(sizes):
     for name, value in net.named_parameters():
         torch.nn.init.constant_(value, 0.0 if name.endswith("bias") else 0.3)
     (halo, stride), middle = tiny(multipliers=(1,) * sizes, blocks=1).approximate_reach, 120
+    assert scan_reach(net) == Reach((halo, halo), (stride, stride))
     far = 0
     for row in range(middle, middle + stride):
         x = torch.zeros(1, 1, 2 * middle, stride, dtype=torch.float64)
@@ -158,6 +170,11 @@ def test_a_row_lights_what_looks_at_it_and_nothing_further_away(sizes):
             lit = torch.nonzero(net(x).abs().amax(dim=(0, 1, 3))).flatten()
         far = max(far, row - int(lit.min()), int(lit.max()) - row)
     assert far == halo
+
+
+def test_tiles_without_attention_are_the_whole_once_statistics_are():
+    reach = scan_reach(tiny(attention=False))
+    assert (reach.kind, reach.how) == ("statistics", "graph")
 
 
 def test_tiles_of_it_are_said_to_be_an_approximation():

@@ -82,3 +82,17 @@ def test_the_smallest_image_has_one_score(layers):
     net = PatchGan(2, width=2, layers=layers, norm="instance")
     edge = 3 * 2**layers
     assert net(torch.randn(1, 1, edge, edge), torch.randn(1, 1, edge, edge)).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("layers", "norm"), [(1, "none"), (3, "batch")])
+def test_a_look_gives_the_scores_and_what_each_layer_sees_on_the_way(layers, norm):
+    torch.manual_seed(0)
+    net = PatchGan(3, width=2, layers=layers, norm=norm).eval()
+    stains, planes = torch.randn(2, 2, 48, 48), torch.randn(2, 1, 48, 48)
+    with torch.no_grad():
+        scores, seen = net.look(stains, planes)
+        torch.testing.assert_close(scores, net(stains, planes))
+        torch.testing.assert_close(net.model[-1](seen[-1]), scores)
+        first = functional.leaky_relu(net.model[0](torch.cat([stains, planes], dim=1)), 0.2)
+        torch.testing.assert_close(seen[0], first)
+    assert [features.shape[1] for features in seen] == [2 * 2**n for n in range(layers + 1)]

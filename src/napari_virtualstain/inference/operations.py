@@ -129,8 +129,8 @@ class Rule:
 
     def ready(self, axis: int, known: int) -> int:
         """Return how many positions can be computed when only the first ``known`` are there."""
-        if self.kind in {"pointwise", "join"}:
-            return known
+        if self.kind in {"pointwise", "join"} or not known:
+            return known  # padding alone is nothing to begin with
         step = self.stride[axis]
         if self.kind == "nearest":
             return known * step

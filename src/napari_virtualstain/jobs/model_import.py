@@ -124,13 +124,14 @@ def import_model(settings: ModelsSettings) -> ImportedModel | ImportedEncoder:
     read = _read(settings, path, described)
     if isinstance(read, FoundEncoder):
         return import_encoder(settings, read, path, out=out, name=name)
-    _refuse_of_encoders(settings, f"'{path}' looks like {read.format}, which stains.")
+    if read.widen is None or settings.classes:
+        _refuse_of_encoders(settings, f"'{path}' looks like {read.format}, which stains.")
     found = with_reach(read)
     stated = Stated(
         stains=settings.stains or None, channel=settings.channel,
         pixel_size_um=settings.pixel_size, z_step_um=settings.z_step,
         z_offsets_um=settings.z_offsets or None, normalise=settings.normalise,
-        licence=settings.licence, citation=settings.citation,
+        licence=settings.licence, citation=settings.citation, adapt=settings.adapt,
     )  # fmt: skip
     file = path / described if described is not None and path.is_dir() else path
     card, generator = convert(found, stated, name=out.name, file=path.name, sha256=sha256_of(file))

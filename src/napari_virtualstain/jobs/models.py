@@ -67,7 +67,9 @@ class ModelsSettings(JobSettings):
         default=None,
         description="how an encoder takes another number of channels than it was made for; "
         "repeat: each by itself, as often as it takes channels; sum: the same, computed once; "
-        "mean: all together, through the mean of its first layer",
+        "mean: all together, through the mean of its first layer; of an autoencoder that is to "
+        "stain, how its first and last layers are widened; repeat (default): its colours in turn; "
+        "mean: their mean",
     )
     channel: str | None = Field(
         default=None, description="kind of light that the weights are for, for example Brightfield"

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from napari_virtualstain.encoders.importers import SEEING
 from napari_virtualstain.errors import ModelPackageError
-from napari_virtualstain.generators.importers import fnet, labelfree, later, viscy
+from napari_virtualstain.generators.importers import (
+    fnet,
+    labelfree,
+    later,
+    latent_diffusion,
+    viscy,
+)
 from napari_virtualstain.generators.importers.base import Found
 from napari_virtualstain.nets.published import Content, Format, read_as
 
 __all__ = ["FORMATS", "recognise"]
 
 FORMATS: tuple[Format[Found], ...] = (
-    viscy.FCMAE, viscy.UNEXT2, labelfree.UNET, labelfree.CRITIC, fnet.FNET, *later.LATER,
+    viscy.FCMAE, viscy.UNEXT2, labelfree.UNET, labelfree.CRITIC, fnet.FNET, latent_diffusion.KL,
+    *later.LATER,
 )  # fmt: skip
 """Asked in this order."""
 

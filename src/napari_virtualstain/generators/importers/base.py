@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from napari_virtualstain.generators.card import RELATIVE_UNIT, ModelCard
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.nets.published import State
+
+if TYPE_CHECKING:
+    from napari_virtualstain.nets.widening import Widening
 
 __all__ = ["Defaults", "Found"]
 
@@ -65,6 +69,9 @@ class Found:
         Planes (of a network over stacks: kinds of light) and stains.
     state
         Its weights, under the names of our network.
+    widen
+        Returns them for other numbers of planes and stains, and how (`None` as it does by itself):
+        of a network that was not made for stains, which takes as many as are stated.
     volume
         Whether it takes stacks.
     steps
@@ -85,6 +92,7 @@ class Found:
     in_channels: int
     out_channels: int
     state: State
+    widen: Callable[[int, int, Widening | None], State] | None = None
     volume: bool = False
     steps: int = 0
     content: bytes | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.origin import ImportedFrom, TrainingReport
 from napari_virtualstain.nets.published import fill_weights
+
+if TYPE_CHECKING:
+    from napari_virtualstain.nets.widening import Widening
 
 __all__ = ["Stated", "convert", "planes_for_test", "test_planes_of"]
 
@@ -45,6 +49,9 @@ class Stated:
         Kind of `intensity.Rule` for the bright field.
     licence, citation
         Of the weights.
+    adapt
+        How weights that were not made for stains take other numbers of channels: ``"repeat"`` or
+        ``"mean"``, see `nets.widening.widen_channels`.
     """
 
     stains: tuple[str, ...] | None = None
@@ -55,6 +62,7 @@ class Stated:
     normalise: str | None = None
     licence: str | None = None
     citation: str | None = None
+    adapt: str | None = None
 
 
 def convert(
@@ -81,6 +89,8 @@ def convert(
         If the weights are not those of the network that they look like, or are not numbers.
     """
     origin = ImportedFrom(file=file, sha256=sha256, format=found.format)
+    if found.widen is not None:
+        found = _as_wanted(found, stated)
     if found.card is not None:
         card = _described_already(found, found.card, stated, name=name, origin=origin)
     else:
@@ -95,6 +105,21 @@ def convert(
         assert isinstance(generator, Graph)
         generator.open_graph(found.content)
     return card, generator
+
+
+def _as_wanted(found: Found, stated: Stated) -> Found:
+    """Return weights for as many planes and stains as are stated."""
+    assert found.widen is not None
+    if stated.adapt not in {None, "repeat", "mean"}:
+        raise SettingsError(
+            f"The {found.format} cannot be adapted by {stated.adapt}. Use --adapt repeat or mean."
+        )
+    planes = len(stated.z_offsets_um) if stated.z_offsets_um else found.in_channels
+    stains = len(stated.stains) if stated.stains else found.out_channels
+    how = cast("Widening | None", stated.adapt)
+    return replace(
+        found, in_channels=planes, out_channels=stains, state=found.widen(planes, stains, how)
+    )
 
 
 def planes_for_test(found: Found, card: ModelCard, generator: Generator) -> NDArray[np.float32]:
@@ -168,6 +193,11 @@ def _described_already(
 def _describe(found: Found, stated: Stated, *, name: str, origin: ImportedFrom) -> ModelCard:
     known, file = found.defaults, origin.file
     stains = stated.stains or known.stains
+    if stains is None and found.widen is not None:
+        raise SettingsError(
+            f"'{file}' looks like {found.format}, which has never seen a stain. Name those that it "
+            "is to learn with --stains, in the order in which you will train it on them."
+        )
     if stains is None:
         raise SettingsError(
             f"'{file}' looks like {found.format} and does not say what it stains. Name its "

@@ -42,7 +42,11 @@ LATER: tuple[Format[Found], ...] = (
         lambda s: _has(s, "time_embed.", "out.2.positional_embedding"),
     ),
     _later(
-        "an LDM autoencoder",
-        lambda s: _has(s, "encoder.conv_in.", "decoder.conv_out."),
+        "an LDM autoencoder with a codebook (VQGAN)",
+        lambda s: _has(s, "encoder.conv_in.", "decoder.conv_out.", "quantize."),
+    ),
+    _later(
+        "an autoencoder with names of diffusers",
+        lambda s: _has(s, "encoder.conv_in.", "decoder.conv_out.", "encoder.down_blocks."),
     ),
 )
