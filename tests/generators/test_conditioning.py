@@ -21,6 +21,8 @@ GAIN = 40.0
 STEPS = {2: 120, 3: 60}
 STEPS_OF_A_WINDOW = 100
 """Of a few planes, which take less time."""
+STEPS_OF_A_WALK = 300
+"""Of what draws: many noise levels are to be learnt."""
 
 
 def scene(ndim, seed, *, cells=True):
@@ -61,8 +63,9 @@ def trained(request, tmp_path_factory):
         for name, value in small.items()
         if name in generator.learning.model_fields
     )
+    steps = STEPS_OF_A_WINDOW if generator.window else STEPS[generator.ndim]
     settings = LoopSettings(
-        steps=STEPS_OF_A_WINDOW if generator.window else STEPS[generator.ndim], batch=4, patch=24, patch_z=8, learning_rate=1e-2,
+        steps=STEPS_OF_A_WALK if spec.stochastic else steps, batch=4, patch=24, patch_z=8, learning_rate=1e-2,
         validate_every=1000, method=method, ema=0.95,
     )  # fmt: skip
     fit(

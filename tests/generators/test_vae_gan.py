@@ -92,7 +92,10 @@ def test_late_its_loss_has_the_critic_and_its_features_too(generator, batch):
     pixel, last = get_loss("l1")(predicted, batch.stains), net.last_layer
     scores, seen = critic.look(fake, batch.planes)
     features = torch.stack(
-        [(a - b).abs().mean() for a, b in zip(seen, critic.look(real, batch.planes)[1], strict=True)]
+        [
+            (a - b).abs().mean()
+            for a, b in zip(seen, critic.look(real, batch.planes)[1], strict=True)
+        ]
     ).mean()
     pulls = [
         torch.autograd.grad(loss, last, retain_graph=True)[0].norm()

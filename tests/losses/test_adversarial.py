@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from napari_virtualstain.errors import UnknownNameError
 from napari_virtualstain.losses.adversarial import (
-    feature_distance,
     ADVERSARIAL,
+    feature_distance,
     fill_missing,
     get_adversarial,
     gradient_norms,

@@ -219,6 +219,7 @@ GENERATORS: dict[str, GeneratorSpec] = {
                 "paper": {"attention": (8, 16, 32)},
                 "small": {
                     "width": 32,
+                    "map_hidden": 32,
                     "multipliers": (1, 2, 4, 4),
                     "middle_attention": False,
                     "groups": 8,
@@ -227,6 +228,7 @@ GENERATORS: dict[str, GeneratorSpec] = {
                 },
                 "little": {
                     "width": 16,
+                    "map_hidden": 16,
                     "multipliers": (1, 2, 4),
                     "blocks": 1,
                     "middle_attention": False,
@@ -236,6 +238,7 @@ GENERATORS: dict[str, GeneratorSpec] = {
                 },
                 "tiny": {
                     "width": 8,
+                    "map_hidden": 8,
                     "multipliers": (1, 2),
                     "blocks": 1,
                     "middle_attention": False,

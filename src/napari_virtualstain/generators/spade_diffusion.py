@@ -66,6 +66,8 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
         Planes and stains.
     width, multipliers, blocks, attention, middle_attention, dropout, groups, head_channels
         See `nets.guided_unet.GuidedUNet`.
+    map_hidden
+        See `nets.guided_unet.GuidedUNet`.
     predicts, schedule, clip
         See `generators.denoising.DiffusionGenerator`.
     """
@@ -85,6 +87,7 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
         dropout: float = 0.0,
         groups: int = 32,
         head_channels: int = 64,
+        map_hidden: int = 128,
         predicts: Predicts = "eps",
         schedule: str = "guided-diffusion",
         clip: Sequence[float] | None = None,
@@ -93,7 +96,7 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
             out_channels, out_channels, width=width, multipliers=multipliers, blocks=blocks,
             attention=attention, middle_attention=middle_attention, dropout=dropout, groups=groups,
             head_channels=head_channels, embed="time_embed", map_channels=in_channels,
-            learn_sigma=True,
+            map_hidden=map_hidden, learn_sigma=True,
         )  # fmt: skip
         super().__init__(
             net, in_channels=in_channels, out_channels=out_channels, schedule=schedule,

@@ -116,9 +116,7 @@ class VaeGame(Game):
     def _plays(self, moment: Moment) -> bool:
         return moment.done >= self._told.critic_from
 
-    def _believed(
-        self, planes: torch.Tensor, moment: Moment
-    ) -> tuple[torch.Tensor, Posterior]:
+    def _believed(self, planes: torch.Tensor, moment: Moment) -> tuple[torch.Tensor, Posterior]:
         """Return stains of a code, and the code's distribution."""
         with moment.arithmetic():
             posterior = self._net.encode(planes)

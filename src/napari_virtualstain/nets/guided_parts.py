@@ -126,6 +126,8 @@ class ResBlock(nn.Module):
         If not `None`, both norms are SPADE (`nets.spade`), as in W. Wang et al. 2022,
         arXiv:2207.00050: group norm without parameters, then a scale and an offset at each pixel,
         which two convolutions read from a map. The embedding's scale and shift come behind it.
+    map_hidden
+        Channels between these two; 128 in the paper.
     level
         How often the map has been halved to have the size of what comes in.
     """
@@ -140,6 +142,7 @@ class ResBlock(nn.Module):
         dropout: float = 0.0,
         step: Step = "keep",
         map_channels: int | None = None,
+        map_hidden: int = 128,
         level: int = 0,
     ) -> None:
         super().__init__()
@@ -158,9 +161,9 @@ class ResBlock(nn.Module):
             self.out_layers = nn.Sequential(norms[1], nn.SiLU(), nn.Dropout(dropout), last)
         else:
             bare = [GroupNorm32(groups, n, affine=False) for n in (in_channels, out_channels)]
-            self.in_norm = Spade(in_channels, map_channels, norm=bare[0])
+            self.in_norm = Spade(in_channels, map_channels, hidden=map_hidden, norm=bare[0])
             self.in_layers = nn.Sequential(nn.SiLU(), first)
-            self.out_norm = Spade(out_channels, map_channels, norm=bare[1])
+            self.out_norm = Spade(out_channels, map_channels, hidden=map_hidden, norm=bare[1])
             self.out_layers = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), last)
         self._scale: torch.Tensor | None
         self._shift: torch.Tensor | None

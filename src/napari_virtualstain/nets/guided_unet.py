@@ -99,6 +99,8 @@ class GuidedUNet(nn.Module):
         How many there are of each label; none by default.
     map_channels
         Of a map for SPADE in the middle and on the way up; `None` for none.
+    map_hidden
+        Channels between map and norms; 128 in the paper.
     learn_sigma
         Whether another ``out_channels`` are predicted behind the first, from -1 to 1 between the
         smallest and the largest log-variance of a step (arXiv:2102.09672, equation 15).
@@ -136,6 +138,7 @@ class GuidedUNet(nn.Module):
         embed: Literal["cond_embed", "time_embed"] = "cond_embed",
         classes: Sequence[int] = (),
         map_channels: int | None = None,
+        map_hidden: int = 128,
         learn_sigma: bool = False,
         dropout: float = 0.0,
         groups: int = 32,
@@ -154,7 +157,7 @@ class GuidedUNet(nn.Module):
         for name, count in zip(self._labels, classes, strict=True):
             self.add_module(name, nn.Embedding(count, size))
         plain = partial(ResBlock, embedding=size, groups=groups, dropout=dropout)
-        told = partial(plain, map_channels=map_channels)
+        told = partial(plain, map_channels=map_channels, map_hidden=map_hidden)
 
         def attend(channels: int) -> Attention:
             return Attention(channels, channels // head_channels, groups=groups)

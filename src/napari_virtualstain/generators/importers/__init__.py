@@ -12,8 +12,8 @@ from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.generators.importers import (
     fnet,
     labelfree,
-    later,
     latent_diffusion,
+    later,
     viscy,
 )
 from napari_virtualstain.generators.importers.base import Found
