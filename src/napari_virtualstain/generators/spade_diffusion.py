@@ -11,11 +11,11 @@ s times as far as the planes say. 1 is as it was trained.
 
 Where we depart
 ---------------
-Guidance is of all channels; the public code leads the first three. Hidden planes are no zeros, as in
-the public code, whose maps are of classes, but of a value that no image has everywhere: a field without
-cells is nearly zero after normalisation, and a network that has learnt to draw any cells where it
-sees zeros draws them there (a small one painted half of an empty field). ``little`` and ``small``
-answer v and have no attention; see `generators.palette`.
+Guidance is of all channels; the public code leads the first three. Hidden planes are no zeros, as
+in the public code, whose maps are of classes, but of a value that no image has everywhere: a field
+without cells is nearly zero after normalisation, and a network that has learnt to draw any cells
+where it sees zeros draws them there (a small one painted half of an empty field). ``little`` and
+``small`` answer v and have no attention; see `generators.palette`.
 """
 
 from __future__ import annotations

@@ -39,9 +39,7 @@ def _widened(
 def _read(content: Content) -> Found:
     state = _plain(content.state)
     sizes = count_of(state, "encoder.down.")
-    widths = [
-        int(state[f"encoder.down.{n}.block.0.conv1.weight"].shape[0]) for n in range(sizes)
-    ]
+    widths = [int(state[f"encoder.down.{n}.block.0.conv1.weight"].shape[0]) for n in range(sizes)]
     steps = content.beside.get("global_step")
     return Found(
         format=f"KL autoencoder of latent diffusion (f{2 ** (sizes - 1)})",
