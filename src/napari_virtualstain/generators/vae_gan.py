@@ -144,7 +144,7 @@ class VaeGame(Game):
         score, weight = self._terms.generator(scores), self._counts(moment)
         if told.adaptive and weight:
             balance = adaptive_weight(pixel, score, self._net.last_layer)
-            weight, said = weight * balance, said | {"balance": balance}
+            score, said = balance * score, said | {"balance": balance}
         loss = loss + weight * score
         if told.feature_weight:
             with torch.no_grad():

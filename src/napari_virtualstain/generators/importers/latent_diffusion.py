@@ -62,9 +62,11 @@ def _read(content: Content) -> Found:
             data="photographs",
             citation="Rombach et al. 2022, arXiv:2112.10752",
             limits=(
-                "Trained on photographs, and has never seen a stain: until it is trained further, "
-                "its stains are copies of the bright field. Train it with --generator vae_gan "
-                "--start and the name of this model.",
+                (
+                    "Trained on photographs; it has never seen a stain. Until it is trained on, "
+                    "its stains are copies of the bright field. Train it by --generator vae_gan "
+                    "--start and the name of this model."
+                ),
             ),
         ),
     )
