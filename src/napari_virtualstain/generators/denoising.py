@@ -16,8 +16,7 @@ taken out, so that their variance is 1, which the schedules assume anyway; brigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
@@ -29,29 +28,19 @@ from napari_virtualstain.diffusion.learned_variance import variational_bits
 from napari_virtualstain.diffusion.noise_schedule import StepTime, alphas_cumprod
 from napari_virtualstain.diffusion.prediction import Predicts, clean_weights
 from napari_virtualstain.diffusion.step_rule import StepRule
-from napari_virtualstain.generators.learning import Batch, Further, LearningSettings, stain_weights
+from napari_virtualstain.generators.answering import Answering, AnsweringSettings, Lesson
 from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
-from napari_virtualstain.losses.descent import Learner, Moment, make_optimiser
-from napari_virtualstain.losses.pixel import get_loss, masked_mean
+from napari_virtualstain.losses.descent import Learner, Moment
+from napari_virtualstain.losses.pixel import masked_mean
 from napari_virtualstain.nets.guided_step import GuidedStep
 from napari_virtualstain.nets.guided_unet import UNKNOWN, GuidedUNet
 
 __all__ = ["Denoising", "DenoisingSettings", "DiffusionGenerator", "drop_labels"]
 
 
-class DenoisingSettings(LearningSettings):
+class DenoisingSettings(AnsweringSettings):
     """Settings of what is taught by noise."""
 
-    learning_rate: float = Field(default=5e-5, gt=0, description="largest learning rate")
-    weight_decay: float = Field(default=0.0, ge=0, description="weight decay")
-    optimiser: Literal["adamw", "adam", "rmsprop"] = Field(
-        default="adam", description="how weights are moved"
-    )
-    answer_loss: Literal["l1", "l2"] = Field(
-        default="l2",
-        description="of what the network answers to noise; --loss is of the examination. l1 draws "
-        "less different stains",
-    )
     label_dropout: float = Field(
         default=0.1,
         ge=0,
@@ -190,7 +179,7 @@ class DiffusionGenerator(SampledGenerator):
         return time.level if self.told_levels else float(time.t)
 
 
-class Denoising:
+class Denoising(Answering):
     """Make the difference small between what a network answers to noise, and what it should.
 
     Parameters
@@ -202,53 +191,43 @@ class Denoising:
     """
 
     def __init__(self, generator: DiffusionGenerator, settings: DenoisingSettings) -> None:
-        net = generator.net
+        super().__init__(generator.net, settings)
         self._generator, self._settings = generator, settings
-        self._loss = get_loss(settings.answer_loss)
-        self._weights = stain_weights(settings, next(net.parameters()).device)
-        self.networks: Mapping[str, nn.Module] = {"generator": net}
-        self.optimisers: Mapping[str, torch.optim.Optimizer] = {
-            "generator": make_optimiser(settings, net)
-        }
 
     def shown(self, planes: torch.Tensor) -> torch.Tensor:
         """Return the planes that the network is shown: as they are."""
         return planes
 
-    def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
-        """Learn from a batch; see `losses.descent.Learner.step`."""
-        generator, further = self._generator, Further(batch)
-        channels, bits = generator.out_channels, []
+    def lesson(
+        self,
+        planes: torch.Tensor,
+        stains: torch.Tensor,
+        labels: torch.Tensor | None,
+        moment: Moment,
+    ) -> Lesson:
+        """Return what a part of a batch teaches; see `generators.answering.Answering`."""
+        generator, channels = self._generator, self._generator.out_channels
+        noised = noise_batch(
+            generator.table, stains, predicts=generator.predicts, continuous=generator.told_levels
+        )
+        labels = drop_labels(labels, self._settings.label_dropout)
+        time = noised.level if generator.told_levels else noised.t
+        with moment.arithmetic():
+            found = generator.answer(
+                noised.x, self.shown(planes), time.to(stains.device).float(), labels
+            )
+        found = found.float()
+        answer = found[:, :channels]
+        loss, said = self._loss(answer, noised.target, self._weights), {}
+        if generator.net.learn_sigma:
+            bound = self._bound(noised, answer, found[:, channels:])
+            said["variance_bits"] = float(bound.detach())
+            loss = loss + self._settings.variance_weight * bound
 
-        def losses() -> Iterator[tuple[torch.Tensor, float]]:
-            for planes, stains, labels, share in batch.labelled_parts():
-                noised = noise_batch(
-                    generator.table, stains, predicts=generator.predicts,
-                    continuous=generator.told_levels,
-                )  # fmt: skip
-                labels = drop_labels(labels, self._settings.label_dropout)
-                time = noised.level if generator.told_levels else noised.t
-                with moment.arithmetic():
-                    found = generator.answer(
-                        noised.x, self.shown(planes), time.to(stains.device).float(), labels
-                    )
-                found = found.float()
-                answer = found[:, :channels]
-                loss = self._loss(answer, noised.target, self._weights)
-                if generator.net.learn_sigma:
-                    bound = self._bound(noised, answer, found[:, channels:])
-                    bits.append(float(bound.detach()) * share)
-                    loss = loss + self._settings.variance_weight * bound
-                if further.wanted:
-                    weights = clean_weights(generator.predicts, noised.level)
-                    clean = mixed(weights, (noised.x, answer))
-                    loss = loss + further(clean, stains, share)
-                yield loss, share
+        def clean() -> torch.Tensor:
+            return mixed(clean_weights(generator.predicts, noised.level), (noised.x, answer))
 
-        said = {"loss": moment.descend(self.optimisers["generator"], losses())}
-        if bits:
-            said["variance_bits"] = sum(bits)
-        return {**said, **further.said()}
+        return Lesson(loss, clean, said)
 
     def _bound(self, noised: Noised, answer: torch.Tensor, fraction: torch.Tensor) -> torch.Tensor:
         """Return the variational bound of the variance, in thousandths of the sum over steps."""

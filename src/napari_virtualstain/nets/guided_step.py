@@ -16,16 +16,16 @@ __all__ = ["GuidedStep"]
 
 
 class _Channels(nn.Module):
-    """Take some channels of a picture."""
+    """Take some channels of a picture, in an order."""
 
     pointwise = True
 
-    def __init__(self, start: int, stop: int) -> None:
+    def __init__(self, *parts: slice) -> None:
         super().__init__()
-        self._kept = slice(start, stop)
+        self._parts = parts
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, self._kept]
+        return torch.cat([x[:, part] for part in self._parts], dim=1)
 
 
 class GuidedStep(nn.Module):
@@ -42,9 +42,22 @@ class GuidedStep(nn.Module):
         Left as it is.
     time, labels
         Of one picture: see `GuidedUNet.embed`.
+    takes
+        Which channels of what it is given the network sees, one part behind the other; all, in
+        their order, if `None`. Not of a network with a map.
+    in_channels
+        Of what it is given, where it does not take all.
     """
 
-    def __init__(self, net: GuidedUNet, time: float, labels: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        net: GuidedUNet,
+        time: float,
+        labels: Sequence[int] | None = None,
+        *,
+        takes: Sequence[slice] | None = None,
+        in_channels: int | None = None,
+    ) -> None:
         super().__init__()
         # A copy of all but the weights.
         self.net = copy.deepcopy(net, {id(p): p for p in net.parameters()})
@@ -56,9 +69,10 @@ class GuidedStep(nn.Module):
                 if isinstance(part, ResBlock):
                     part.fix(embedding)
         maps = net.map_channels or 0
-        self.in_channels, self.spatial_axes = maps + net.in_channels, 2
-        self.map: _Channels | None = _Channels(0, maps) if maps else None
-        self.noisy: nn.Module = _Channels(maps, self.in_channels) if maps else nn.Identity()
+        self.in_channels, self.spatial_axes = in_channels or maps + net.in_channels, 2
+        self.map: _Channels | None = _Channels(slice(0, maps)) if maps else None
+        takes = [slice(maps, self.in_channels)] if maps else takes
+        self.noisy: nn.Module = _Channels(*takes) if takes else nn.Identity()
         attends = any(isinstance(part, Attention) for part in net.modules())
         self.approximate_reach = (net.local_reach, net.multiple_of) if attends else None
 

@@ -104,10 +104,22 @@ class UNet(nn.Module):
             for before, after in zip([in_channels, *widths[:-1]], widths, strict=True)
         )
         self.pool = nn.MaxPool2d(2)
+        self._depth = depth
         self.up_path = nn.ModuleList(
             _UpBlock(widths[level + 1], widths[level], norm) for level in reversed(range(depth - 1))
         )
         self.last = nn.Conv2d(width, out_channels, 1)
+
+    @property
+    def multiple_of(self) -> int:
+        """What both edges of a picture are multiples of."""
+        return 1 << (self._depth - 1)
+
+    @property
+    def local_reach(self) -> int:
+        """How far it looks in pixels: what `inference.scan` reads."""
+        steps = [1 << level for level in range(self._depth)]
+        return 2 * sum(steps) + 2 * sum(steps[:-1]) + steps[-1] - 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Predict; see the class for shapes."""
