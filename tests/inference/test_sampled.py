@@ -41,6 +41,8 @@ def made(name="palette", **architecture):
 
 
 GENERATOR = made()
+METHODS = ("palette", "bbdm")
+"""From noise, and from a first prediction that has a reach of its own."""
 
 
 def random_image(shape, n_t=1):
@@ -72,14 +74,17 @@ def stain(
     return result
 
 
-def test_the_whole_image_at_once_is_what_the_generator_draws():
-    array = random_image((24, 32))
-    drawn = draw_sample(GENERATOR, INPUT.apply(array), HOW, seed=7)
-    np.testing.assert_allclose(stain(array, seed=7), OUTPUT.invert(drawn), atol=1e-3)
+@pytest.mark.parametrize("name", METHODS)
+def test_the_whole_image_at_once_is_what_the_generator_draws(name):
+    generator, array = made(name), random_image((24, 32))
+    drawn = draw_sample(generator, INPUT.apply(array), HOW, seed=7)
+    whole = stain(array, seed=7, generator=generator)
+    np.testing.assert_allclose(whole, OUTPUT.invert(drawn), atol=1e-3)
 
 
-def test_tiles_with_exact_statistics_are_the_whole_image():
-    generator = made(multipliers=(1,))  # a pass over the image for each of few layers
+@pytest.mark.parametrize("name", METHODS)
+def test_tiles_with_exact_statistics_are_the_whole_image(name):
+    generator = made(name, multipliers=(1,))  # a pass over the image for each of few layers
     array = random_image((13, 75))
     whole = stain(array, seed=1, generator=generator)
     got = stain(array, seed=1, core=38, statistics="exact", generator=generator)
