@@ -268,8 +268,8 @@ def denoise(
     on_note
         Called with each sentence about what was guessed, for example `print`.
     **settings
-        ``steps`` or ``budget``, ``preset``, ``preview`` (PNG), ``keep`` or ``model`` (folder of a
-        denoiser), ``learn_from``, ``seed`` and the others of
+        ``steps`` or ``budget``, ``preset``, ``preview`` (PNG), ``keep_as`` or ``model`` (folder of
+        a denoiser), ``learn_from``, ``seed`` and the others of
         `napari_virtualstain.jobs.denoise.DenoiseSettings`.
 
     Returns

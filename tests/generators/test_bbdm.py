@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from napari_virtualstain.diffusion.bridge import BrownianBridge
-from napari_virtualstain.diffusion.choice import STEPS, bridge_sampler
+from napari_virtualstain.diffusion.choice import STEPS
 from napari_virtualstain.errors import SettingsError, UnknownNameError
+from napari_virtualstain.generators.bridging import bridge_sampler
 from napari_virtualstain.generators.learning import Batch
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.generators.sampled import Sampling, draw_sample

@@ -79,7 +79,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "file",
         "data",
         "labels",
-        "keep",
+        "keep_as",
         "preview",
     }
     fields = _load(VERBS[verb].settings).model_fields

@@ -30,7 +30,7 @@ def test_the_noise_of_a_toy_falls_below_its_target(tmp_path):
     noisy[5:9, 7:20] = np.nan
     options = {**QUICK, "steps": 150}
     found = denoise(
-        noisy, out=tmp_path / "a.ome.zarr", keep=str(tmp_path / "k"),
+        noisy, out=tmp_path / "a.ome.zarr", keep_as=str(tmp_path / "k"),
         preview=str(tmp_path / "p.png"), **options,
     )  # fmt: skip
     pixels = found.data.compute()[0, 0, 0]

@@ -85,6 +85,30 @@ def test_devices_share_a_judge_of_stains(train, tmp_path, name):
     np.testing.assert_allclose(*(log["train_perceptual"] for log in logs), rtol=1e-4)
 
 
+def vae_trained(train, folder, devices, *, code, **options):
+    generator = build_generator("vae_gan", in_channels=2, out_channels=2, preset="tiny", seed=1)
+    method = (f"code={code}", "critic_width=4", "critic_norm=none")
+    settings = SETTINGS.model_copy(update={"batch": 4, "at_once": 2, "method": method})
+    fit(generator, train, settings, folder=folder, stain_names=("a", "b"), devices=devices, **options)  # fmt: skip
+    return generator.module().state_dict()
+
+
+def test_devices_share_a_game_whose_critic_is_weighed_by_gradients(train, tmp_path):
+    alone, shared = (
+        vae_trained(train, tmp_path / str(n), ["cpu"] * n, code="likeliest") for n in (1, 2)
+    )
+    alike(shared, alone, 1e-4)
+
+
+@pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"]], ids=len)
+def test_a_resumed_training_draws_the_codes_that_an_undisturbed_one_does(train, tmp_path, devices):
+    whole = vae_trained(train, tmp_path / "a", devices, code="drawn")
+    steps = iter(range(100))
+    stop = {"should_stop": lambda: next(steps) >= 3}  # within the game
+    vae_trained(train, tmp_path / "b", devices, code="drawn", **stop)
+    alike(vae_trained(train, tmp_path / "b", devices, code="drawn", resume=True), whole, 0)
+
+
 def learner_of(devices, name="unet"):
     generator = fresh(name)
     return make_learner(generator, learning_settings(generator.learning, SETTINGS), devices)

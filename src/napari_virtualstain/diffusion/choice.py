@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_virtualstain.diffusion.bridge import BrownianBridge, Objective
-from napari_virtualstain.diffusion.bridge_sampler import BridgeSteps, bridge_timesteps
 from napari_virtualstain.diffusion.noise_schedule import NoiseSchedule, spaced_timesteps
 from napari_virtualstain.diffusion.prediction import Predicts
 from napari_virtualstain.diffusion.samplers import Ancestral, Ddim, DpmSolverPlusPlus2M
 from napari_virtualstain.diffusion.step_rule import StepRule
-from napari_virtualstain.errors import SettingsError, unknown_name
+from napari_virtualstain.errors import unknown_name
 
-__all__ = ["SAMPLERS", "STEPS", "SamplerName", "bridge_sampler", "noise_sampler"]
+__all__ = ["SAMPLERS", "STEPS", "SamplerName", "noise_sampler"]
 
 SamplerName = Literal["auto", "ddpm", "ddim", "dpm++"]
 STEPS = 25
@@ -80,48 +78,4 @@ def noise_sampler(
     return kind(
         schedule=NoiseSchedule(alphas_cumprod, taken), clip=clip, predicts=predicts,
         guidance=guidance, **more,
-    )  # fmt: skip
-
-
-def bridge_sampler(
-    name: str,
-    bridge: BrownianBridge,
-    steps: int | None = None,
-    *,
-    objective: Objective = "grad",
-    eta: float = 1.0,
-    clip: tuple[float, float] | None = None,
-    as_published: bool = False,
-) -> BridgeSteps:
-    """Return the sampler of a bridge.
-
-    Parameters
-    ----------
-    name
-        ``auto``: there is one.
-    bridge
-        That the network was trained on.
-    steps
-        How many, 1 to T; `STEPS` if `None`.
-    objective, eta, clip, as_published
-        See `diffusion.bridge_sampler.BridgeSteps`.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such sampler.
-    SettingsError
-        If it is one for noise, or steps are more than T, or none.
-    """
-    if name not in get_args(SamplerName):
-        raise unknown_name("sampler", name, get_args(SamplerName))
-    if name != "auto":
-        raise SettingsError(
-            f"The sampler {name!r} begins with noise, and a bridge with a first picture: it has "
-            "one way to walk. Leave out --sampler."
-        )
-    taken = bridge_timesteps(bridge.train_steps, STEPS if steps is None else steps)
-    return BridgeSteps(
-        bridge=bridge, timesteps=taken, objective=objective, eta=eta, clip=clip,
-        as_published=as_published,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from pydantic import Field
@@ -21,10 +21,12 @@ from napari_virtualstain.diffusion.bridge import (
     bridge_batch,
     clean_weights,
 )
-from napari_virtualstain.diffusion.choice import bridge_sampler
+from napari_virtualstain.diffusion.bridge_sampler import BridgeSteps, bridge_timesteps
+from napari_virtualstain.diffusion.choice import STEPS, SamplerName
 from napari_virtualstain.diffusion.forward import mixed
 from napari_virtualstain.diffusion.noise_schedule import StepTime
 from napari_virtualstain.diffusion.step_rule import StepRule
+from napari_virtualstain.errors import SettingsError, unknown_name
 from napari_virtualstain.generators.answering import AnsweringSettings
 from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
 from napari_virtualstain.nets.guided_step import GuidedStep
@@ -33,7 +35,14 @@ from napari_virtualstain.nets.guided_unet import GuidedUNet
 if TYPE_CHECKING:
     from napari_virtualstain.losses.descent import Moment
 
-__all__ = ["BridgeAnswer", "BridgeGenerator", "BridgeOptions", "BridgeSettings", "bridge_answer"]
+__all__ = [
+    "BridgeAnswer",
+    "BridgeGenerator",
+    "BridgeOptions",
+    "BridgeSettings",
+    "bridge_answer",
+    "bridge_sampler",
+]
 
 
 class BridgeSettings(AnsweringSettings):
@@ -195,3 +204,47 @@ def bridge_answer(
     variance = torch.from_numpy(bridge.variance)[noised.t]
     weights = clean_weights(generator.objective, noised.level, variance)
     return BridgeAnswer(answer, noised.target, mixed(weights, (noised.x, end, answer)))
+
+
+def bridge_sampler(
+    name: str,
+    bridge: BrownianBridge,
+    steps: int | None = None,
+    *,
+    objective: Objective = "grad",
+    eta: float = 1.0,
+    clip: tuple[float, float] | None = None,
+    as_published: bool = False,
+) -> BridgeSteps:
+    """Return the sampler of a bridge.
+
+    Parameters
+    ----------
+    name
+        ``auto``: there is one.
+    bridge
+        That the network was trained on.
+    steps
+        How many, 1 to T; `STEPS` if `None`.
+    objective, eta, clip, as_published
+        See `diffusion.bridge_sampler.BridgeSteps`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such sampler.
+    SettingsError
+        If it is one for noise, or steps are more than T, or none.
+    """
+    if name not in get_args(SamplerName):
+        raise unknown_name("sampler", name, get_args(SamplerName))
+    if name != "auto":
+        raise SettingsError(
+            f"The sampler {name!r} begins with noise, and a bridge with a first picture: it has "
+            "one way to walk. Leave out --sampler."
+        )
+    taken = bridge_timesteps(bridge.train_steps, STEPS if steps is None else steps)
+    return BridgeSteps(
+        bridge=bridge, timesteps=taken, objective=objective, eta=eta, clip=clip,
+        as_published=as_published,
+    )  # fmt: skip

@@ -59,7 +59,7 @@ class DenoiseSettings(TeachingSettings):
         default=None,
         description="folder of a denoiser that was kept: it is used, and nothing is trained",
     )
-    keep: PathText | None = Field(
+    keep_as: PathText | None = Field(
         default=None, description="folder in which the trained denoiser is kept"
     )
     preview: PathText | None = Field(
@@ -217,7 +217,7 @@ def run(
         out=out, channel=denoised_name(noisy.channel_names[0]), shape=noisy.shape,
         plan=run_plan.describe(), steps=model.card.training.steps,
         unforeseen=None if loss is None else loss**0.5 * model.card.normalisation.scale,
-        model=Path(kept) if (kept := settings.model or settings.keep) else None,
+        model=Path(kept) if (kept := settings.model or settings.keep_as) else None,
         preview=None if settings.preview is None else Path(settings.preview),
         seconds=time.monotonic() - began, notes=(*notes, *done),
     )  # fmt: skip
@@ -231,10 +231,10 @@ def _begun(settings: DenoiseSettings) -> dict[str, Any] | None:
         raise SettingsError(
             "A run is either gone on with or replaced. Use --resume or --overwrite, not both."
         )
-    if settings.model is not None and (settings.keep is not None or settings.learn_from):
+    if settings.model is not None and (settings.keep_as is not None or settings.learn_from):
         raise SettingsError(
-            "A denoiser that is there already is not trained. Leave out --keep and --learn-from, "
-            "or --model."
+            "A denoiser that is there already is not trained. Leave out --keep-as and "
+            "--learn-from, or --model."
         )
     if settings.model is not None:
         read_denoiser_card(settings.model)
@@ -243,8 +243,8 @@ def _begun(settings: DenoiseSettings) -> dict[str, Any] | None:
     going_on = settings.resume and out.exists()
     overwrite = None if going_on else settings.overwrite
     check_output(out, inputs=[settings.input], overwrite=overwrite)
-    if settings.keep is not None and not settings.resume:
-        check_denoiser_output(Path(settings.keep), overwrite=settings.overwrite)
+    if settings.keep_as is not None and not settings.resume:
+        check_denoiser_output(Path(settings.keep_as), overwrite=settings.overwrite)
     if settings.preview is not None:
         preview = Path(settings.preview)
         if preview.exists() and not (settings.overwrite or settings.resume):
@@ -277,7 +277,7 @@ def _denoiser(
         model = load_denoiser(settings.model)
         return model, GreyPlanes.of_images([noisy], model.card.normalisation, on_block=measured)
     folder = training_folder(settings.out)
-    place = folder / "denoiser" if settings.keep is None else Path(settings.keep)
+    place = folder / "denoiser" if settings.keep_as is None else Path(settings.keep_as)
     channel = noisy.channel_names[0]
     if settings.resume and (place / DENOISER_CARD).is_file():
         model = load_denoiser(place)

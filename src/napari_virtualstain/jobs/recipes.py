@@ -140,6 +140,9 @@ _PAPERS: dict[str, dict[str, Any]] = {
                    "ema": 0.9999},
     "spade_diffusion": {"preset": "paper", "batch": 4, "at_once": 1, "patch": 256,
                         "steps": 300_000, "ema": 0.9999},
+    # Published: the average follows every eighth step, from step 30,000 on.
+    "bbdm": {"preset": "paper", "batch": 8, "at_once": 4, "patch": 256, "steps": 200_000,
+             "ema": 0.9994},
     "fnet": {"preset": "paper", "batch": 24, "at_once": 4, "patch": 64, "patch_z": 32,
              "steps": 50_000, "loss": "l2"},
     "fnet2d": {"preset": "paper", "batch": 24, "patch": 64, "steps": 50_000, "loss": "l2"},
