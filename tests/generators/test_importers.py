@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from napari_virtualstain.diffusion.noise_schedule import alphas_cumprod
 from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import IQR_UNIT
 from napari_virtualstain.generators.importers import FORMATS, recognise
@@ -288,9 +289,6 @@ def test_weights_that_are_not_all_of_a_network_are_refused_with_three_names(name
 
 
 LATER = {
-    "guided-I2I": ["denoise_fn.cond_embed.0.weight", "denoise_fn.label_emb.weight",
-                   "denoise_fn.input_blocks.0.0.weight"],
-    "Palette": ["denoise_fn.cond_embed.0.weight", "denoise_fn.input_blocks.0.0.weight", "gammas"],
     "SDM": ["time_embed.0.weight", "output_blocks.0.0.in_norm.mlp_gamma.weight"],
     "BBDM": ["m_t", "denoise_fn.time_embed.0.weight"],
     "the classifier": ["time_embed.0.weight", "out.2.positional_embedding"],
@@ -335,3 +333,49 @@ def test_a_part_that_tells_the_size_and_is_missing_is_named():
 
 def test_every_format_has_a_name_of_its_own():
     assert len({one.name for one in FORMATS}) == len(FORMATS)
+
+
+GUIDED = {"width": 32, "multipliers": (1, 2), "blocks": 1, "groups": 32, "middle_attention": True}
+
+
+def published(name, **architecture):
+    """Return a generator of ours, and its weights as the public codes keep them."""
+    generator = build_generator(
+        name, in_channels=3, out_channels=5, architecture={**GUIDED, **architecture}
+    )
+    state = {f"denoise_fn.{key}": v for key, v in generator.module().state_dict().items()}
+    levels = torch.from_numpy(alphas_cumprod("palette")).float()
+    return generator, {**state, "gammas": levels, "posterior_mean_coef1": torch.zeros(2000)}
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("palette", {}), ("guided_i2i", {"classes": (7,), "clip": (-15.0, 15.0)})]
+)
+def test_networks_of_diffusion_are_built_as_their_weights_say(name, more):
+    generator, state = published(name, **more)
+    found = recognise(Content(state=state, beside={}))
+    assert (found.generator, found.in_channels, found.out_channels) == (name, 3, 5)
+    card, made = convert(
+        found, Stated(pixel_size_um=0.5, stains=tuple("abcde")), name="m", file="w.pth", sha256=""
+    )
+    planes = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
+    np.testing.assert_array_equal(made.predict(planes, seed=1), generator.predict(planes, seed=1))
+    assert [len(kind.classes) for kind in card.labels] == list(more.get("classes", ()))
+    assert not any("schedule" in limit for limit in card.limits)
+
+
+def test_a_schedule_of_another_training_is_dropped_and_said():
+    _, state = published("palette")
+    state["gammas"] = torch.linspace(0.9, 0.1, 500)
+    found = recognise(Content(state=state, beside={}))
+    assert found.architecture["schedule"] == "palette"
+    assert "another noise schedule, of 500 steps" in found.defaults.limits[0]
+
+
+def test_the_published_sizes_are_read_from_the_shapes():
+    with torch.device("meta"):
+        net = build_generator("palette", in_channels=3, out_channels=5, preset="paper").module()
+    state = {f"denoise_fn.{key}": value for key, value in net.state_dict().items()}
+    found = recognise(Content(state=state, beside={}))
+    wanted = {"width": 64, "multipliers": [1, 2, 4, 8], "blocks": 2, "middle_attention": True}
+    assert {key: found.architecture[key] for key in wanted} == wanted

@@ -11,6 +11,7 @@ from napari_virtualstain.encoders.importers import SEEING
 from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.generators.importers import (
     fnet,
+    guided,
     labelfree,
     latent_diffusion,
     later,
@@ -23,7 +24,7 @@ __all__ = ["FORMATS", "recognise"]
 
 FORMATS: tuple[Format[Found], ...] = (
     viscy.FCMAE, viscy.UNEXT2, labelfree.UNET, labelfree.CRITIC, fnet.FNET, latent_diffusion.KL,
-    *later.LATER,
+    guided.GUIDED, *later.LATER,
 )  # fmt: skip
 """Asked in this order."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_virtualstain.generators.card import RELATIVE_UNIT, ModelCard
+from napari_virtualstain.generators.card import RELATIVE_UNIT, LabelKind, ModelCard
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.nets.published import State
 
@@ -82,6 +82,8 @@ class Found:
         Of the model that it was exported from, if it is one of ours.
     tensors
         Grey values (1, in_channels, *S) and what comes of them, if they came along.
+    labels
+        What it can be told of an image.
     defaults
         What is known of such weights.
     """
@@ -98,4 +100,5 @@ class Found:
     content: bytes | None = None
     card: ModelCard | None = None
     tensors: tuple[NDArray[Any], NDArray[Any]] | None = None
+    labels: tuple[LabelKind, ...] = ()
     defaults: Defaults = field(default_factory=Defaults)

@@ -248,6 +248,7 @@ def _describe(found: Found, stated: Stated, *, name: str, origin: ImportedFrom) 
             )
             for stain in stains
         ),
+        labels=found.labels,
         pixel_size_um=pixel,
         volume=volume if found.volume else None,
         input_rule=rule,
