@@ -225,6 +225,31 @@ def test_statistics_of_an_image_are_measured_once_and_sent(
     assert files(there.out) == files(here.out)
 
 
+def test_what_is_drawn_is_the_same_wherever_it_is_drawn(
+    stain, shared, tiny_model, tmp_path_factory
+):
+    from napari_virtualstain.generators.package import read_card, save_package
+    from napari_virtualstain.generators.registry import GENERATORS, build_generator
+
+    architecture = {**GENERATORS["palette"].presets["tiny"], "init": "kaiming"}
+    card = read_card(tiny_model).model_copy(
+        update={"generator": "palette", "architecture": architecture}
+    )
+    generator = build_generator(
+        "palette", in_channels=3, out_channels=len(card.stains), architecture=architecture
+    )
+    model = tmp_path_factory.mktemp("palette") / "palette"
+    save_package(model, card, generator, np.zeros((1, 3, 16, 16), np.float32))
+    asked = {
+        "model": str(model), "statistics": "frozen", "tile": 128, "seed": 5, "sampling_steps": 2,
+        "draws": 2,
+    }  # fmt: skip
+    here = job.run(stain("here", **asked))
+    there = job.run(stain("there", **asked), spread=shared)
+    assert files(there.out) == files(here.out)
+    assert replay(ReplaySettings(record=str(there.out))).likeness.equal
+
+
 def test_a_run_that_was_cancelled_keeps_its_tiles_and_goes_on(stain, client, shared):
     client.run(slowly, 0.02)
     stop = Stop(at=8)

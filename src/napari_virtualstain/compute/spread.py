@@ -139,7 +139,8 @@ class ClusterSpread:
         try:
             tick()
             layers: dict[int, dict[str, Any]] = {}
-            if share.plan.get("statistics") in {"frozen", "exact"}:
+            # What is drawn measures its statistics anew before each step, where it is drawn.
+            if share.plan.get("statistics") in {"frozen", "exact"} and plan.passes == 1:
                 times = sorted({number // len(plan.tiles) for number in numbers})
                 answers = self._dispatcher.work(
                     [Unit(measure_there, (values, t)) for t in times], work
