@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from napari_virtualstain.datasets.planes import InputPlanes
-from napari_virtualstain.diffusion.step_rule import StepRule
 from napari_virtualstain.errors import ComputeError, RunCancelled
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.generators.sampled import Sampling, draw_sample, first_network
-from napari_virtualstain.inference import sampled
 from napari_virtualstain.inference.engine import stain_tiles
 from napari_virtualstain.inference.network import prepare_network
 from napari_virtualstain.inference.planner import RunPlan
@@ -164,9 +162,3 @@ def test_no_memory_for_a_step_is_said_in_a_sentence(monkeypatch):
     monkeypatch.setattr(generator, "denoise", no_memory)
     with pytest.raises(ComputeError, match="choose smaller tiles with --tile"):
         stain(random_image((16, 16)), generator=generator)
-
-
-def test_the_rule_that_steps_is_a_step_rule():
-    rule: StepRule = GENERATOR.rule(HOW)
-    assert rule.steps == 2
-    assert sampled.draw_seed(0, 0) == 0

@@ -140,7 +140,7 @@ class ClusterSpread:
             tick()
             layers: dict[int, dict[str, Any]] = {}
             # What is drawn measures its statistics anew before each step, where it is drawn.
-            if share.plan.get("statistics") in {"frozen", "exact"} and plan.passes == 1:
+            if share.plan.get("statistics") in {"frozen", "exact"} and not plan.passes:
                 times = sorted({number // len(plan.tiles) for number in numbers})
                 answers = self._dispatcher.work(
                     [Unit(measure_there, (values, t)) for t in times], work

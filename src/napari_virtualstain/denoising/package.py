@@ -106,7 +106,7 @@ def _files(path: str | os.PathLike[str]) -> ModelFiles:
         what = other or f"no model: it holds no {DENOISER_CARD}"
         raise ModelPackageError(
             f"'{files.path}' is {what}, and denoises nothing. Give a folder that "
-            "`virtualstain denoise --keep` wrote."
+            "`virtualstain denoise --keep-as` wrote."
         )
     return files
 

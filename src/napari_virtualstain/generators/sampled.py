@@ -179,17 +179,9 @@ def draw_sample(
     return cast(NDArray[np.float32], stains.float().cpu().numpy())
 
 
-def first_network(generator: Generator, how: Sampling | None = None) -> nn.Module:
-    """Return the network that tiles of an image go through; that of the first step if it walks.
-
-    Parameters
-    ----------
-    generator
-        Of any kind.
-    how
-        It walks.
-    """
+def first_network(generator: Generator) -> nn.Module:
+    """Return the network that tiles of an image go through; that of the first step if it walks."""
     if not isinstance(generator, SampledGenerator):
         return generator.module()
-    how = how or Sampling()
+    how = Sampling()
     return generator.step_network(generator.rule(how).prepare(0), how)

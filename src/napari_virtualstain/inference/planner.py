@@ -73,7 +73,7 @@ class RunPlan:
         Most memory that the run takes beyond what the process has, an estimate.
     passes
         Times that each tile goes through the network, of what is drawn in steps: a time point is
-        then computed as a whole.
+        then computed as a whole. 0 of what is not drawn.
     """
 
     mode: Literal["whole", "stream", "halo", "stitch"]
@@ -85,12 +85,12 @@ class RunPlan:
     edge: int = 0
     stride: int = 0
     bytes: int = 0
-    passes: int = 1
+    passes: int = 0
 
     @property
     def together(self) -> bool:
         """Whether the tiles of a time point are computed together, and none alone."""
-        return self.mode == "stitch" or self.passes > 1
+        return self.mode == "stitch" or self.passes > 0
 
     @property
     def overhead(self) -> float:
@@ -170,7 +170,7 @@ def recorded_plan(entry: dict[str, Any], shape: Sequence[int]) -> RunPlan | None
             mode=entry["mode"], tiles=tiles, axis=int(entry["axis"]), band=int(entry["band"]),
             batch=int(entry["batch"]), stitch=str(entry["stitch"]),
             edge=int(entry["edge"]), stride=int(entry["stride"]),
-            bytes=int(entry["bytes"]), passes=int(entry.get("passes", 1)),
+            bytes=int(entry["bytes"]), passes=int(entry.get("passes", 0)),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError):
         return None

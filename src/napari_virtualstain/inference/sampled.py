@@ -20,7 +20,6 @@ from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -117,7 +116,7 @@ class SampledStainer(Stainer):
         outputs = self.generator.out_channels
         small = plan.shape
         with ExitStack() as stack:
-            held = self.folder_for(small, shape)
+            held = self._folder(small, shape)
 
             def field(channels: int, extent: tuple[int, ...]) -> Pixels:
                 return stack.enter_context(pixel_field((channels, *extent), held))
@@ -165,7 +164,7 @@ class SampledStainer(Stainer):
         reach = self.typical.reach
         return plan_tiles(shape, core=core, halo=reach.halo, multiple_of=reach.multiple_of)
 
-    def folder_for(self, small: tuple[int, ...], shape: tuple[int, ...]) -> Path | None:
+    def _folder(self, small: tuple[int, ...], shape: tuple[int, ...]) -> Path | None:
         """Return where fields of the whole image lie: `None` for in memory."""
         generator = self.generator
         fields = generator.out_channels * (1 + (self.draws > 1)) * prod(shape)
@@ -267,7 +266,7 @@ class _Walker:
 
     def __init__(self, stainer: SampledStainer) -> None:
         self._generator, self._how = stainer.generator, stainer.how
-        self._statistics, self._reach = stainer.statistics, stainer.typical.reach
+        self._statistics = stainer.statistics
         self._say = stainer.on_step or (lambda _words: None)
         precision = stainer.typical.precision
         self._dtype = None if precision == "float32" else PRECISIONS[precision]
@@ -360,9 +359,8 @@ class _Walker:
             torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None),
             torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False),
         ):
-            found = question().float().cpu().numpy()
-        answer: Any = found
-        return np.asarray(answer, np.float32)
+            answer: Pixels = question().float().cpu().numpy()
+        return answer
 
 
 def _up(lengths: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, ...]:
