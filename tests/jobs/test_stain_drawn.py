@@ -5,6 +5,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from napari_virtualstain.errors import RunCancelled, SettingsError
@@ -103,21 +104,36 @@ def test_a_region_holds_the_pixels_of_the_whole_run(palette, given, tmp_path):
     np.testing.assert_array_equal(found[np.isfinite(found)], expected[np.isfinite(found)])
 
 
-def test_a_run_that_was_ended_goes_on_and_is_the_undisturbed_one(palette, given, tmp_path):
-    whole, _, _ = stained(palette, given, tmp_path / "a.ome.zarr", mode="halo", tile=16)
-    out = tmp_path / "b.ome.zarr"
-    settings = chosen(palette, out, mode="halo", tile=16)
+@pytest.fixture(scope="module")
+def stack(given, tmp_path_factory):
+    path = tmp_path_factory.mktemp("stack") / "field.ome.tif"
+    tifffile.imwrite(path, given.data.compute()[:, 0], metadata={"axes": "TZYX"})
+    return path
+
+
+@pytest.mark.parametrize("begun", ["cancelled", "a region"])
+def test_a_run_that_goes_on_is_the_undisturbed_one(begun, palette, stack, tmp_path):
+    whole, out = tmp_path / "a.ome.zarr", tmp_path / "b.ome.zarr"
+    plain = chosen(palette, whole, mode="halo", tile=16, z=(0, 1, 2))
+    plain = plain.model_copy(update={"input": str(stack)})
+    stain.run(plain)
+    again = plain.model_copy(update={"out": str(out)})
 
     def stop(done, total, what):
         if what.startswith("steps") and done > total // 2:
             raise RunCancelled("enough")
 
-    with pytest.raises(RunCancelled):
-        stain.run(settings, image=given, on_progress=stop)
-    with pytest.raises(SettingsError, match="array in memory"):
-        stain.run(settings.model_copy(update={"resume": True}), image=given)
-    stain.run(settings.model_copy(update={"overwrite": True}), image=given)
-    np.testing.assert_array_equal(open_image(out).data.compute(), whole.data.compute())
+    if begun == "cancelled":
+        with pytest.raises(RunCancelled):
+            stain.run(again, on_progress=stop)
+    else:
+        stain.run(again.model_copy(update={"region": (0, 0, 5, 5)}))
+    assert not np.isfinite(open_image(out).data.compute()).all()
+    stain.run(again.model_copy(update={"resume": True}))
+    np.testing.assert_array_equal(open_image(out).data.compute(), open_image(whole).data.compute())
+    other = again.model_copy(update={"resume": True, "draws": 2})
+    with pytest.raises(SettingsError, match="another normalisation|drawn otherwise"):
+        stain.run(other)
 
 
 def test_the_plan_says_how_it_is_drawn(palette, given):
