@@ -18,6 +18,8 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
+from math import floor
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
+from napari_virtualstain.axes import Region
 from napari_virtualstain.inference.operations import (
     UnknownOperationError,
     inputs_of,
@@ -36,10 +39,14 @@ __all__ = [
     "LayerStatistics",
     "exact_statistics",
     "joint_statistics",
+    "patches_over",
     "unit_statistics",
     "with_statistics",
 ]
 
+_PATCH = {2: (128, 128), 3: (32, 64, 64)}
+_PATCHES_AN_AXIS = {2: 7, 3: 4}
+"""Patches that statistics are frozen from: 49 of 128 x 128 px were within 7 % of the whole."""
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
@@ -124,6 +131,43 @@ def unit_statistics(module: nn.Module) -> dict[str, LayerStatistics]:
         size = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
         found[name] = LayerStatistics(np.zeros(size), np.ones(size))
     return found
+
+
+def patches_over(
+    shape: Sequence[int],
+    multiple_of: Sequence[int],
+    *,
+    bytes_of: Callable[[Sequence[int]], int],
+    budget: int,
+) -> list[Region]:
+    """Return patches spread over an image, as many as memory allows, to freeze statistics from.
+
+    Parameters
+    ----------
+    shape, multiple_of
+        Of the image in pixels, and the network's stride.
+    bytes_of
+        Returns what a forward pass over a patch of given edges takes.
+    budget
+        Bytes. All patches are in memory at once, in double precision where they are summed up.
+    """
+    n = len(shape)
+    edges = [
+        max(step, min(-(-edge // step) * step, -(-length // step) * step))
+        for edge, length, step in zip(_PATCH[n], shape, multiple_of, strict=True)
+    ]
+    room = budget / (3 * bytes_of(edges))
+    most = max(1, min(_PATCHES_AN_AXIS[n], floor(room ** (1 / n))))
+    starts = [
+        np.linspace(0, max(0, length - edge), min(most, max(1, length // edge))).astype(int)
+        // step
+        * step
+        for length, edge, step in zip(shape, edges, multiple_of, strict=True)
+    ]
+    return [
+        tuple(slice(int(a), int(a) + edge) for a, edge in zip(place, edges, strict=True))
+        for place in product(*starts)
+    ]
 
 
 def joint_statistics(

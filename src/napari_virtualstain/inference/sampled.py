@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from math import prod
 from pathlib import Path
 
@@ -34,7 +33,12 @@ from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
 from napari_virtualstain.inference.ladder import out_of_memory
 from napari_virtualstain.inference.memory import release_freed_memory
 from napari_virtualstain.inference.network import PRECISIONS
-from napari_virtualstain.inference.norms import exact_statistics, joint_statistics, with_statistics
+from napari_virtualstain.inference.norms import (
+    exact_statistics,
+    joint_statistics,
+    patches_over,
+    with_statistics,
+)
 from napari_virtualstain.inference.source import clipped
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.inference.stepwise import pixel_field, sample_tiles
@@ -42,8 +46,6 @@ from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles, tile_aro
 
 __all__ = ["SampledStainer", "draw_seed"]
 
-_PATCH, _PATCHES_AN_AXIS = 128, 5
-"""Edge of the patches that statistics are frozen from, in pixels of x, and how many an axis."""
 _SEEDS_APART = 1 << 32
 """Between two draws of one run, so that neighbouring seeds of runs share none."""
 
@@ -266,9 +268,10 @@ class _Walker:
 
     def __init__(self, stainer: SampledStainer) -> None:
         self._generator, self._how = stainer.generator, stainer.how
-        self._statistics = stainer.statistics
+        self._statistics, self._budget = stainer.statistics, stainer.budget
+        self._planned = stainer.typical
         self._say = stainer.on_step or (lambda _words: None)
-        precision = stainer.typical.precision
+        precision = self._planned.precision
         self._dtype = None if precision == "float32" else PRECISIONS[precision]
         self._held: nn.Module | None = None
 
@@ -325,7 +328,11 @@ class _Walker:
                 network, lambda: ((both(tile.read), tile.keep) for tile in whole), device=device
             )
         else:
-            patches = [both(region) for region in _spread(plan)]
+            regions = patches_over(
+                plan.shape, plan.multiple_of, bytes_of=self._planned.forward_bytes,
+                budget=self._budget,
+            )  # fmt: skip
+            patches = [both(region) for region in regions]
             known = joint_statistics(network, np.concatenate(patches), device=device)
         self._held = with_statistics(network, known, len(plan.shape)).requires_grad_(
             requires_grad=False
@@ -365,15 +372,3 @@ class _Walker:
 
 def _up(lengths: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-n // step) * step for n, step in zip(lengths, steps, strict=True))
-
-
-def _spread(plan: TilePlan) -> Iterator[Region]:
-    """Yield patches spread over x, on its stride."""
-    edges, starts = [], []
-    for n, step in zip(plan.shape, plan.multiple_of, strict=True):
-        edge = min(-(-_PATCH // step), -(-n // step)) * step
-        count = max(1, min(_PATCHES_AN_AXIS, n // edge))
-        starts.append(np.linspace(0, max(0, n - edge), count).astype(int) // step * step)
-        edges.append(edge)
-    for place in product(*starts):
-        yield tuple(slice(int(a), int(a) + edge) for a, edge in zip(place, edges, strict=True))

@@ -5,20 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import product
-from math import floor
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_virtualstain.axes import Region
 from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
 from napari_virtualstain.inference.network import Network, prepare_network
 from napari_virtualstain.inference.norms import (
     LayerStatistics,
     exact_statistics,
     joint_statistics,
+    patches_over,
     with_statistics,
 )
 from napari_virtualstain.inference.sampled import SampledStainer
@@ -31,11 +29,8 @@ from napari_virtualstain.tiling.plan import plan_tiles
 
 __all__ = ["measure_layers", "stainer_of"]
 
-_PATCH = {2: (128, 128), 3: (32, 64, 64)}
 _CORE = {2: CHUNK, 3: CHUNK // 4}
 """Edge of the tiles of a pass over the whole image, in pixels."""
-_PATCHES_AN_AXIS = {2: 7, 3: 4}
-"""Patches that statistics are frozen from: 49 of 128 x 128 px were within 7 % of the whole."""
 
 
 def stainer_of(
@@ -167,22 +162,7 @@ def _tiles(
 
 def _patches(source: Source, t: int, network: Network, budget: int) -> NDArray[np.float32]:
     """Return patches spread over the image, as many as memory allows: (N, C, *S)."""
-    n, stride = len(source.shape), network.reach.multiple_of
-    edges = [
-        max(s, min(-(-edge // s) * s, -(-length // s) * s))
-        for edge, length, s in zip(_PATCH[n], source.shape, stride, strict=True)
-    ]
-    # All of them are in memory at once, in double precision where they are summed up.
-    room = budget / (3 * network.forward_bytes(edges))
-    most = max(1, min(_PATCHES_AN_AXIS[n], floor(room ** (1 / n))))
-    starts = [
-        np.linspace(0, max(0, length - edge), min(most, max(1, length // edge))).astype(int)
-        // s
-        * s
-        for length, edge, s in zip(source.shape, edges, stride, strict=True)
-    ]
-    regions: Iterator[Region] = (
-        tuple(slice(int(a), int(a) + edge) for a, edge in zip(place, edges, strict=True))
-        for place in product(*starts)
+    regions = patches_over(
+        source.shape, network.reach.multiple_of, bytes_of=network.forward_bytes, budget=budget
     )
     return np.stack([padded(source, t, region) for region in regions])
