@@ -63,9 +63,7 @@ def noise_sampler(
 
     Examples
     --------
-    >>> from napari_virtualstain.diffusion.bridge import BrownianBridge, Objective
-    from napari_virtualstain.diffusion.bridge_sampler import BridgeSteps, bridge_timesteps
-    from napari_virtualstain.diffusion.noise_schedule import alphas_cumprod
+    >>> from napari_virtualstain.diffusion.noise_schedule import alphas_cumprod
     >>> rule = noise_sampler("auto", alphas_cumprod("palette"))
     >>> type(rule).__name__, rule.steps, rule.prepare(0).t
     ('DpmSolverPlusPlus2M', 25, 1999)
