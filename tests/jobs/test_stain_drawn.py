@@ -6,36 +6,18 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
-import torch
+from drawn_models import package
 
 from napari_virtualstain.errors import RunCancelled, SettingsError
 from napari_virtualstain.generators.card import LabelKind
-from napari_virtualstain.generators.package import save_package
-from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs import stain
-from napari_virtualstain.jobs.plan import PlanSettings
+from napari_virtualstain.jobs.plan import PlanSettings, to_text
 from napari_virtualstain.jobs.plan import run as plan
 from napari_virtualstain.jobs.stain import StainSettings
 from napari_virtualstain.napari_io.layers import image_layers
-from napari_virtualstain.zoo import load_generator
-
-
-def package(name, tiny_model, folder, **changes):
-    card = load_generator(tiny_model).card
-    architecture = {**GENERATORS[name].presets["tiny"], **changes.pop("architecture", {})}
-    card = card.model_copy(update={"generator": name, "architecture": architecture, **changes})
-    generator = build_generator(
-        name, in_channels=3, out_channels=5, architecture=architecture, seed=3
-    )
-    torch.manual_seed(0)
-    for weights in generator.module().parameters():
-        torch.nn.init.normal_(weights, std=0.1)
-    planes = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
-    save_package(folder / name, card, generator, planes)
-    return folder / name
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +124,31 @@ def test_the_plan_says_how_it_is_drawn(palette, given):
     )
     words = plan(settings, image=given).prepared.describe()
     assert "drawn in 7 steps, the mean of 4 draws" in words
+
+
+def test_the_time_that_drawing_takes_grows_with_what_is_drawn(palette, given, monkeypatch):
+    """On a clock that ticks once a pass of a part: both time points, their steps and draws."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr("napari_virtualstain.inference.sampled.perf_counter", lambda: next(ticks))
+    once = {
+        "input": "array",
+        "model": str(palette),
+        "pixel_size": 0.6,
+        "measure": True,
+        "z": (0, 1, 2),
+    }
+    few = plan(PlanSettings(**once, sampling_steps=2), image=given)
+    many = plan(PlanSettings(**once, sampling_steps=4, draws=5), image=given)
+    assert few.seconds == pytest.approx(2 * 2)  # 2 time points, 2 steps, all of 40 x 48 px at once
+    assert many.seconds == pytest.approx(10 * few.seconds)
+    assert to_text(few).endswith("Drawing takes about 4 s.")
+
+
+def test_nothing_is_timed_unasked_or_where_nothing_is_drawn(palette, tiny_model, given):
+    once = {"input": "array", "pixel_size": 0.6, "z": (0, 1, 2)}
+    assert plan(PlanSettings(**once, model=str(palette)), image=given).seconds is None
+    measured = PlanSettings(**once, model=str(tiny_model), measure=True)
+    assert plan(measured, image=given).seconds is None
 
 
 def test_what_a_model_is_told_is_said_with_what_it_means(told, given, tmp_path):

@@ -8,8 +8,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtualstain.compute.run import Outcome, Run
 from napari_virtualstain.compute.session import SessionState
 from napari_virtualstain.jobs.plan import PlanSettings
-from napari_virtualstain.widgets._parts import duration
 from napari_virtualstain.widgets._run_bar import RunBar
+from napari_virtualstain.words import duration
 
 
 class QuietSession:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles, tile_aro
 
 __all__ = ["SampledStainer", "draw_seed"]
 
+_TIMED = 128
+"""Edge in pixels of what is computed to know how long all of it takes."""
 _SEEDS_APART = 1 << 32
 """Between two draws of one run, so that neighbouring seeds of runs share none."""
 
@@ -97,6 +100,30 @@ class SampledStainer(Stainer):
     def rounds(self, tiles: TilePlan) -> int:
         """Return how many forward passes of a tile a time point takes."""
         return self.draws * self.generator.rule(self.how).steps * len(self._tiles(tiles))
+
+    def seconds(self, tiles: TilePlan) -> float:
+        """Foresee how long a time point takes, from one pass over a small part.
+
+        Parameters
+        ----------
+        tiles
+            Of the run.
+        """
+        walker, plan, generator = _Walker(self), self._tiles(tiles), self.generator
+        edges = tuple(
+            min(-(-_TIMED // step) * step, read)
+            for step, read in zip(plan.multiple_of, plan.largest_read, strict=True)
+        )
+        large = (generator.in_channels, *(edge * generator.shrink for edge in edges))
+        given = walker.given(np.zeros(large, np.float32))[None]
+        x = np.zeros((1, generator.x_channels, *edges), np.float32)
+        time = generator.rule(self.how).prepare(0)
+        walker.denoise(x, given, time)  # the first one also builds what later ones find
+        began = perf_counter()
+        walker.denoise(x, given, time)
+        one = perf_counter() - began
+        pixels = sum(prod(part.stop - part.start for part in tile.read) for tile in plan)
+        return float(one * pixels / prod(edges) * self.rounds(tiles) / len(plan))
 
     @contextmanager
     def drawn(

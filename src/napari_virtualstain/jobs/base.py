@@ -25,7 +25,6 @@ __all__ = [
     "Progress",
     "TimePoint",
     "make_settings",
-    "plural",
     "versions",
 ]
 
@@ -113,17 +112,6 @@ def make_settings(kind: type[S], values: dict[str, Any]) -> S:
             f"The setting {name} = {first['input']!r} is not possible: {first['msg']}. "
             f"Correct --{name.replace('_', '-')}."
         ) from error
-
-
-def plural(n: int, word: str) -> str:
-    """Return a number and a word.
-
-    Examples
-    --------
-    >>> plural(1, "image"), plural(0, "image")
-    ('1 image', '0 images')
-    """
-    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def versions() -> dict[str, str]:

@@ -18,12 +18,13 @@ from pydantic import Field
 from napari_virtualstain.errors import OutputBusyError, RunCancelled, SettingsError, sentence_of
 from napari_virtualstain.io.remote import absolute, located
 from napari_virtualstain.io.scene import listed
-from napari_virtualstain.jobs.base import PathText, Progress, TimePoint, plural
+from napari_virtualstain.jobs.base import PathText, Progress, TimePoint
 from napari_virtualstain.jobs.batch_item import Item, failures_of
 from napari_virtualstain.jobs.batch_items import find_images
 from napari_virtualstain.jobs.batch_list import Batch
 from napari_virtualstain.jobs.prepare import InputSettings
 from napari_virtualstain.jobs.stain import run as stain
+from napari_virtualstain.words import plural
 
 __all__ = ["BatchResult", "BatchSettings", "run", "stain_item"]
 

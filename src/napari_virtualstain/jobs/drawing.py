@@ -13,7 +13,11 @@ from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.labels import read_stated
 from napari_virtualstain.generators.package import Model
 
-__all__ = ["DrawingSettings", "DrawnStain", "sampling_of"]
+__all__ = ["LED", "DrawingSettings", "DrawnStain", "sampling_of"]
+
+
+LED = ("guided_i2i", "spade_diffusion")
+"""Generators that can be led."""
 
 
 class DrawingSettings(BaseModel):
@@ -35,6 +39,9 @@ class DrawingSettings(BaseModel):
         ge=1,
         description="of a model that draws: stains drawn of each image; with 2 or more, the output "
         "is their mean, and their spread as channels of their own",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="random seed of a model that draws: another, other stains"
     )
     told: tuple[str, ...] = Field(
         default=(),
@@ -125,7 +132,7 @@ def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
         asked = [
             f"--{name.replace('_', '-')}"
             for name, field in DrawingSettings.model_fields.items()
-            if getattr(settings, name) != field.default
+            if name != "seed" and getattr(settings, name) != field.default
         ]
         if asked:
             raise SettingsError(
@@ -136,10 +143,10 @@ def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
     card = model.card
     numbers = read_stated(card.labels, settings.told, card.name)
     labels = numbers if settings.told else None
-    if settings.guidance and card.generator not in _LED:
+    if settings.guidance and card.generator not in LED:
         raise SettingsError(
             f"The model {card.name!r} cannot be led. Leave out --guidance, or choose a model of "
-            f"{' or '.join(_LED)}."
+            f"{' or '.join(LED)}."
         )
     how = Sampling(
         sampler=settings.sampler, steps=settings.sampling_steps, labels=labels,
@@ -150,9 +157,6 @@ def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
         labels=labels, told=settings.told, guidance=settings.guidance,
         notes=tuple(_notes(model, settings)),
     )  # fmt: skip
-
-
-_LED = ("guided_i2i", "spade_diffusion")
 
 
 def _notes(model: Model, settings: DrawingSettings) -> Iterator[str]:

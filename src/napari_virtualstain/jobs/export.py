@@ -24,13 +24,14 @@ from napari_virtualstain.io.save_loaddata import write_loaddata
 from napari_virtualstain.io.save_png import Shown, write_png
 from napari_virtualstain.io.save_tiff import check_tiff_output, write_ome_tiff
 from napari_virtualstain.io.scene import Scene, is_like, listed
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint, plural
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, TimePoint
 from napari_virtualstain.jobs.batch_file import load_state
 from napari_virtualstain.jobs.batch_items import stem_of
 from napari_virtualstain.jobs.focus import FocusSettings
 from napari_virtualstain.jobs.focus import run as focus
 from napari_virtualstain.jobs.picture import Planes
 from napari_virtualstain.jobs.ready import focus_words
+from napari_virtualstain.words import plural
 
 __all__ = ["ExportResult", "ExportSettings", "run"]
 

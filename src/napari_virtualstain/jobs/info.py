@@ -11,7 +11,8 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import list_scenes, open_image
 from napari_virtualstain.io.plate import Plate, plates_of
 from napari_virtualstain.io.scene import Scene, listed
-from napari_virtualstain.jobs.base import JobSettings, PathText, plural
+from napari_virtualstain.jobs.base import JobSettings, PathText
+from napari_virtualstain.words import plural
 
 __all__ = ["InfoSettings", "run", "to_text"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from napari_virtualstain.datasets.planes import InputPlanes
 from napari_virtualstain.datasets.z_planes import SAME_PLANE_UM
 from napari_virtualstain.io.modality import modality_of, name_tokens
-from napari_virtualstain.jobs.base import plural
 from napari_virtualstain.jobs.passport import PassportCheck, Status
 from napari_virtualstain.jobs.passport_measure import Measured, Situation
 from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off_by
+from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
     from napari_virtualstain.generators.card import VolumeInput

@@ -16,6 +16,7 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.base import PathText, Progress
 from napari_virtualstain.jobs.grey_values import grey_values
 from napari_virtualstain.jobs.prepare import InputSettings, PreparedStain, prepare
+from napari_virtualstain.words import duration
 
 __all__ = ["Plan", "PlanSettings", "describe", "run", "to_text"]
 
@@ -28,7 +29,8 @@ class PlanSettings(InputSettings):
     )
     measure: bool = Field(
         default=False,
-        description="also measure the grey values now, so that the run starts at once",
+        description="also measure the grey values now, so that the run starts at once, and how "
+        "long a model that draws will take",
     )
 
 
@@ -47,6 +49,8 @@ class Plan:
         Size of the result before compression, with its coarser levels.
     bytes_free
         Where the result would be written, if that was said.
+    seconds
+        That drawing takes, from one pass over a small part; `None` if it was not measured.
     notes
         What was guessed or assumed; one sentence each.
     """
@@ -55,6 +59,7 @@ class Plan:
     bytes_to_measure: int
     bytes_to_write: int
     bytes_free: int | None = None
+    seconds: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -94,8 +99,11 @@ def run(
     if settings.measure:
         told = None if on_progress is None else partial(_blocks, on_progress)
         grey.measure(range(prepared.planes.image.shape[0]), told)
+    times = prepared.planes.image.shape[0]
+    timed = settings.measure and prepared.sampling is not None
     return Plan(
         prepared=prepared,
+        seconds=_seconds(prepared) * times if timed else None,
         bytes_to_measure=0 if settings.measure else grey.bytes_to_measure(),
         notes=(*prepared.notes, *grey.notes),
         bytes_to_write=round(
@@ -106,6 +114,16 @@ def run(
         ),
         bytes_free=None if settings.out is None else free_bytes(Path(settings.out)),
     )
+
+
+def _seconds(prepared: PreparedStain) -> float:
+    """Return how long a time point of what is drawn takes."""
+    from napari_virtualstain.inference.sampled import SampledStainer
+    from napari_virtualstain.jobs.stain_network import stainer_of
+
+    stainer = stainer_of(prepared, ())
+    assert isinstance(stainer, SampledStainer)
+    return stainer.seconds(prepared.plan)
 
 
 def _blocks(on_progress: Progress, done: int, total: int) -> None:
@@ -133,6 +151,8 @@ def describe(found: Plan) -> dict[str, Any]:
         "statistics": prepared.statistics,
         "precision": prepared.network.precision,
         "resample_ratios_yx": None if prepared.ratios is None else list(prepared.ratios),
+        "drawn": prepared.sampling is not None,
+        "seconds": None if found.seconds is None else round(found.seconds, 3),
         "notes": list(found.notes),
         "statistics_ready": found.bytes_to_measure == 0,
         "measure_mb": _megabytes(found.bytes_to_measure),
@@ -157,7 +177,8 @@ def to_text(found: Plan) -> str:
         else f"before the first tile, {_size(found.bytes_to_measure)} are read to measure the "
         "grey values"
     )
-    return f"{found.prepared.describe()}\n{size}; {ready}."
+    takes = "" if found.seconds is None else f" Drawing takes about {duration(found.seconds)}."
+    return f"{found.prepared.describe()}\n{size}; {ready}.{takes}"
 
 
 def _size(number: int) -> str:

@@ -59,7 +59,6 @@ class StainSettings(InputSettings):
     times: tuple[TimePoint, ...] = Field(
         default=(), description="only these time points, from 0; all if not given"
     )
-    seed: int = Field(default=0, ge=0, description="random seed, for methods that draw")
     resume: bool = Field(
         default=False, description="go on with the output if the same run has begun it"
     )

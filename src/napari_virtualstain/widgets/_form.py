@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, Slider, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -66,6 +66,8 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         Names of the fields to show, in order.
     placeholders
         What a field that is left open means, by name.
+    sliders
+        Last number of fields that are a slider, by name.
     """
 
     def __init__(
@@ -74,14 +76,19 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         fields: Iterable[str],
         *,
         placeholders: Mapping[str, str] | None = None,
+        sliders: Mapping[str, int] | None = None,
     ) -> None:
         self._kind = kind
-        said = placeholders or {}
-        rows = [_control(name, kind.model_fields[name], said.get(name, "")) for name in fields]
+        self._hidden: set[str] = set()
+        said, ends = placeholders or {}, sliders or {}
+        rows = [
+            _control(name, kind.model_fields[name], said.get(name, ""), ends.get(name))
+            for name in fields
+        ]
         super().__init__(widgets=rows, labels=False)
         # In the rows of all other forms, whose labels end at one line.
         self.sheet = QWidget()
-        lines = form()
+        self._lines = lines = form()
         for row in rows:
             switch = isinstance(row, CheckBox)  # says its name itself
             lines.addRow("" if switch else row.label, row.native)
@@ -92,24 +99,33 @@ class SettingsForm(Container):  # type: ignore[type-arg]
         self.sheet.setLayout(lines)
 
     def values(self) -> dict[str, Any]:
-        """Return what differs from the defaults, for `make_settings`."""
+        """Return what differs from the defaults and is not hidden, for `make_settings`."""
         found = {}
         for row in self:
+            if row.name in self._hidden:
+                continue
             field = self._kind.model_fields[row.name]
             value = _read(row, field)
             if value != field.get_default(call_default_factory=True):
                 found[row.name] = value
         return found
 
+    def show_row(self, name: str, visible: bool) -> None:
+        """Show the row of a field, or hide it with what stands in it."""
+        self._lines.setRowVisible(self[name].native, visible)
+        (self._hidden.discard if visible else self._hidden.add)(name)
+
     def show_values(self, values: Mapping[str, Any]) -> None:
         """Fill the form; fields without a value go back to their default."""
         for row in self:
             field = self._kind.model_fields[row.name]
             default = field.get_default(call_default_factory=True)
+            if isinstance(row, Slider):  # a longer one was asked for elsewhere
+                row.max = max(row.max, int(values.get(row.name, default)))
             row.value = _shown(row, values.get(row.name, default))
 
 
-def _control(name: str, field: FieldInfo, placeholder: str) -> ValueWidget:  # type: ignore[type-arg]
+def _control(name: str, field: FieldInfo, placeholder: str, end: int | None) -> ValueWidget:  # type: ignore[type-arg]
     about: dict[str, Any] = {
         "name": name,
         "label": label_of(name),
@@ -120,7 +136,12 @@ def _control(name: str, field: FieldInfo, placeholder: str) -> ValueWidget:  # t
         return CheckBox(value=bool(default), **about)
     if field.annotation is int:
         low, high = _bounds(field)
+        if end is not None:
+            return Slider(value=default, min=low, max=end, **about)
         return SpinBox(value=default, min=low, max=high, **about)
+    if field.annotation is float:
+        low, high = _bounds(field)
+        return FloatSpinBox(value=default, min=low, max=high, step=0.5, **about)
     if get_origin(field.annotation) is Literal:
         return ComboBox(value=default, choices=list(get_args(field.annotation)), **about)
     line = LineEdit(value=_text(default), **about)

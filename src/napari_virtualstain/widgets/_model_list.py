@@ -19,7 +19,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtualstain.widgets._model_entries import ModelEntry, with_stain
-from napari_virtualstain.widgets._parts import plural, wide
+from napari_virtualstain.widgets._parts import wide
+from napari_virtualstain.words import plural
 
 __all__ = ["ModelList"]
 

@@ -16,7 +16,7 @@ from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.stain import StainSettings
 from napari_virtualstain.napari_io.fields import Field
-from napari_virtualstain.widgets._parts import duration
+from napari_virtualstain.words import duration
 
 __all__ = ["Score", "Trial", "limits_of", "ranked", "read_crops", "true_stain"]
 

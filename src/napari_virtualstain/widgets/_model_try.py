@@ -33,7 +33,7 @@ from napari_virtualstain.widgets._model_trials import (
     read_crops,
     true_stain,
 )
-from napari_virtualstain.widgets._parts import form, plural
+from napari_virtualstain.widgets._parts import form
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets._spool import Spool
 from napari_virtualstain.widgets._stainings import file_name
@@ -43,6 +43,7 @@ from napari_virtualstain.widgets._view import (
     shown_region,
     shown_time,
 )
+from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
     import napari

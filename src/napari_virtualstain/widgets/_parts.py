@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["CopyCommand", "Foldout", "Page", "Wrapped", "duration", "form", "plural", "wide"]
+__all__ = ["CopyCommand", "Foldout", "Page", "Wrapped", "form", "wide"]
 
 
 _NARROW = 60
@@ -101,32 +101,6 @@ def wide(box: QComboBox) -> QComboBox:
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(10)
     return box
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit in which people would say it.
-
-    Examples
-    --------
-    >>> duration(12.3), duration(600), duration(9000)
-    ('12 s', '10 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def plural(n: int, word: str) -> str:
-    """Return a number and a word.
-
-    Examples
-    --------
-    >>> plural(1, "image"), plural(2, "image")
-    ('1 image', '2 images')
-    """
-    return f"{n} {word}{'' if n == 1 else 's'}"
 
 
 def form() -> QFormLayout:

@@ -22,7 +22,8 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.io.layouts.pattern import FIELDS, PatternPreview, preview_pattern
 from napari_virtualstain.widgets._jobs import Background
-from napari_virtualstain.widgets._parts import Wrapped, plural
+from napari_virtualstain.widgets._parts import Wrapped
+from napari_virtualstain.words import plural
 
 __all__ = ["PatternPanel"]
 

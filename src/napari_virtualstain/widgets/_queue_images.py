@@ -23,10 +23,11 @@ from napari_virtualstain.io.plate import Plate
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Background
-from napari_virtualstain.widgets._parts import form, plural, wide
+from napari_virtualstain.widgets._parts import form, wide
 from napari_virtualstain.widgets._queue_source import Source, SourceKey, images_of, numbers
 from napari_virtualstain.widgets._queue_source_box import SourceBox
 from napari_virtualstain.widgets._well_picker import WellPicker
+from napari_virtualstain.words import plural
 
 __all__ = ["ImagesPanel"]
 

@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QVB
 
 from napari_virtualstain.errors import MissingInputError
 from napari_virtualstain.jobs.batch_state import BatchState
-from napari_virtualstain.widgets._parts import plural
 from napari_virtualstain.widgets._queue_list import QueueList
 from napari_virtualstain.widgets._queue_words import summary
+from napari_virtualstain.words import plural
 
 __all__ = ["NO_OUTPUT", "OutputRow"]
 

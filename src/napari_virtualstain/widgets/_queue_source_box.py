@@ -15,8 +15,9 @@ from napari_virtualstain.io.remote import absolute
 from napari_virtualstain.jobs.batch_items import Found
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Background
-from napari_virtualstain.widgets._parts import plural, wide
+from napari_virtualstain.widgets._parts import wide
 from napari_virtualstain.widgets._queue_source import Source, SourceKey, open_sources
+from napari_virtualstain.words import plural
 
 __all__ = ["SourceBox"]
 

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableVi
 
 from napari_virtualstain.jobs.batch_item import Item, Key
 from napari_virtualstain.widgets._form import words_of
-from napari_virtualstain.widgets._parts import duration
+from napari_virtualstain.words import duration
 
 __all__ = ["QueueTable"]
 

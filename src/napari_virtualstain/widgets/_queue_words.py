@@ -7,7 +7,7 @@ from html import escape
 
 from napari_virtualstain.jobs.batch_item import Item, failures_of
 from napari_virtualstain.widgets._form import words_of
-from napari_virtualstain.widgets._parts import duration, plural
+from napari_virtualstain.words import duration, plural
 
 __all__ = ["failures_as_html", "failures_as_text", "seconds_left", "summary"]
 

@@ -24,7 +24,7 @@ from napari_virtualstain.compute.session import SessionState
 from napari_virtualstain.jobs.base import Pace
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Jobs
-from napari_virtualstain.widgets._parts import duration
+from napari_virtualstain.words import duration
 
 __all__ = ["RunBar"]
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
+from napari_virtualstain.jobs.drawing import DrawingSettings
+from napari_virtualstain.widgets._drawing_box import DrawingBox
 from napari_virtualstain.widgets._form import SettingsForm
 from napari_virtualstain.widgets._jobs import Jobs
 from napari_virtualstain.widgets._model_box import ModelBox
@@ -62,8 +64,10 @@ class RunForm(QObject):
         self.model = ModelBox()
         self.device = wide(QComboBox())
         self.compute = wide(QComboBox())
-        names = [name for name in kind.model_fields if name not in _ELSEWHERE]
+        elsewhere = {*_ELSEWHERE, *DrawingSettings.model_fields}
+        names = [name for name in kind.model_fields if name not in elsewhere]
         self.settings = SettingsForm(kind, names, placeholders=_OPEN)
+        self.drawing = DrawingBox(kind, self)
         self.fold = Foldout("More settings", self.settings.sheet)
         self.device.setToolTip("Where the network runs")
         self.compute.setEditable(True)
@@ -73,15 +77,17 @@ class RunForm(QObject):
             "have to see the input and the output under the same paths"
         )
         self.show_address()
-        self.model.chosen.connect(self.changed)
+        self.model.chosen.connect(self._take_model)
+        self.drawing.changed.connect(self.changed)
         self.device.currentIndexChanged.connect(self.changed)
         self.compute.currentTextChanged.connect(self._compute_where)
         self.settings.changed.connect(self._typed)  # a signal of psygnal wants a function
         jobs.state_changed.connect(self._offer_devices)
         self._offer_devices()
+        self.drawing.show_card(self.model.card)
 
     def add_to(self, rows: QFormLayout) -> None:
-        """Put the rows into the form of a page; `fold` goes below it."""
+        """Put the rows into the form of a page; `drawing.fold` and `fold` go below it."""
         rows.addRow("Model", self.model)
         rows.addRow("Device", self.device)
         rows.addRow("Compute", self.compute)
@@ -91,6 +97,7 @@ class RunForm(QObject):
         return {
             "model": self.model.name,
             "device": self.device.currentData() or "auto",
+            **self.drawing.values(),
             **self.settings.values(),
         }
 
@@ -101,12 +108,18 @@ class RunForm(QObject):
         if self.device.findData(device) < 0:
             self.device.addItem(device, device)
         self.device.setCurrentIndex(self.device.findData(device))
+        self.drawing.show_values(values)
         self.settings.show_values(values)
 
     def lock(self, locked: bool) -> None:
         """Keep what decides what a stain looks like from being changed, or allow it again."""
         for part in (self.model.box, self.device, self.settings.sheet):
             part.setEnabled(not locked)
+        self.drawing.lock(locked)
+
+    def _take_model(self) -> None:
+        self.drawing.show_card(self.model.card)
+        self.changed.emit()
 
     def _typed(self) -> None:
         self.changed.emit()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_virtualstain.datasets.stain_names import is_doubt
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -13,20 +15,28 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "StainSwitch"]
 
 ALL = "All"
-_IN_A_ROW = 6
+_IN_A_ROW, _LONG_IN_A_ROW, _LONG = 6, 3, 8
+"""Buttons, and those with names of more than so many letters."""
 
 
 class StainSwitch(QWidget):
-    """A button for each stain of one prediction, and one for all."""
+    """A button for each stain of one prediction, and one for all.
+
+    What says how sure a stain is (its spread, a quantile) has buttons below, and is no part of all.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._layers: dict[str, Image] = {}
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self._show)
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setSpacing(2)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        self._grids = (QGridLayout(), QGridLayout())
+        for grid in self._grids:
+            grid.setSpacing(2)
+            column.addLayout(grid)
         self.hide()
 
     @property
@@ -42,12 +52,16 @@ class StainSwitch(QWidget):
         for button in self._group.buttons():
             self._group.removeButton(button)
             button.deleteLater()
-        for number, name in enumerate(self._names()):
-            button = QPushButton(name)
-            button.setCheckable(True)
-            button.setToolTip(f"Show {name} only" if name != ALL else "Show all stains, added up")
-            self._group.addButton(button, number)
-            self._grid.addWidget(button, number // _IN_A_ROW, number % _IN_A_ROW)
+        for grid, names in zip(self._grids, self._names(), strict=True):
+            many = _IN_A_ROW if max(map(len, names), default=0) <= _LONG else _LONG_IN_A_ROW
+            for place, name in enumerate(names):
+                button = QPushButton(name)
+                button.setCheckable(True)
+                button.setToolTip(
+                    f"Show {name} only" if name != ALL else "Show all stains, added up"
+                )
+                self._group.addButton(button, len(self._group.buttons()))
+                grid.addWidget(button, place // many, place % many)
         shown = [name for name, layer in layers.items() if layer.visible]
         chosen = shown[0] if len(shown) == 1 else ALL
         if chosen in self.names:
@@ -58,10 +72,12 @@ class StainSwitch(QWidget):
         """Show one stain, or `ALL`."""
         self._group.button(self.names.index(name)).click()
 
-    def _names(self) -> Sequence[str]:
-        return [*self._layers, ALL] if len(self._layers) > 1 else list(self._layers)
+    def _names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the stains, and all of them, and what says how sure they are."""
+        stains = [name for name in self._layers if not is_doubt(name)]
+        return [*stains, *([ALL] if len(stains) > 1 else [])], [*filter(is_doubt, self._layers)]
 
     def _show(self, number: int) -> None:
         wanted = self._group.button(number).text()
         for name, layer in self._layers.items():
-            layer.visible = wanted in (name, ALL)
+            layer.visible = name == wanted or (wanted == ALL and not is_doubt(name))

@@ -23,7 +23,7 @@ from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
 from napari_virtualstain.widgets._notice import Notice
-from napari_virtualstain.widgets._parts import CopyCommand, Foldout, form, plural
+from napari_virtualstain.widgets._parts import CopyCommand, Foldout, form
 from napari_virtualstain.widgets._queue_command import command_of
 from napari_virtualstain.widgets._queue_images import ImagesPanel
 from napari_virtualstain.widgets._queue_list import QueueList
@@ -31,6 +31,7 @@ from napari_virtualstain.widgets._queue_output import NO_OUTPUT, OutputRow
 from napari_virtualstain.widgets._queue_panel import ListPanel
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets._run_form import RunForm
+from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
     import napari
@@ -269,6 +270,7 @@ class QueuePage(QWidget):
         inner = QVBoxLayout(settings)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addLayout(rows)
+        inner.addWidget(self.form.drawing.fold)
         inner.addWidget(self.form.fold)
         self.add_fold = Foldout("Images to add", self.images, is_open=True)
         self.form_fold = Foldout("Model and output", settings, is_open=True)

@@ -246,7 +246,9 @@ class StainPage(QWidget):
             return
         result = run.outcome.result
         self.plan.setText(words_of(" ".join(_sentence(s) for s in result["words"].splitlines())))
-        if not result["statistics_ready"] and result["measure_mb"] < _MEASURE_MB:
+        untimed = result["drawn"] and result["seconds"] is None
+        unready = not result["statistics_ready"]
+        if (untimed or unready) and result["measure_mb"] < _MEASURE_MB:
             # While the user reads on: then the first tile does not wait for it.
             measuring = run.settings.model_copy(update={"measure": True})
             self._plan = self._jobs.submit("plan", measuring, urgent=True)
@@ -518,6 +520,7 @@ class StainPage(QWidget):
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
         column.addLayout(rows)
+        column.addWidget(self.form.drawing.fold)
         column.addWidget(self.form.fold)
         column.addWidget(self.passport)
         column.addWidget(self.plan)
