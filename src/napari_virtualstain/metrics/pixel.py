@@ -2,7 +2,7 @@
 
 Every function takes the prediction first and the truth second, in the same
 units; pixels where either is NaN are missing and are left out. Nothing is
-rescaled on the way: only `pearson` is blind to gain and offset, by definition.
+rescaled on the way: only `pearson` and `spearman` are blind to gain and offset, by definition.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from napari_virtualstain.errors import PixelDataError
 
-__all__ = ["data_range", "mae", "mse", "pearson", "present", "psnr"]
+__all__ = ["data_range", "mae", "mse", "pearson", "present", "psnr", "spearman"]
 
 
 def present(
@@ -57,6 +58,21 @@ def pearson(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     p, t = p - p.mean(), t - t.mean()
     spread = float(np.sqrt((p @ p) * (t @ t)))
     return float(p @ t) / spread if spread > 0 else float("nan")
+
+
+def spearman(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Return the correlation of ranks, -1 to 1; NaN if either picture is constant.
+
+    Blind to any curve that grows: 1 means that what is brighter in one is brighter in the other.
+
+    Examples
+    --------
+    >>> x = np.arange(6.0)
+    >>> round(spearman(x**3, x), 6)
+    1.0
+    """
+    p, t = present(prediction, truth)
+    return pearson(rankdata(p), rankdata(t))
 
 
 def mae(prediction: NDArray[Any], truth: NDArray[Any]) -> float:

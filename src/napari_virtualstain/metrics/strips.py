@@ -86,6 +86,30 @@ class Comparison:
         return float(self._moments[0, 1]) / spread if spread > 0 else float("nan")
 
     @property
+    def gain(self) -> float:
+        """By how much the prediction changes for each unit of the truth; NaN of a constant truth.
+
+        The slope of the least-squares line through prediction over truth: 1 is right, 2 is a stain
+        twice as bright, and less than 1 also what noise of the prediction's cause looks like: a
+        blurred prediction does not reach the brightest of the truth.
+        """
+        return float(self._moments[0, 1] / self._moments[1, 1]) if self._varies else float("nan")
+
+    @property
+    def offset(self) -> float:
+        """What the prediction has where the truth is 0, by the same line, in its unit."""
+        return float(self._means[0] - self.gain * self._means[1])
+
+    @property
+    def truth_variance(self) -> float:
+        """Mean squared error of a constant picture at the mean of the truth."""
+        return float(self._moments[1, 1] / self._n) if self._n else float("nan")
+
+    @property
+    def _varies(self) -> bool:
+        return bool(self._moments[1, 1] > 0)
+
+    @property
     def mae(self) -> float:
         """See `metrics.pixel.mae`."""
         return self._absolute / self._n if self._n else float("nan")

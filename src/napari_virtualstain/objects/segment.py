@@ -1,0 +1,229 @@
+"""Where are nuclei and cells? A classical way that needs no training, the same for every picture.
+
+Truth and prediction are to be segmented in one way, or their difference is that of two methods.
+Thresholds are found in each picture, so that a stain twice as bright has the same nuclei; how
+bright they are is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.filters import threshold_multiotsu, threshold_otsu
+from skimage.measure import label, regionprops
+from skimage.segmentation import clear_border, relabel_sequential, watershed
+
+from napari_virtualstain.errors import PixelDataError, SettingsError
+
+__all__ = ["segment_cells", "segment_nuclei"]
+
+Labels = NDArray[np.int32]
+
+_APART = 5.0
+"""By how many standard deviations of the background objects have to stand out of it: the parts
+into which a threshold splits mere noise are 2 to 4 apart."""
+_SOLID = 0.95
+"""Share of its convex hull that a single nucleus fills; what fills less may be several."""
+_WAIST = 0.75
+"""Width of a waist over that of the narrower belly, from which two are one."""
+
+
+def segment_nuclei(
+    picture: NDArray[Any],
+    *,
+    diameter_px: tuple[float, float],
+    classes: int = 3,
+    keep_border: bool = True,
+) -> Labels:
+    """Return the nuclei of a picture of DNA, numbered from 1; 0 is background.
+
+    Parameters
+    ----------
+    picture
+        (Y, X); NaN is missing and is background.
+    diameter_px
+        Least and largest diameter of a nucleus. Smaller things are left out, larger ones are split
+        where their outline has a waist.
+    classes
+        3 for the lower threshold of three classes, which also finds weak nuclei beside bright ones
+        and the whole of each; 2 for Otsu's, which is stricter.
+    keep_border
+        Whether to keep nuclei that the edge of the picture cuts.
+
+    Raises
+    ------
+    PixelDataError
+        If the picture is not a plane.
+    SettingsError
+        If the diameters are none.
+
+    Notes
+    -----
+    Smoothed by a tenth of the least diameter, thresholded (Otsu 1979,
+    doi:10.1109/TSMC.1979.4310076), holes filled, and objects that are not convex split by a
+    watershed of the distance to their outline. Where what is above the threshold does not stand out
+    of the background by five of its standard deviations (median and median absolute deviation),
+    there are no nuclei.
+    """
+    _check(picture, diameter_px, classes)
+    least, most = diameter_px
+    smooth, known = _smoothed(picture, least / 10)
+    mask = _foreground(smooth, known, classes)
+    mask = ndimage.binary_fill_holes(mask)
+    mask = ndimage.binary_opening(mask, iterations=max(1, round(least / 8)))
+    area = np.pi / 4 * least**2
+    found = _split(_within(label(mask), area / 2, np.inf) > 0, least)
+    found = _within(found, area, np.pi / 4 * most**2)
+    if not keep_border:
+        found = clear_border(found)
+    return _numbered(found)
+
+
+def segment_cells(
+    nuclei: Labels, picture: NDArray[Any], *, reach_px: float, classes: int = 3
+) -> Labels:
+    """Return the cell of each nucleus, with its number; the nucleus is part of it.
+
+    Parameters
+    ----------
+    nuclei
+        (Y, X) of `segment_nuclei`, or of any other method.
+    picture
+        (Y, X) of a stain of whole cells, for example of actin or RNA.
+    reach_px
+        How far from its nucleus a cell can reach.
+    classes
+        See `segment_nuclei`.
+
+    Notes
+    -----
+    A watershed of the stain from the nuclei, over what is above the threshold; where nothing is, a
+    cell is its nucleus.
+    """
+    if nuclei.shape != picture.shape:
+        raise PixelDataError(
+            f"The nuclei are {nuclei.shape} and the picture {picture.shape}. Give the nuclei of "
+            "the same field."
+        )
+    if not nuclei.any():
+        return np.zeros(nuclei.shape, np.int32)
+    smooth, known = _smoothed(picture, 1.0)
+    near = ndimage.distance_transform_edt(nuclei == 0) <= reach_px
+    mask = (_foreground(smooth, known, classes) & near) | (nuclei > 0)
+    mask = ndimage.binary_fill_holes(mask)
+    # Uphill from every nucleus: the border of two cells lies where the stain is weakest.
+    cells: Labels = watershed(-smooth, nuclei, mask=mask).astype(np.int32)
+    return cells
+
+
+def _check(picture: NDArray[Any], diameter_px: tuple[float, float], classes: int) -> None:
+    if picture.ndim != 2:
+        raise PixelDataError(
+            f"Objects are looked for in a plane, and this is {picture.ndim}-dimensional. "
+            "Choose one plane of it."
+        )
+    least, most = diameter_px
+    if not 0 < least < most:
+        raise SettingsError(
+            f"A nucleus cannot be from {least:g} to {most:g} px wide. Give the smaller one first, "
+            "and more than 0."
+        )
+    if classes not in (2, 3):
+        raise SettingsError(f"There are 2 or 3 classes of brightness, not {classes}. Choose one.")
+
+
+def _smoothed(picture: NDArray[Any], sigma: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    known = np.isfinite(picture)
+    filled = np.asarray(picture, np.float32)
+    if not known.all():
+        dark = float(np.median(filled[known])) if known.any() else 0.0
+        filled = np.where(known, filled, np.float32(dark))
+    return ndimage.gaussian_filter(filled, sigma), known
+
+
+def _foreground(
+    smooth: NDArray[np.float32], known: NDArray[np.bool_], classes: int
+) -> NDArray[np.bool_]:
+    """Return what is above a threshold, nothing where it does not stand out."""
+    values = smooth[known]
+    nothing = np.zeros(smooth.shape, bool)
+    if values.size < 2 or values.min() == values.max():
+        return nothing
+    try:
+        level = threshold_otsu(values) if classes == 2 else threshold_multiotsu(values, 3)[0]
+    except ValueError:  # fewer values than classes
+        return nothing
+    above = values > level
+    low, high = values[~above], values[above]
+    if not len(low) or not len(high):
+        return nothing
+    dark = np.median(low)
+    noise = 1.4826 * np.median(np.abs(low - dark))
+    if np.median(high) - dark < _APART * noise:
+        return nothing
+    found: NDArray[np.bool_] = (smooth > level) & known
+    return found
+
+
+def _split(mask: NDArray[np.bool_], least: float) -> Labels:
+    """Number the parts of a mask; those that are not convex are split at their waists."""
+    whole: Labels = label(mask).astype(np.int32)
+    count = int(whole.max())
+    for part in regionprops(whole):
+        if part.solidity >= _SOLID:
+            continue
+        pieces = _pieces(np.pad(part.image, 1), least)[1:-1, 1:-1]
+        window = whole[part.slice]
+        for number in np.unique(pieces)[2:]:  # behind the background and the first, which stays
+            count += 1
+            window[pieces == number] = count
+    return whole
+
+
+def _pieces(inside: NDArray[np.bool_], least: float) -> Labels:
+    """Return the pieces of one object: as many as it has bellies with a waist between them."""
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), least / 20)
+    peaks = peak_local_max(
+        distance, min_distance=max(1, round(least / 2)), labels=inside.astype(int),
+        exclude_border=False,
+    )  # fmt: skip
+    markers = np.zeros(inside.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    pieces: Labels = watershed(-distance, markers, mask=inside).astype(np.int32)
+    heights = np.array([0.0, *distance[tuple(peaks.T)]])
+    names = np.arange(len(heights))
+    for (one, other), waist in _waists(pieces, distance).items():
+        if waist > _WAIST * min(heights[one], heights[other]):
+            names[names == names[other]] = names[one]
+    return names.astype(np.int32)[pieces]
+
+
+def _waists(pieces: Labels, distance: NDArray[np.float64]) -> dict[tuple[int, int], float]:
+    """Return half the width of the border between each two pieces that touch."""
+    found: dict[tuple[int, int], float] = {}
+    for axis in (0, 1):
+        here, there = (slice(None, -1), slice(1, None))
+        cut = [(slice(None), side) if axis else (side, slice(None)) for side in (here, there)]
+        first, second = (pieces[own] for own in cut)
+        wide = np.minimum(distance[cut[0]], distance[cut[1]])
+        for y, x in np.argwhere((first != second) & (first > 0) & (second > 0)):
+            pair = (int(min(first[y, x], second[y, x])), int(max(first[y, x], second[y, x])))
+            found[pair] = max(found.get(pair, 0.0), float(wide[y, x]))
+    return found
+
+
+def _within(found: NDArray[Any], least: float, most: float) -> Labels:
+    areas = np.bincount(found.ravel())
+    keep = (areas >= least) & (areas <= most)
+    keep[0] = False
+    kept: Labels = np.where(keep[found], found, 0).astype(np.int32)
+    return kept
+
+
+def _numbered(found: Labels) -> Labels:
+    numbered: Labels = relabel_sequential(found)[0].astype(np.int32)
+    return numbered
