@@ -8,6 +8,9 @@ from itertools import count
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.stats import linregress, spearmanr
+from skimage.filters import threshold_otsu
 
 from napari_virtualstain.errors import AxesError, ChannelError, PixelDataError
 from napari_virtualstain.io.image import Channel
@@ -15,6 +18,7 @@ from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs import compare as strips
 from napari_virtualstain.jobs import evaluate, stain
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.jobs.evaluation import Evaluation
 from napari_virtualstain.metrics.floor import linear_floor
 from napari_virtualstain.metrics.pixel import data_range, mae, mse, pearson, psnr
 from napari_virtualstain.metrics.structure import ssim
@@ -73,8 +77,45 @@ def test_strips_change_no_number(compare, monkeypatch, rows):
     monkeypatch.setattr(strips, "_ROWS", rows)
     monkeypatch.setattr(strips, "_STRIP", 1)
     for one, other in zip(whole.scores, compare(p, t, below=PLANES).scores, strict=True):
-        for name in ("pcc", "ssim", "psnr", "mae", "mse", "data_range", "floor_pcc", "missing"):
+        for name in (
+            "pcc", "ssim", "psnr", "mae", "mse", "data_range", "floor_pcc", "missing", "rank", "gain",
+            "offset", "foreground_pcc", "foreground_mae", "constant_ssim", "constant_mse",
+        ):  # fmt: skip
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6), name
+
+
+def test_amounts_and_foreground_are_those_of_scipy_and_scikit_image(compare):
+    p, t = 1.5 * NEAR[:1, :, :1] + 40, TRUTH[:1, :, :1]
+    for c, score in enumerate(compare(p, t).scores):
+        one, true = p[0, c, 0], t[0, c, 0]
+        line = linregress(true.ravel(), one.ravel())
+        assert (score.gain, score.offset) == pytest.approx((line.slope, line.intercept), rel=1e-4)
+        assert score.rank == pytest.approx(spearmanr(one.ravel(), true.ravel()).statistic)
+        bright = true > threshold_otsu(true)
+        assert score.foreground_pcc == pytest.approx(pearson(one[bright], true[bright]), abs=1e-6)
+        assert score.foreground_mae == pytest.approx(mae(one[bright], true[bright]), rel=1e-6)
+        flat = np.full_like(true, true.mean())
+        assert score.constant_mse == pytest.approx(mse(flat, true), rel=1e-5)
+        assert score.constant_ssim == pytest.approx(ssim(flat, true), rel=1e-5)
+
+
+def test_a_large_plane_has_scales_and_bands(compare, tmp_path):
+    truth = gaussian_filter(RNG.normal(size=(300, 280)), 1).astype(np.float32)[None, None, None]
+    blurred = gaussian_filter(truth, (0, 0, 0, 2, 2))
+    (score,) = compare(blurred, truth, names=("DNA",), csv=str(tmp_path / "s.csv")).scores
+    assert 0 < score.ms_ssim < 1
+    assert list(score.band_power) == sorted(score.band_power, reverse=True)
+    assert score.band_power[0] > 0.5 > 0.05 > score.band_power[-1]
+    with (tmp_path / "s.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["band_power_4_2px"]) == pytest.approx(score.band_power[-1], rel=1e-5)
+
+
+def test_what_was_measured_survives_another_process(compare):
+    found = compare(NEAR, TRUTH)
+    again = Evaluation.from_json(json.loads(json.dumps(found.to_json())))
+    assert again.to_json() == found.to_json()
+    assert again.table() == found.table()
 
 
 def test_the_floor_is_that_of_the_planes_on_the_pixels_that_are_compared(compare):
@@ -279,7 +320,7 @@ def test_a_part_is_compared_as_if_it_were_all_there_is(compare):
     whole = compare(NEAR, TRUTH, below=PLANES[:, :, :1], **settings)
     part = (slice(1, 2), slice(None), slice(None), slice(3, 30), slice(2, 25))
     alone = compare(NEAR[part], TRUTH[part], below=PLANES[part][:, :, :1])
-    assert whole.scores == alone.scores
+    assert whole.to_json()["channels"] == alone.to_json()["channels"]
     assert whole.scores != compare(NEAR, TRUTH, below=PLANES[:, :, :1]).scores
 
 

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.metrics.floor import LinearFloor
+from napari_virtualstain.metrics.multiscale import MultiScale
+from napari_virtualstain.metrics.pixel import spearman
+from napari_virtualstain.metrics.spectrum import SpectralAgreement
 from napari_virtualstain.metrics.strips import Comparison
 from napari_virtualstain.metrics.structure import SSIM_WINDOW, local_ssim
 
-__all__ = ["PlaneScore", "compare_planes"]
+__all__ = ["PlaneScore", "compare_planes", "read_rows"]
 
 _STRIP = 1 << 22
 """Pixels of each picture that are held at a time."""
 _ROWS = 256
 """Strips begin on multiples of this, where chunks do."""
+_SAMPLE = 1 << 20
+"""Pixels, evenly spread, whose ranks are compared and of which a threshold is taken."""
 _MARGIN = SSIM_WINDOW - 1
 """Rows read beyond a strip: its neighbours, and enough for the last strip to hold a window."""
 
@@ -30,15 +36,34 @@ class PlaneScore:
     ----------
     compared
         Moments of both planes and of their difference.
+    foreground
+        The same where the truth is above Otsu's threshold.
     ssim
         Mean structural similarity.
+    ms_ssim
+        The same over five scales.
+    constant_ssim
+        That of a constant picture at the mean of the truth.
     floor
         PCC of the linear floor.
+    rank
+        Correlation of ranks.
+    correlation, power
+        Of waves by octave, see `metrics.spectrum`.
+    finest_px
+        Period of the finest waves that correlate.
     """
 
     compared: Comparison
+    foreground: Comparison
     ssim: float
+    ms_ssim: float
+    constant_ssim: float
     floor: float
+    rank: float
+    correlation: tuple[float, ...]
+    power: tuple[float, ...]
+    finest_px: float
 
 
 def compare_planes(
@@ -68,33 +93,64 @@ def compare_planes(
     strips = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
 
     def both(strip: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return _rows(prediction, t, p_index, z, strip), _rows(target, t, t_index, z, strip)
+        return read_rows(prediction, t, p_index, z, strip), read_rows(target, t, t_index, z, strip)
 
     compared, floor = Comparison(), LinearFloor()
+    spectra = SpectralAgreement((height, width))
+    sample: list[NDArray[np.float32]] = []
+    every = -(-height * width // _SAMPLE)
     kept = None
     for strip in strips:
         p, y = both(strip)
         compared.add(p, y)
+        spectra.add(p, y)
+        sample.append(np.stack([p.ravel()[::every], y.ravel()[::every]]))
         if below is not None:
             wide = slice(max(0, strip.start - floor.reach), min(strip.stop + floor.reach, height))
             above, under = strip.start - wide.start, wide.stop - strip.stop
             seen = np.where(np.isfinite(p), y, np.float32("nan"))
             floor.add(_stack(below, t, wide), seen, above=above, below=under)
         kept = (p, y) if len(strips) == 1 else None
-    local = float("nan")
-    if min(height, width) >= SSIM_WINDOW and compared.count and compared.data_range > 0:
-        total = 0.0
+    some = np.concatenate(sample, axis=1)
+    some = some[:, np.isfinite(some).all(axis=0)]
+    similar, constant, foreground = np.zeros(2), np.zeros(2), Comparison()
+    scales: MultiScale | None = None
+    if compared.count and compared.data_range > 0:
+        peak, mean = compared.data_range, compared.truth_mean
+        level = threshold_otsu(some[1]) if np.ptp(some[1]) > 0 else np.inf
+        scales = MultiScale(range_=peak, fill=mean)
         for strip in strips:
             wide = slice(max(0, strip.start - _MARGIN), min(strip.stop + _MARGIN, height))
             p, y = kept or both(wide)
-            similar = local_ssim(p, y, range_=compared.data_range, fill=compared.truth_mean)
-            inner = similar[strip.start - wide.start : strip.stop - wide.start]
-            total += float(np.nansum(inner))
-        local = total / compared.count
-    return PlaneScore(compared=compared, ssim=local, floor=floor.pearson)
+            inner = slice(strip.start - wide.start, strip.stop - wide.start)
+            bright = np.where(y[inner] > level, y[inner], np.float32("nan"))
+            foreground.add(p[inner], bright)
+            scales.add(p[inner], y[inner])
+            if min(height, width) < SSIM_WINDOW:
+                continue
+            flat = np.where(np.isfinite(p), np.float32(mean), p)
+            for sums, own in ((similar, p), (constant, flat)):
+                sums += _sum(local_ssim(own, y, range_=peak, fill=mean)[inner])
+    return PlaneScore(
+        compared=compared, foreground=foreground, floor=floor.pearson,
+        ssim=_over(similar), constant_ssim=_over(constant),
+        ms_ssim=scales.value if scales is not None else float("nan"),
+        rank=spearman(*some) if some.size else float("nan"),
+        correlation=spectra.correlation, power=spectra.power, finest_px=spectra.finest_px,
+    )  # fmt: skip
 
 
-def _rows(image: LazyImage, t: int, c: int, z: int, rows: slice) -> NDArray[np.float32]:
+def _sum(similar: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of what is known, and how much that is."""
+    return np.array([np.nansum(similar), np.isfinite(similar).sum()])
+
+
+def _over(sums: NDArray[np.float64]) -> float:
+    return float(sums[0] / sums[1]) if sums[1] else float("nan")
+
+
+def read_rows(image: LazyImage, t: int, c: int, z: int, rows: slice) -> NDArray[np.float32]:
+    """Return rows of one plane, (y, X)."""
     region = (slice(t, t + 1), slice(c, c + 1), slice(z, z + 1), rows, slice(None))
     pixels: NDArray[np.float32] = image.read(region)[0, 0, 0].astype(np.float32)
     return pixels

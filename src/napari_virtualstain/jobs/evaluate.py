@@ -17,14 +17,18 @@ from napari_virtualstain.errors import (
     AxesError,
     ChannelError,
     PixelDataError,
+    SettingsError,
     VirtualStainError,
     did_you_mean,
+    unknown_name,
 )
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
+from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import compare_planes
+from napari_virtualstain.jobs.compare_objects import ObjectScore, compare_objects
 from napari_virtualstain.jobs.evaluation import (
     ChannelScore,
     Evaluation,
@@ -75,6 +79,20 @@ class EvaluateSettings(JobSettings):
         description="also ask a classifier (name or path of an encoder) how alike prediction and "
         "truth are",
     )
+    objects: str | None = Field(
+        default=None,
+        description="predicted stain whose nuclei are compared with the true ones, for example DNA",
+    )
+    nucleus: tuple[float, float] = Field(
+        default=(8.0, 30.0),
+        description="least and largest diameter of a nucleus, in micrometres; in pixels where "
+        "neither image says how large a pixel is",
+    )
+    out: PathText | None = Field(
+        default=None,
+        description="OME-Zarr to write the nuclei to: predicted, true, and what became of them",
+    )
+    overwrite: bool = Field(default=False, description="replace --out if it exists")
     csv: PathText | None = Field(default=None, description="also write the table to this file")
 
 
@@ -95,6 +113,14 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     """
     if settings.csv is not None:
         check_csv(Path(settings.csv))
+    if settings.out is not None:
+        if settings.objects is None:
+            raise SettingsError(
+                "Nuclei are written where they are compared. Name their stain with --objects, or "
+                "leave out --out."
+            )
+        inputs = [settings.prediction, settings.target]
+        check_output(Path(settings.out), inputs=inputs, overwrite=settings.overwrite)
     prediction = open_image(settings.prediction)
     pairs = _match(prediction.channel_names, settings)
     target = open_image(
@@ -146,7 +172,11 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     if judge is not None:
         scores, seen, said = _ask(judge, prediction, target, pairs, scores, on_progress)
         notes += said
-    result = Evaluation(scores=tuple(scores), notes=tuple(notes), perceptual=seen)
+    nuclei = None
+    if settings.objects is not None:
+        nuclei, said = _nuclei(settings, prediction, target, pairs, on_progress)
+        notes += said
+    result = Evaluation(scores=tuple(scores), notes=tuple(notes), perceptual=seen, objects=nuclei)
     if settings.csv is not None:
         write_csv(Path(settings.csv), result)
     return result
@@ -207,6 +237,32 @@ def _ask(
         for score in scores
     ]  # fmt: skip
     return judged, about, notes
+
+
+def _nuclei(
+    settings: EvaluateSettings,
+    prediction: LazyImage,
+    target: LazyImage,
+    pairs: Sequence[tuple[str, str]],
+    on_progress: Progress | None,
+) -> tuple[ObjectScore, list[str]]:
+    """Compare the nuclei of a stain, and say how they were found."""
+    by_name = {stain.casefold(): (stain, truth) for stain, truth in pairs}
+    wanted = str(settings.objects)
+    if wanted.casefold() not in by_name:
+        then = "Choose one of these with --objects."
+        raise unknown_name("compared stain", wanted, [stain for stain, _ in pairs], then=then)
+    size = prediction.pixel_size_um.y or target.pixel_size_um.y
+    least, most = settings.nucleus
+    found = compare_objects(
+        prediction, target, by_name[wanted.casefold()],
+        diameter_px=(least / (size or 1.0), most / (size or 1.0)),
+        out=None if settings.out is None else Path(settings.out),
+        overwrite=settings.overwrite,
+        on_plane=lambda done, total: on_progress and on_progress(done, total, "planes of nuclei"),
+    )  # fmt: skip
+    unit = "px, since neither image says how large a pixel is" if size is None else "µm"
+    return found, [f"nuclei are {least:g} to {most:g} {unit} wide; choose others with --nucleus"]
 
 
 def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:

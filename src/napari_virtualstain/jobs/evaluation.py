@@ -12,6 +12,8 @@ import numpy as np
 
 from napari_virtualstain.errors import DiskError, PixelDataError
 from napari_virtualstain.jobs.compare import PlaneScore
+from napari_virtualstain.jobs.compare_objects import ObjectScore
+from napari_virtualstain.metrics.spectrum import BANDS_PX
 
 __all__ = ["ChannelScore", "Evaluation", "check_csv", "doubts_about", "score_of", "write_csv"]
 
@@ -35,6 +37,21 @@ class ChannelScore:
         bright field.
     missing
         Share of pixels that the prediction or truth does not have.
+    ms_ssim
+        SSIM over five scales; `None` for pictures below 112 px.
+    rank
+        Correlation of ranks, of about a million pixels.
+    gain, offset
+        Of the line through prediction over truth: 1 and 0 are right.
+    foreground_pcc, foreground_mae
+        Where the truth is above Otsu's threshold.
+    constant_ssim, constant_mse
+        Of a constant picture at the mean of the truth: what "nothing is there" scores.
+    band_correlation, band_power
+        By octave of spatial frequency, from coarse to fine (`metrics.spectrum.BANDS_PX`): how
+        waves agree, and the power of the prediction over that of the truth.
+    finest_px
+        Period of the finest waves that still agree, in pixels.
     perceptual
         Distance of the features that a classifier has of both, from 0, alike, to 4; `None` where
         none was asked, or it knows no such stain.
@@ -53,6 +70,17 @@ class ChannelScore:
     data_range: float
     floor_pcc: float | None
     missing: float
+    ms_ssim: float | None = None
+    rank: float = float("nan")
+    gain: float = float("nan")
+    offset: float = float("nan")
+    foreground_pcc: float = float("nan")
+    foreground_mae: float = float("nan")
+    constant_ssim: float = float("nan")
+    constant_mse: float = float("nan")
+    band_correlation: tuple[float, ...] = ()
+    band_power: tuple[float, ...] = ()
+    finest_px: float = float("nan")
     perceptual: float | None = None
     perceptual_misplaced: float | None = None
 
@@ -70,57 +98,74 @@ class Evaluation:
     perceptual
         Of the classifier that was asked: ``encoder``, ``fingerprint``, ``window_px``, ``together``
         and ``mean``, over stains; `None` if none was.
+    objects
+        What became of the nuclei, if that was asked.
     """
 
     scores: tuple[ChannelScore, ...]
     notes: tuple[str, ...] = ()
     perceptual: dict[str, Any] | None = None
+    objects: ObjectScore | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``; what is not a number becomes `None`."""
-        rows = [
-            {
-                k: None if isinstance(v, float) and not np.isfinite(v) else v
-                for k, v in asdict(s).items()
-            }
-            for s in self.scores
-        ]
-        found = {"channels": rows, "notes": list(self.notes)}
-        return found if self.perceptual is None else {**found, "perceptual": self.perceptual}
+        rows = [{k: _plain(v) for k, v in asdict(s).items()} for s in self.scores]
+        found: dict[str, Any] = {"channels": rows, "notes": list(self.notes)}
+        found |= {} if self.perceptual is None else {"perceptual": self.perceptual}
+        return found | ({} if self.objects is None else {"objects": self.objects.to_json()})
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """Return the scores that `to_json` was called on, perhaps in another process."""
-        may_be_absent = ("ssim", "floor_pcc", "perceptual", "perceptual_misplaced")
+        absent = ("ssim", "ms_ssim", "floor_pcc", "perceptual", "perceptual_misplaced")
         rows: list[dict[str, Any]] = [
-            {
-                name: float("nan") if value is None and name not in may_be_absent else value
-                for name, value in row.items()
-            }
+            {name: value if name in absent else _number(value) for name, value in row.items()}
             for row in values["channels"]
         ]
         return cls(
             scores=tuple(ChannelScore(**row) for row in rows),
             notes=tuple(values["notes"]),
             perceptual=values.get("perceptual"),
+            objects=ObjectScore.from_json(values["objects"]) if "objects" in values else None,
         )
 
     def table(self) -> str:
         """Return the scores as lines of text."""
         asked = self.perceptual is not None
-        lines = ["stain         PCC  floor   SSIM   PSNR        MAE        MSE"]
+        lines = ["stain         PCC  floor   SSIM   PSNR        MAE        MSE   gain detail"]
         lines[0] += "  features  misplaced" if asked else ""
         for s in self.scores:
             floor = "   -  " if s.floor_pcc is None else f"{s.floor_pcc:6.3f}"
             local = "   -  " if s.ssim is None else f"{s.ssim:6.3f}"
             lines.append(
                 f"{s.stain:<10} {s.pcc:6.3f} {floor} {local} {s.psnr:6.2f} "
-                f"{s.mae:10.4g} {s.mse:10.4g}"
+                f"{s.mae:10.4g} {s.mse:10.4g} {s.gain:6.3f} {_detail(s):>6}"
             )
             for value, width in ((s.perceptual, 9), (s.perceptual_misplaced, 10)):
                 if asked:
                     lines[-1] += f" {'-':>{width}}" if value is None else f" {value:{width}.4f}"
+        if self.objects is not None:
+            lines += ["", self.objects.words()]
         return "\n".join(lines)
+
+
+def _detail(score: ChannelScore) -> str:
+    """Return the power of the finest waves over that of the truth."""
+    known = bool(score.band_power) and np.isfinite(score.band_power[-1])
+    return f"{score.band_power[-1]:.3f}" if known else "-"
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can say: nothing for what is not a number."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_number(part) for part in value)
+    return float("nan") if value is None else value
 
 
 def score_of(
@@ -132,8 +177,9 @@ def score_of(
             f"Prediction {stain!r} and truth {truth!r} have no pixel in common: all are missing "
             "(NaN). Check that the run was finished, and choose the target of the same field."
         )
-    compared = [row.compared for row in rows]
+    compared, bright = [row.compared for row in rows], [row.foreground for row in rows]
     similar, floor = _mean(row.ssim for row in rows), _mean(row.floor for row in rows)
+    scales = _mean(row.ms_ssim for row in rows)
     return ChannelScore(
         stain=stain,
         target=truth,
@@ -145,6 +191,17 @@ def score_of(
         data_range=_mean(c.data_range for c in compared),
         floor_pcc=floor if with_floor and np.isfinite(floor) else None,
         missing=_mean(c.missing for c in compared),
+        ms_ssim=scales if np.isfinite(scales) else None,
+        rank=_mean(row.rank for row in rows),
+        gain=_mean(c.gain for c in compared),
+        offset=_mean(c.offset for c in compared),
+        foreground_pcc=_mean(c.pearson for c in bright),
+        foreground_mae=_mean(c.mae for c in bright),
+        constant_ssim=_mean(row.constant_ssim for row in rows),
+        constant_mse=_mean(c.truth_variance for c in compared),
+        band_correlation=tuple(map(_mean, zip(*(row.correlation for row in rows), strict=True))),
+        band_power=tuple(map(_mean, zip(*(row.power for row in rows), strict=True))),
+        finest_px=_mean(row.finest_px for row in rows),
     )
 
 
@@ -194,16 +251,29 @@ def _unwritable(path: Path, error: OSError) -> DiskError:
     )
 
 
+def _columns(score: ChannelScore) -> dict[str, Any]:
+    """Return one number a column: those of bands have the periods in their name."""
+    found: dict[str, Any] = {}
+    for name, value in asdict(score).items():
+        if name.startswith("band_"):
+            values = value or (float("nan"),) * len(BANDS_PX)
+            bands = zip(BANDS_PX, values, strict=True)
+            found |= {f"{name}_{long}_{short}px": one for (long, short), one in bands}
+        else:
+            found[name] = value
+    return found
+
+
+def _digits(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return f"{value:.6g}" if np.isfinite(value) else ""
+
+
 def write_csv(path: Path, result: Evaluation) -> None:
     """Write six digits a number, and nothing where there is none."""
     rows = [
-        {
-            name: (f"{value:.6g}" if np.isfinite(value) else "")
-            if isinstance(value, float)
-            else value
-            for name, value in asdict(score).items()
-        }
-        for score in result.scores
+        {name: _digits(value) for name, value in _columns(score).items()} for score in result.scores
     ]
     if result.perceptual is None:
         rows = [{k: v for k, v in row.items() if not k.startswith("perceptual")} for row in rows]
