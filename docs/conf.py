@@ -43,6 +43,7 @@ NAVIGATION = {
         "models",
         "generators/index",
         "encoders",
+        "measuring",
         "profiles",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],

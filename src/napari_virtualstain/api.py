@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.evaluation import Evaluation
     from napari_virtualstain.jobs.export import ExportResult
     from napari_virtualstain.jobs.focus import FocusResult
+    from napari_virtualstain.jobs.measure import MeasureResult
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.train import TrainResult
@@ -38,6 +39,7 @@ __all__ = [
     "focus",
     "illumination",
     "info",
+    "measure",
     "pairs",
     "passport",
     "plan",
@@ -480,6 +482,44 @@ def embed(
     }  # fmt: skip
     return job.run(
         make_settings(job.EmbedSettings, values), on_progress=on_progress, on_note=on_note
+    )
+
+
+def measure(
+    source: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> MeasureResult:
+    """Count and measure nuclei and cells, of predicted or true stains; as tables.
+
+    Parameters
+    ----------
+    source
+        Image, plate, or folder of either.
+    out
+        Folder for the tables.
+    on_progress
+        Called with fields done, fields in all, and what they are; raises `errors.RunCancelled` to
+        end the run.
+    on_note
+        Called with each sentence about what was guessed, left out or is missing.
+    **settings
+        ``nuclei``, ``cells``, ``stains`` and the others of
+        `napari_virtualstain.jobs.measure.MeasureSettings`.
+
+    Raises
+    ------
+    VirtualStainError
+        If images or channels do not fit, or nothing can be measured.
+    """
+    from napari_virtualstain.jobs import measure as job
+
+    values = {"input": os.fspath(source), "out": os.fspath(out), **settings}
+    return job.run(
+        make_settings(job.MeasureSettings, values), on_progress=on_progress, on_note=on_note
     )
 
 

@@ -21,7 +21,7 @@ from napari_virtualstain.errors import (
     did_you_mean,
 )
 from napari_virtualstain.io.disk import check_output
-from napari_virtualstain.io.scene import is_like, listed
+from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.base import (
     JobSettings,
     ModelText,
@@ -30,13 +30,12 @@ from napari_virtualstain.jobs.base import (
     Progress,
     TimePoint,
 )
-from napari_virtualstain.jobs.batch_items import find_images
 from napari_virtualstain.jobs.embed_profiles import Match, Verdict, judge, write_profiles
 from napari_virtualstain.jobs.embed_table import FIELDS, read_features
+from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 
 if TYPE_CHECKING:
     from napari_virtualstain.encoders.card import EncoderCard
-    from napari_virtualstain.jobs.embed_rows import Image
 
 __all__ = ["EmbedResult", "EmbedSettings", "run"]
 
@@ -214,7 +213,10 @@ def run(
     device = choose_device(settings.device)
     model = load_encoder(settings.model)
     model.encoder.module().to(device)
-    images = _images(settings)
+    images = listed_images(
+        settings.input, scene=settings.scene, axes=settings.axes, pattern=settings.pattern,
+        out=settings.out,
+    )  # fmt: skip
     told = Told(notes=[f"encoder {model.card.name!r}: {limit}" for limit in model.card.limits])
     settings, truth, columns = _labels(settings, model.card, images, told.notes)
     total = len(images)
@@ -254,30 +256,8 @@ def _check(out: Path, settings: EmbedSettings) -> None:
         )
 
 
-def _images(settings: EmbedSettings) -> list[Image]:
-    from napari_virtualstain.jobs.embed_rows import Image
-
-    root = Path(settings.input)
-    found = find_images(root, axes=settings.axes, pattern=settings.pattern)
-    images = []
-    for path, scenes in found.outside(Path(settings.out)).images:
-        inner = path.name if path == root else path.relative_to(root).as_posix()
-        for scene in scenes:
-            one = Image(path, scene, (inner, scene.name))
-            if settings.scene is None or any(
-                is_like(name, settings.scene) for name in (scene.name or path.name, one.name)
-            ):
-                images.append(one)
-    if not images:
-        raise SettingsError(
-            f"No image in {settings.input!r} is named like {settings.scene!r}. See the names with "
-            "`virtualstain info`, and choose others with --scene."
-        )
-    return images
-
-
 def _labels(
-    settings: EmbedSettings, card: EncoderCard, images: Sequence[Image], notes: list[str]
+    settings: EmbedSettings, card: EncoderCard, images: Sequence[ListedImage], notes: list[str]
 ) -> tuple[EmbedSettings, str | None, dict[str, tuple[str, ...]]]:
     """Return the settings with the labels that there are, and the label of each image by name.
 

@@ -20,8 +20,6 @@ from napari_virtualstain.errors import (
     SettingsError,
 )
 from napari_virtualstain.io.disk import disk_errors
-from napari_virtualstain.io.plate import Place
-from napari_virtualstain.io.scene import Scene
 from napari_virtualstain.jobs.base import Progress, versions
 from napari_virtualstain.jobs.embed_field import FieldEncoder, Seen
 from napari_virtualstain.jobs.embed_profiles import PREDICTED, PROBABILITY
@@ -30,7 +28,7 @@ from napari_virtualstain.jobs.embed_table import FIELDS, FeatureFile
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.embed import EmbedResult, EmbedSettings
 
-__all__ = ["RECORD", "Image", "Told", "write_record", "write_rows"]
+__all__ = ["RECORD", "Told", "write_record", "write_rows"]
 
 RECORD = "record.json"
 _OURS = tuple(f"{n}{e}.csv" for n in ("fields", "wells", "treatments") for e in ("", "_sphered"))
@@ -50,33 +48,6 @@ _DECIDING = (
 """Settings with which rows that are there must have been made."""
 _OF_ALL = (AxesError, ChannelError, PixelSizeError)
 """Errors that, where the first image has one, all will have: settings to be corrected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One image that is looked at, and what is known of it.
-
-    Parameters
-    ----------
-    path, scene
-        Of its file.
-    key
-        Its path below the input, and the name of its scene.
-    """
-
-    path: Path
-    scene: Scene
-    key: tuple[str, str]
-
-    @property
-    def place(self) -> Place:
-        """Where it lies; nowhere, if nothing says so."""
-        return self.scene.place or Place()
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return "/".join(part for part in self.key if part)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,323 @@
+"""How many cells are there, how large and how bright? Tables of objects, fields and wells.
+
+This needs no truth: it is what a virtual stain is made for. What the numbers are worth depends on
+the stain, and is asked with `evaluate` where there is a truth.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_virtualstain.errors import (
+    ChannelError,
+    ImageFileError,
+    OutputExistsError,
+    PixelDataError,
+    VirtualStainError,
+)
+from napari_virtualstain.generators.card import IQR_UNIT, RELATIVE_UNIT
+from napari_virtualstain.io.disk import check_output, disk_errors
+from napari_virtualstain.io.record import read_record
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured
+from napari_virtualstain.words import plural
+
+__all__ = ["TABLES", "MeasureResult", "MeasureSettings", "run"]
+
+TABLES = ("objects.csv", "fields.csv", "wells.csv")
+"""A row an object, a row a field and time point, a row a well and time point."""
+RECORD = "record.json"
+_ABOUT = tuple(f"Metadata_{name}" for name in ("Plate", "Well", "Site", "Path", "Scene", "Time"))
+
+
+class MeasureSettings(JobSettings):
+    """Settings of `virtualstain measure`."""
+
+    input: PathText = Field(
+        description="predicted or true stains: an image, plate, or folder of either"
+    )
+    out: PathText = Field(description="folder to write the tables into")
+    scene: str | None = Field(
+        default=None,
+        description="only images whose name is like this, for example B0?/f01 (see `info`); "
+        "several by commas",
+    )
+    nuclei: str = Field(
+        default="DNA", description="channel in which nuclei are found, by name or stain"
+    )
+    cells: str | None = Field(
+        default=None,
+        description="channel in which the cell of each nucleus is found, for example AGP or RNA, "
+        "or the bright field; no cells if not given",
+    )
+    stains: tuple[str, ...] | None = Field(
+        default=None, description="channels that are measured; all stains if not given"
+    )
+    nucleus: tuple[float, float] = Field(
+        default=(8.0, 30.0), description="least and largest diameter of a nucleus in micrometres"
+    )
+    reach: float = Field(
+        default=25.0, gt=0, description="how far a cell can reach from its nucleus in micrometres"
+    )
+    classes: Literal[2, 3] = Field(
+        default=3,
+        description="3 to find weak nuclei beside bright ones, 2 to be stricter",
+    )
+    whole_only: bool = Field(
+        default=False, description="leave out nuclei that the edge of the field cuts"
+    )
+    z: Plane | None = Field(
+        default=None, description="z plane that is looked at, from 0; the middle one if not given"
+    )
+    pixel_size: float | None = Field(
+        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
+    )
+    axes: str | None = Field(default=None, description="axes of the files, if they do not say")
+    pattern: str | None = Field(default=None, description="how the files of a folder are named")
+    overwrite: bool = Field(default=False, description="replace the tables that are there")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureResult:
+    """What was found.
+
+    Parameters
+    ----------
+    out
+        Folder of the tables.
+    fields, objects
+        How many were looked at, and found.
+    wells
+        Of each well and time point: its name, ``time``, ``fields``, ``count`` (mean over fields)
+        and ``covered``; empty where images lie in no plate.
+    seconds
+        That it took.
+    notes
+        What was guessed, left out or is missing; a sentence each.
+    """
+
+    out: Path
+    fields: int
+    objects: int
+    wells: tuple[dict[str, Any], ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``."""
+        return {
+            "out": str(self.out), "fields": self.fields, "objects": self.objects,
+            "wells": list(self.wells), "seconds": round(self.seconds, 3), "notes": list(self.notes),
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """Return the same for people."""
+        return (
+            f"{plural(self.objects, 'object')} in {plural(self.fields, 'field')} -> {self.out} "
+            f"({', '.join(TABLES)}; {self.seconds:.1f} s)"
+        )
+
+
+def run(
+    settings: MeasureSettings,
+    *,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> MeasureResult:
+    """Measure every field, one after the other, and put wells together.
+
+    Tables are written beside their names and renamed at the end: what has its name is whole.
+
+    Parameters
+    ----------
+    settings
+        Which images, and what is looked for.
+    on_progress
+        Told of fields; what it raises ends the run, and nothing is left of it.
+    on_note
+        Told of each note at the end.
+
+    Raises
+    ------
+    VirtualStainError
+        If images or channels do not fit, or nothing can be measured.
+    """
+    began = time.monotonic()
+    out = Path(settings.out)
+    _check(out, settings)
+    images = listed_images(
+        settings.input, scene=settings.scene, axes=settings.axes, pattern=settings.pattern,
+        out=settings.out,
+    )  # fmt: skip
+    notes: list[str] = _badge(images[0].path)
+    left_out: list[str] = []
+    measurer: FieldMeasurer | None = None
+    first: Exception | None = None
+    fields = objects = 0
+    with _Tables(out) as tables:
+        for number, one in enumerate(images):
+            if on_progress is not None:
+                on_progress(number, len(images), "fields measured")
+            try:
+                image = one.scene.open()
+                if measurer is None:
+                    measurer = FieldMeasurer.for_image(settings, image)
+                found = list(measurer.measure(image))
+            except (ImageFileError, PixelDataError, ChannelError) as error:
+                if isinstance(error, ChannelError) and measurer is None:
+                    raise
+                first = first or error
+                left_out.append(f"{one.name}: {error}")
+                continue
+            for measured in found:
+                tables.add(one, measured, image.time_interval_s)
+                objects += len(measured.table["object"])
+            fields += 1
+        if measurer is None or not fields:
+            raise first or PixelDataError("There is nothing to measure. Choose other images.")
+        if on_progress is not None:
+            on_progress(len(images), len(images), "fields measured")
+        notes += measurer.notes
+        if left_out:
+            notes.append(f"{plural(len(left_out), 'image')} left out; the first, {left_out[0]}")
+        wells = tables.finish()
+        result = MeasureResult(
+            out=out, fields=fields, objects=objects, wells=tuple(wells),
+            seconds=time.monotonic() - began, notes=tuple(notes),
+        )  # fmt: skip
+        tables.record(settings, measurer, result)
+    for note in notes:
+        if on_note is not None:
+            on_note(note)
+    return result
+
+
+def _check(out: Path, settings: MeasureSettings) -> None:
+    check_output(out, inputs=[settings.input])
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
+    there = next((name for name in TABLES if (out / name).exists()), None)
+    if there is not None and not settings.overwrite:
+        raise OutputExistsError(
+            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
+        )
+
+
+def _badge(store: Path) -> list[str]:
+    """Say of a prediction that amounts cannot be read from it, where its model says so."""
+    try:
+        units = read_record(store)["record"]["normalisation"]["units"]
+    except (VirtualStainError, KeyError):
+        return []
+    relative = sorted(name for name, unit in units.items() if unit in {RELATIVE_UNIT, IQR_UNIT})
+    if not relative:
+        return []
+    names = ", ".join(relative)
+    said = f"relative intensity only ({names}): compare counts and shapes, and no amounts"
+    return [f"{said} between fields"]
+
+
+class _Tables:
+    """The three tables, under other names until all of them are whole."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._files: dict[str, IO[str]] = {}
+        self._wells: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+        self._done = False
+
+    def __enter__(self) -> _Tables:
+        with disk_errors(self._out):
+            self._out.mkdir(parents=True, exist_ok=True)
+            for name in TABLES:
+                path = self._out / f"{name}.partial"
+                self._files[name] = path.open("w", encoding="utf-8", newline="")
+        return self
+
+    def add(self, one: ListedImage, measured: Measured, interval_s: float | None) -> None:
+        at = one.place
+        when = str(measured.t) if interval_s is None else f"{measured.t * interval_s:g}"
+        about = [at.plate, at.well, at.site, *one.key, when]
+        columns = measured.table
+        rows = zip(*columns.values(), strict=True)
+        self._write(TABLES[0], [*_ABOUT, *columns], ([*about, *map(_said, row)] for row in rows))
+        summary = measured.summary()
+        self._write(TABLES[1], [*_ABOUT, *summary], [[*about, *map(_said, summary.values())]])
+        if at.well:
+            self._wells.setdefault((at.plate, at.well, when), []).append(summary)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Write the wells, and give all tables their names."""
+        found: list[dict[str, Any]] = []
+        for (plate, well, when), fields in sorted(self._wells.items()):
+            means = {name: _over(name, [one[name] for one in fields]) for name in fields[0]}
+            row = [plate, well, when, str(len(fields)), *map(_said, means.values())]
+            header = [f"Metadata_{name}" for name in ("Plate", "Well", "Time")]
+            self._write(TABLES[2], [*header, "fields", *means], [row])
+            found.append(
+                {"plate": plate, "well": well, "time": when, "fields": len(fields),
+                 "count": means["count"], "covered": means["covered"]}
+            )  # fmt: skip
+        with disk_errors(self._out):
+            for name, file in self._files.items():
+                file.close()
+                whole = self._out / f"{name}.partial"
+                if name == TABLES[2] and not found:  # no plate, no wells
+                    whole.unlink()
+                    (self._out / name).unlink(missing_ok=True)
+                else:
+                    whole.replace(self._out / name)
+        self._done = True
+        return found
+
+    def record(
+        self, settings: MeasureSettings, measurer: FieldMeasurer, result: MeasureResult
+    ) -> None:
+        """Write what the tables were made with."""
+        values = {
+            "schema_version": 1, "job": "measure", "settings": settings.model_dump(mode="json"),
+            "nuclei": measurer.nuclei, "cells": measurer.cells, "stains": list(measurer.stains),
+            "versions": versions(), "result": result.to_json(),
+        }  # fmt: skip
+        with disk_errors(self._out / RECORD):
+            (self._out / RECORD).write_text(json.dumps(values, indent=2), encoding="utf-8")
+
+    def _write(self, name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        file = self._files[name]
+        with disk_errors(self._out / name):
+            writer = csv.writer(file, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writerow(header)
+            writer.writerows(rows)
+
+    def __exit__(self, *_: object) -> None:
+        for name, file in self._files.items():
+            file.close()
+            if not self._done:
+                (self._out / f"{name}.partial").unlink(missing_ok=True)
+
+
+def _over(name: str, values: Sequence[float]) -> float:
+    """Return the mean over fields of what is counted, the median of what is a median already."""
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return float("nan")
+    return float(np.median(known) if name.startswith("median_") else np.mean(known))
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    return "" if np.isnan(value) else f"{value:.7g}"
