@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from napari_virtualstain.cli.main import main
-from napari_virtualstain.encoders.package import ENCODER_CARD, read_encoder_card
+from napari_virtualstain.encoders.package import read_encoder_card
 from napari_virtualstain.errors import ModelPackageError, OutputExistsError, SettingsError
 from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.io.model_files import SEES
 from napari_virtualstain.jobs.models import ModelsSettings, describe, listing, run
 from napari_virtualstain.nets.resnet import ResNet
 from napari_virtualstain.nets.vit import VisionTransformer
@@ -58,7 +59,7 @@ def bring(path, out="theirs", **settings):
 def test_an_encoder_gets_a_name_and_sees_what_it_saw(weak, models_here):
     made = bring(weak, licence="asked for")
     assert (made.out, made.name) == (models_here / "theirs", "theirs")
-    assert (models_here / "theirs" / ENCODER_CARD).is_file()
+    assert (models_here / "theirs" / SEES).is_file()
     assert list(list_encoders()) == ["theirs"]
     assert "theirs" not in list_models()
     model = load_encoder("theirs")
@@ -95,7 +96,7 @@ def test_it_is_said_and_listed_what_it_is(weak, classifier, capsys):
 
 def test_a_damaged_encoder_is_listed_with_what_is_wrong(weak, models_here, capsys):
     bring(weak)
-    (models_here / "theirs" / ENCODER_CARD).write_text("{}")
+    (models_here / "theirs" / SEES).write_text("{}")
     assert main(["models"]) == 0
     assert "theirs: The encoder.json of" in capsys.readouterr().out
 

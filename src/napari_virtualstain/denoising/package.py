@@ -22,21 +22,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_virtualstain.denoising.denoiser import Denoiser, build_denoiser
-from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.intensity import Normalisation
-from napari_virtualstain.io.model_files import (
-    TEST_PAIR,
-    WEIGHTS,
-    ModelFiles,
-    check_place,
-    pack_pair,
-    write_model,
-)
+from napari_virtualstain.io.model_files import DENOISES, ModelFiles, check_place, write_model
 from napari_virtualstain.io.origin import TrainingReport
-from napari_virtualstain.nets.weights import load_weights, weights_of
+from napari_virtualstain.nets.weights import load_checked, weights_and_pair
 
 __all__ = [
-    "DENOISER_CARD",
     "DenoiserCard",
     "DenoiserModel",
     "check_denoiser_output",
@@ -44,9 +35,6 @@ __all__ = [
     "read_denoiser_card",
     "save_denoiser",
 ]
-
-DENOISER_CARD = "denoiser.json"
-_OTHERS = {"card.json": "a model that stains", "encoder.json": "an encoder"}
 
 
 class DenoiserCard(BaseModel):
@@ -99,18 +87,6 @@ class DenoiserModel:
     fingerprint: str
 
 
-def _files(path: str | os.PathLike[str]) -> ModelFiles:
-    files = ModelFiles(path, card=DENOISER_CARD)
-    other = next((what for name, what in _OTHERS.items() if files.has(name)), None)
-    if files.content is None:
-        what = other or f"no model: it holds no {DENOISER_CARD}"
-        raise ModelPackageError(
-            f"'{files.path}' is {what}, and denoises nothing. Give a folder that "
-            "`virtualstain denoise --keep-as` wrote."
-        )
-    return files
-
-
 def read_denoiser_card(path: str | os.PathLike[str]) -> DenoiserCard:
     """Read the card of a denoiser without its weights and without torch.
 
@@ -121,7 +97,7 @@ def read_denoiser_card(path: str | os.PathLike[str]) -> DenoiserCard:
     ModelPackageError
         If it is no denoiser, or its card is not valid.
     """
-    return _files(path).card(DenoiserCard)
+    return ModelFiles(path, card=DENOISES).card(DenoiserCard)
 
 
 def check_denoiser_output(path: Path, *, overwrite: bool) -> None:
@@ -140,13 +116,10 @@ def load_denoiser(path: str | os.PathLike[str]) -> DenoiserModel:
         If a file is missing or altered, does not fit the architecture, or if the test pair is not
         reproduced.
     """
-    files = _files(path)
+    files = ModelFiles(path, card=DENOISES)
     card = files.card(DenoiserCard)
-    weights = files.verified(WEIGHTS, card.files)
-    planes, expected = files.test_pair(card.files)
     denoiser = build_denoiser(architecture=card.architecture)
-    load_weights(denoiser.module(), weights, files.path)
-    files.check_test_pair(expected, denoiser.predict(planes))
+    load_checked(denoiser.module(), files, card.files, denoiser.predict)
     return DenoiserModel(
         card=card, denoiser=denoiser, path=files.path, fingerprint=files.fingerprint
     )
@@ -176,8 +149,5 @@ def save_denoiser(
     DiskError
         If the disk is full or cannot be written.
     """
-    files = {
-        WEIGHTS: weights_of(denoiser.module()),
-        TEST_PAIR: pack_pair(test_planes, denoiser.predict(test_planes)),
-    }
-    return write_model(Path(path), card, files, card_file=DENOISER_CARD)
+    files = weights_and_pair(denoiser.module(), test_planes, denoiser.predict)
+    return write_model(Path(path), card, files, card_file=DENOISES)

@@ -22,19 +22,10 @@ from numpy.typing import NDArray
 from napari_virtualstain.encoders.base import Encoder
 from napari_virtualstain.encoders.card import EncoderCard
 from napari_virtualstain.encoders.registry import build_encoder
-from napari_virtualstain.errors import ModelPackageError
-from napari_virtualstain.io.model_files import (
-    TEST_PAIR,
-    WEIGHTS,
-    ModelFiles,
-    check_place,
-    pack_pair,
-    write_model,
-)
-from napari_virtualstain.nets.weights import load_weights, weights_of
+from napari_virtualstain.io.model_files import SEES, ModelFiles, check_place, write_model
+from napari_virtualstain.nets.weights import load_checked, weights_and_pair
 
 __all__ = [
-    "ENCODER_CARD",
     "EncoderModel",
     "check_encoder_output",
     "is_encoder",
@@ -42,9 +33,6 @@ __all__ = [
     "read_encoder_card",
     "save_encoder",
 ]
-
-ENCODER_CARD = "encoder.json"
-_PAINTS = "card.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +57,6 @@ class EncoderModel:
     fingerprint: str
 
 
-def _files(path: str | os.PathLike[str]) -> ModelFiles:
-    files = ModelFiles(path, card=ENCODER_CARD)
-    if files.content is None and files.has(_PAINTS):
-        raise ModelPackageError(
-            f"'{files.path}' is a model that stains, and gives no features. Give an encoder, for "
-            "example one that `virtualstain train --encoder` wrote."
-        )
-    return files
-
-
 def read_encoder_card(path: str | os.PathLike[str]) -> EncoderCard:
     """Read the card of an encoder without its weights and without torch.
 
@@ -89,7 +67,7 @@ def read_encoder_card(path: str | os.PathLike[str]) -> EncoderCard:
     ModelPackageError
         If it is no encoder, or its card is not valid.
     """
-    return _files(path).card(EncoderCard)
+    return ModelFiles(path, card=SEES).card(EncoderCard)
 
 
 def is_encoder(path: str | os.PathLike[str]) -> bool:
@@ -102,8 +80,8 @@ def is_encoder(path: str | os.PathLike[str]) -> bool:
     """
     path = Path(path)
     if path.is_dir():
-        return (path / ENCODER_CARD).is_file()
-    return path.exists() and ModelFiles(path, card=ENCODER_CARD).content is not None
+        return (path / SEES).is_file()
+    return path.exists() and ModelFiles(path, card=SEES).content is not None
 
 
 def check_encoder_output(path: Path, *, overwrite: bool) -> None:
@@ -122,18 +100,15 @@ def load_encoder_package(path: str | os.PathLike[str]) -> EncoderModel:
         If a file is missing or altered, does not fit the architecture, or if the test pair is not
         reproduced.
     """
-    files = _files(path)
+    files = ModelFiles(path, card=SEES)
     card = files.card(EncoderCard)
-    weights = files.verified(WEIGHTS, card.files)
-    pictures, expected = files.test_pair(card.files)
     encoder = build_encoder(
         card.encoder,
         in_channels=card.in_channels,
         classes=len(card.classes),
         architecture=card.architecture,
     )
-    load_weights(encoder.module(), weights, files.path)
-    files.check_test_pair(expected, encoder.features(pictures))
+    load_checked(encoder.module(), files, card.files, encoder.features)
     return EncoderModel(card=card, encoder=encoder, path=files.path, fingerprint=files.fingerprint)
 
 
@@ -161,8 +136,5 @@ def save_encoder(
     DiskError
         If the disk is full or cannot be written.
     """
-    files = {
-        WEIGHTS: weights_of(encoder.module()),
-        TEST_PAIR: pack_pair(test_pictures, encoder.features(test_pictures)),
-    }
-    return write_model(Path(path), card, files, card_file=ENCODER_CARD)
+    files = weights_and_pair(encoder.module(), test_pictures, encoder.features)
+    return write_model(Path(path), card, files, card_file=SEES)

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_virtualstain.encoders.package import ENCODER_CARD
 from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.generators.base import Generator, Graph
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.registry import GRAPHS, build_generator, get_spec
 from napari_virtualstain.io.model_files import (
+    PAINTS,
     TEST_PAIR,
     WEIGHTS,
     ModelFiles,
@@ -42,7 +42,6 @@ from napari_virtualstain.nets.weights import load_weights, weights_of
 
 __all__ = ["Model", "fingerprint_of", "load_package", "read_card", "read_test_pair", "save_package"]
 
-CARD = "card.json"
 _WEIGHTS = tuple(dict.fromkeys([WEIGHTS, *(spec.weights for spec in GRAPHS.values())]))
 _PROGRAM = "weights.pt"
 
@@ -71,13 +70,7 @@ class Model:
 
 
 def _files(path: str | os.PathLike[str]) -> ModelFiles:
-    files = ModelFiles(path, card=CARD, weights=_WEIGHTS)
-    if files.content is None and files.has(ENCODER_CARD):
-        raise ModelPackageError(
-            f"'{files.path}' is an encoder: it sees, and paints nothing. Give it to "
-            "`virtualstain embed`, and here a model that stains."
-        )
-    return files
+    return ModelFiles(path, card=PAINTS, weights=_WEIGHTS)
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:
@@ -213,7 +206,7 @@ def save_package(
         get_spec(card.generator).weights: content,
         TEST_PAIR: pack_pair(test_planes, generator.predict(test_planes, seed=0)),
     }
-    return write_model(path, card, files, card_file=CARD)
+    return write_model(path, card, files, card_file=PAINTS)
 
 
 def check_model_output(path: Path, *, overwrite: bool) -> None:

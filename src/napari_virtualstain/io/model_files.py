@@ -31,6 +31,9 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.disk import disk_errors
 
 __all__ = [
+    "DENOISES",
+    "PAINTS",
+    "SEES",
     "TEST_PAIR",
     "WEIGHTS",
     "ModelFiles",
@@ -40,6 +43,14 @@ __all__ = [
     "write_model",
 ]
 
+PAINTS, SEES, DENOISES = "card.json", "encoder.json", "denoiser.json"
+"""Names of the cards, one a kind of model, so that none is taken for another."""
+_KINDS = {
+    PAINTS: ("a model that stains", "stain", "train"),
+    SEES: ("an encoder", "embed", "train --encoder"),
+    DENOISES: ("a denoiser", "denoise", "denoise --keep-as"),
+}
+"""What each is, which command takes it, and which writes it."""
 WEIGHTS = "weights.safetensors"
 TEST_PAIR = "test_pair.npz"
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
@@ -91,22 +102,25 @@ class ModelFiles:
         """The sha256 of the card, which holds those of the other files."""
         return sha256_of(self.content or b"")
 
-    def has(self, name: str) -> bool:
-        """Return whether there is a member of that name."""
-        return self._read(name) is not None
-
     def card(self, kind: type[Card]) -> Card:
         """Return the card.
 
         Raises
         ------
         ModelPackageError
-            If there is none, or it is not valid.
+            If there is none, perhaps as it is another kind of model, or it is not valid.
         """
         if self.content is None:
+            wanted, _, written_by = _KINDS[self._card]
+            for name, (what, taken_by, _) in _KINDS.items():
+                if self._read(name) is not None:
+                    raise ModelPackageError(
+                        f"'{self.path}' is {what}. Give it to `virtualstain {taken_by}`, and here "
+                        f"{wanted}, which `virtualstain {written_by}` writes."
+                    )
             raise ModelPackageError(
                 f"'{self.path}' holds no {self._card}, so nobody can tell what the model expects. "
-                "Give the folder that `virtualstain train` wrote."
+                f"Give the folder that `virtualstain {written_by}` wrote."
             )
         try:
             return kind.model_validate_json(self.content)

@@ -15,6 +15,7 @@ from pydantic import Field
 from napari_virtualstain.datasets.grey_planes import GreyPlanes
 from napari_virtualstain.errors import OutputExistsError, RunCancelled, SettingsError
 from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.io.model_files import DENOISES
 from napari_virtualstain.io.open import list_scenes, open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.scene import is_like
@@ -267,7 +268,7 @@ def _denoiser(
     should_stop: Callable[[], bool],
 ) -> tuple[DenoiserModel, GreyPlanes]:
     """Return what denoises, loaded or trained, and the planes of the image."""
-    from napari_virtualstain.denoising.package import DENOISER_CARD, load_denoiser
+    from napari_virtualstain.denoising.package import load_denoiser
 
     def measured(done: int, total: int) -> None:
         if on_progress is not None:
@@ -279,7 +280,7 @@ def _denoiser(
     folder = training_folder(settings.out)
     place = folder / "denoiser" if settings.keep_as is None else Path(settings.keep_as)
     channel = noisy.channel_names[0]
-    if settings.resume and (place / DENOISER_CARD).is_file():
+    if settings.resume and (place / DENOISES).is_file():
         model = load_denoiser(place)
         check_taught(model, settings, channel=channel)
         return model, GreyPlanes.of_images([noisy], model.card.normalisation, on_block=measured)

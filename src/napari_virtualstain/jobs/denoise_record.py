@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.io.remote import absolute
 from napari_virtualstain.jobs.base import versions
+from napari_virtualstain.jobs.run_record import describe_input, other_input, refuse_to_go_on
 
 if TYPE_CHECKING:
     from napari_virtualstain.denoising.package import DenoiserModel
@@ -56,25 +55,18 @@ def describe_denoising(
     """
     from napari_virtualstain.inference.device import thread_count
 
-    path, channel = image.source.path, noisy.channel_names[0]
+    channel = noisy.channel_names[0]
+    kept = settings.model or settings.keep_as
     return {
         "schema_version": 1,
         "job": "denoise",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": settings.model_dump(mode="json"),
-        "input": {
-            "kind": image.source.kind,
-            "scene": image.source.scene,
-            "identity": image.source.identity(),
-            "axes": image.axes,
-            "shape_tczyx": list(image.shape),
-            "channel": channel,
-            "path": None if path is None else absolute(path),
-        },
+        "input": describe_input(image, channel),
         "channel": denoised_name(channel),
         "model": {
             "method": model.card.method,
-            "path": None if settings.model is None else str(Path(settings.model).resolve()),
+            "path": None if kept is None else str(Path(kept).resolve()),
             "fingerprint": model.fingerprint,
             "weights": model.card.files["weights.safetensors"],
             "squared_error": model.card.squared_error,
@@ -106,22 +98,18 @@ def check_same(out: Path, state: dict[str, Any], now: dict[str, Any]) -> None:
     SettingsError
         If so.
     """
-    before = state["record"]
+    refuse_to_go_on(out, _difference(state["record"], now))
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if before.get("job") != "denoise" or before.get("schema_version") != now["schema_version"]:
-        why = "no denoising of this version began it"
-    elif now["input"]["identity"] is None or before["input"]["identity"] is None:
-        why = "its input is an array in memory, of which nobody can tell whether it is the same"
-    elif now["input"]["identity"] != before["input"]["identity"]:
-        why = "it was begun from another input, or the input has changed since"
-    elif now["channel"] != before["channel"]:
-        why = "it was begun with another --channel"
-    elif now["model"]["weights"] != before["model"]["weights"]:
-        why = "it was begun with another denoiser"
-    elif now["settings"]["tile"] not in (None, before["settings"]["tile"]):
-        why = "it was begun with another --tile"
-    else:
-        return
-    raise SettingsError(
-        f"{str(out)!r} cannot be gone on with: {why}. Choose another --out, or replace the store "
-        "by --overwrite instead of --resume."
-    )
+        return "no denoising of this version began it"
+    if (why := other_input(before, now)) is not None:
+        return why
+    if now["channel"] != before["channel"]:
+        return "it was begun with another --channel"
+    if now["model"]["weights"] != before["model"]["weights"]:
+        return "it was begun with another denoiser"
+    if now["settings"]["tile"] not in (None, before["settings"]["tile"]):
+        return "it was begun with another --tile"
+    return None

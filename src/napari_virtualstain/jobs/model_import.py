@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtualstain.encoders.package import ENCODER_CARD, check_encoder_output, is_encoder
+from napari_virtualstain.encoders.package import check_encoder_output, is_encoder
 from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.package import (
-    CARD,
     check_model_output,
     load_package,
     save_package,
 )
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.fingerprint import sha256_of
+from napari_virtualstain.io.model_files import PAINTS, SEES
 from napari_virtualstain.jobs.encoder_import import (
     ONLY_SEEING,
     ImportedEncoder,
@@ -188,7 +188,7 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     OutputExistsError
         If something is there that is no model, or is one and may not be replaced.
     """
-    check = check_encoder_output if (out / ENCODER_CARD).is_file() else check_model_output
+    check = check_encoder_output if (out / SEES).is_file() else check_model_output
     check(out, overwrite=overwrite)
 
 
@@ -209,7 +209,7 @@ def _own_package(path: Path) -> Path | None:
     """Return the model folder or zip that a path is, or is the weights of."""
     if path.is_dir() or path.suffix.lower() == ".zip":
         return path
-    beside = any((path.parent / card).is_file() for card in (CARD, ENCODER_CARD))
+    beside = any((path.parent / card).is_file() for card in (PAINTS, SEES))
     return path.parent if beside and path.suffix.lower() == ".safetensors" else None
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 from pydantic import Field
 
-from napari_virtualstain.errors import ReplayError, SettingsError
+from napari_virtualstain.errors import ReplayError
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.sink import check_output, check_unlocked
 from napari_virtualstain.jobs import stain
-from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_settings, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_settings
 from napari_virtualstain.jobs.replay_compare import TOLERANCE, Likeness, compare_stores
+from napari_virtualstain.jobs.replay_denoise import repeat_denoising
+from napari_virtualstain.jobs.replay_needs import check_input, computing_as, input_of
 from napari_virtualstain.jobs.simulate import CONTENTS, write_field
 from napari_virtualstain.jobs.stain_record import VERSION, runs_of
 from napari_virtualstain.preprocessing.illumination_set import load_illumination_set
@@ -134,11 +136,11 @@ def run(
     _refuse_training(original)
     state = read_record(original)
     record = state["record"]
-    repeat = {"stain": _stain, "simulate": _simulate}.get(str(record.get("job")))
+    repeat = _REPEATED.get(str(record.get("job")))
     if repeat is None:
         raise ReplayError(
             f"{str(original)!r} was written by {record.get('job')!r}, which is not repeated. "
-            "Choose a store that `stain` or `simulate` wrote."
+            "Choose a store that `stain`, `denoise` or `simulate` wrote."
         )
     readable = range(1, _SCHEMAS.get(str(record.get("job")), 1) + 1)
     for found, known in (
@@ -202,41 +204,16 @@ def _stain(
     on_progress: Progress | None,
     note: Callable[[str], None],
 ) -> None:
-    from napari_virtualstain.inference.device import thread_count, threads_set_to
-
     record = state["record"]
     source = record["input"]
-    if source["path"] is None:
-        raise ReplayError(
-            "The input of the run was an array in memory that was not kept, so the run cannot be "
-            "repeated. Save the array as OME-TIFF or OME-Zarr, and stain that file."
-        )
-    values = {**record["settings"], "input": source["path"], "model": _model(record)}
+    values = {**record["settings"], "input": input_of(record), "model": _model(record)}
     if source.get("illumination"):
         values["illumination"] = _same_light(source["illumination"])
     stated = make_settings(stain.StainSettings, values)
-    image = open_image(stated.input, scene=stated.scene, axes=stated.axes, pattern=stated.pattern)
-    if list(image.shape) != source["shape_tczyx"]:
-        raise ReplayError(
-            f"The input {stated.input!r} has the shape {list(image.shape)} (t, c, z, y, x), the "
-            f"run was given {source['shape_tczyx']}: a part of it, or another file. "
-            "Put the input of the run back."
-        )
-    if image.source.identity() != source["identity"]:
-        note(
-            f"the input {stated.input!r} has changed, or was copied: "
-            "names, sizes or times of its files are others"
-        )
+    check_input(stated, record, note)
     _check_model(stated.model, record)
-    before, now = ((found or {}).get("torch") for found in (record.get("versions"), versions()))
-    if before != now:
-        note(f"torch was {before} and is {now}, so that the last digits may differ")
     for number, entry in enumerate(runs_of(state)):
-        threads = entry.get("threads")
-        device = _device(entry.get("device"), note)
-        with threads_set_to(threads if device == "cpu" else None):
-            if threads is not None and threads != thread_count():
-                note(f"the run had {threads} threads, the repetition {thread_count()}")
+        with computing_as(entry.get("device"), entry.get("threads"), note) as device:
             again = stated.model_copy(
                 update={
                     "out": str(out),
@@ -295,17 +272,6 @@ def _check_model(model: str, record: dict[str, Any]) -> None:
         )
 
 
-def _device(name: str | None, note: Callable[[str], None]) -> str:
-    from napari_virtualstain.inference.device import choose_device
-
-    try:
-        return choose_device(name or "auto")
-    except SettingsError:
-        now = choose_device("auto")
-        note(f"the device {name!r} of the run is not here, {now!r} was taken")
-        return now
-
-
 def _simulate(
     state: dict[str, Any],
     out: Path,
@@ -340,3 +306,6 @@ def _simulate(
     write_field(field, out.parent, overwrite=overwrite, only={record["content"]: out})
     if on_progress is not None:
         on_progress(1, 1, "fields simulated")
+
+
+_REPEATED = {"stain": _stain, "denoise": repeat_denoising, "simulate": _simulate}

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.intensity import Normalisation
-from napari_virtualstain.io.remote import is_remote
 from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.jobs.prepare import PreparedStain
+from napari_virtualstain.jobs.run_record import describe_input, other_input, refuse_to_go_on
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.stain import StainSettings
@@ -31,12 +30,6 @@ __all__ = [
 
 VERSION = 2
 """Of the record: 1 knew tiles of one edge only."""
-
-
-def _in_full(path: str | None) -> str | None:
-    if path is None or is_remote(path):
-        return path
-    return str(Path(path).resolve())
 
 
 def describe_stain(
@@ -78,16 +71,10 @@ def describe_stain(
         "created": created,
         "settings": settings.model_dump(mode="json"),
         "input": {
-            "kind": image.source.kind,
-            "scene": image.source.scene,
-            "identity": image.source.identity(),
-            "axes": image.axes,
-            "shape_tczyx": list(image.shape),
-            "channel": prepared.planes.image.channel_names[0],
+            **describe_input(image, prepared.planes.image.channel_names[0]),
             "z": list(prepared.planes.z),
             "focus": _focus(prepared),
             "illumination": prepared.ready.light,
-            "path": _in_full(image.source.path),
         },
         "notes": list(prepared.notes),
         "model": {
@@ -251,22 +238,15 @@ def check_same_run(out: Path, state: dict[str, Any], now: dict[str, Any]) -> Non
     SettingsError
         If so.
     """
-    why = _difference(state["record"], now)
-    if why is not None:
-        raise SettingsError(
-            f"{str(out)!r} cannot be gone on with: {why}. Choose another --out, or replace the "
-            "store by --overwrite instead of --resume."
-        )
+    refuse_to_go_on(out, _difference(state["record"], now))
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if before.get("job") != "stain" or before.get("schema_version") != now["schema_version"]:
         return "no stain of this version began it"
+    if (why := other_input(before, now)) is not None:
+        return why
     mine, theirs = now["input"], before["input"]
-    if mine["identity"] is None or theirs["identity"] is None:
-        return "its input is an array in memory, of which nobody can tell whether it is the same"
-    if mine["identity"] != theirs["identity"]:
-        return "it was begun from another input, or the input has changed since"
     parts = ("shape_tczyx", "channel", "z")
     if [mine[part] for part in parts] != [theirs[part] for part in parts]:
         return "it was begun with another channel or other z planes"

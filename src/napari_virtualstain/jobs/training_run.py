@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtualstain.encoders.package import ENCODER_CARD, check_encoder_output
+from napari_virtualstain.encoders.package import check_encoder_output
 from napari_virtualstain.errors import OutputExistsError, SettingsError
 from napari_virtualstain.generators.package import check_model_output
 from napari_virtualstain.inference.device import choose_device
+from napari_virtualstain.io.model_files import SEES
 from napari_virtualstain.jobs.base import Progress
 
 __all__ = ["TrainResult", "check_training_output", "devices_of", "stage", "training_folder"]
@@ -86,7 +87,7 @@ def check_training_output(out: str, *, resume: bool, overwrite: bool) -> None:
         If there is nothing to resume from.
     """
     path = Path(out)
-    check = check_encoder_output if (path / ENCODER_CARD).is_file() else check_model_output
+    check = check_encoder_output if (path / SEES).is_file() else check_model_output
     check(path, overwrite=overwrite)
     checkpoint = training_folder(out) / "checkpoint.pt"
     if resume and not checkpoint.exists():
