@@ -337,3 +337,36 @@ PARTS = {
 def test_a_part_that_is_not_there_is_refused(part, sentence, compare):
     with pytest.raises(AxesError, match=sentence):
         compare(NEAR, TRUTH, **part)
+
+
+DENOISED = {
+    "its name": ({}, "DNA (denoised)"),
+    "its record": ({"record": {"job": "denoise"}}, "DNA"),
+}
+
+
+@pytest.mark.parametrize(("made", "name"), DENOISED.values(), ids=DENOISED)
+def test_scores_against_denoised_truth_are_labelled(made, name, tmp_path):
+    def write_one(path, pixels, channel, **made):
+        with OmeZarrSink.create(
+            path, shape=(1, 1, 1, 33, 29), channels=[Channel(channel)], n_tiles=1, **made
+        ) as sink:
+            sink.write((slice(0, 1),) * 3 + (slice(0, 33), slice(0, 29)), pixels[:1, :1, :1])
+            sink.commit(0)
+        return str(path)
+
+    stated = {
+        "prediction": write_one(tmp_path / "p.ome.zarr", NEAR, "DNA"),
+        "target": write_one(tmp_path / "t.ome.zarr", TRUTH, name, **made),
+    }
+    found = evaluate.run(EvaluateSettings(**stated, csv=str(tmp_path / "s.csv")))
+    assert any(n.startswith(f"the truth is denoised ({name})") for n in found.notes)
+    assert found.table().endswith("against denoised truth")
+    again = evaluate.Evaluation.from_json(json.loads(json.dumps(found.to_json())))
+    assert again.scores[0].denoised_truth
+    (row,) = csv.DictReader((tmp_path / "s.csv").read_text().splitlines())
+    assert row["denoised_truth"] == "True"
+    raw = write_one(tmp_path / "r.ome.zarr", TRUTH, "DNA", record={"job": "stain"})
+    found = evaluate.run(EvaluateSettings(**{**stated, "target": raw}, csv=str(tmp_path / "r.csv")))
+    assert not any("denoised" in note for note in found.notes)
+    assert "denoised" not in found.table() + (tmp_path / "r.csv").read_text()

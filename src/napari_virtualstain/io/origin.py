@@ -6,11 +6,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ImportedFrom", "TrainingReport"]
+__all__ = ["DenoisedTarget", "ImportedFrom", "TrainingReport"]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DenoisedTarget(_Frozen):
+    """A stain that taught without its noise."""
+
+    denoiser: str = Field(description="fingerprint of what took the noise away")
+    validation_pcc: float | None = Field(
+        default=None,
+        description="mean Pearson correlation with the denoised truth of the validation fields, "
+        "which a smooth stain gains from; the `expected_pcc` of a stain is with their raw truth",
+    )
 
 
 class TrainingReport(_Frozen):
@@ -32,6 +43,9 @@ class TrainingReport(_Frozen):
     illumination: tuple[str, ...] = Field(
         default=(),
         description="fingerprints of the functions that corrected the planes for uneven light",
+    )
+    denoised: dict[str, DenoisedTarget] = Field(
+        default_factory=dict, description="by stain, those that taught without their noise"
     )
 
 

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.jobs.run_record import describe_input, other_input, refuse_to_go_on
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from napari_virtualstain.inference.planner import RunPlan
     from napari_virtualstain.jobs.denoise import DenoiseSettings
 
-__all__ = ["check_same", "denoised_name", "describe_denoising"]
+__all__ = ["check_same", "denoised_name", "describe_denoising", "is_denoised"]
+
+_SAID = " (denoised)"
 
 
 def denoised_name(channel: str) -> str:
@@ -26,7 +30,25 @@ def denoised_name(channel: str) -> str:
     >>> denoised_name("DNA")
     'DNA (denoised)'
     """
-    return f"{channel} (denoised)"
+    return channel + _SAID
+
+
+def is_denoised(path: str, channel: str) -> bool:
+    """Return whether a channel was denoised here: its store says so, or it is still called so.
+
+    Parameters
+    ----------
+    path
+        Of its image.
+    channel
+        Name of the channel, which an exported copy keeps.
+    """
+    if channel.endswith(_SAID):
+        return True
+    try:
+        return bool(read_record(path)["record"].get("job") == "denoise")
+    except VirtualStainError:
+        return False
 
 
 def describe_denoising(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.inference.stainer import Stainer
     from napari_virtualstain.jobs.denoise import DenoiseSettings
 
-__all__ = ["plan_of", "write_planes", "write_preview"]
+__all__ = ["denoise_into", "plan_of", "write_planes", "write_preview"]
 
 _SHOWN = 256
 """Edge of the part that a preview shows, in pixels."""
@@ -65,6 +65,28 @@ def plan_of(
         stainer.typical, shape, tile=tile, chunk=CHUNK, budget=free_memory(device) // 2,
         out_channels=1,
     )  # fmt: skip
+
+
+def denoise_into(
+    out: NDArray[np.float32], denoiser: Denoiser, planes: GreyPlanes, *, device: str
+) -> None:
+    """Denoise planes into an array.
+
+    Parameters
+    ----------
+    out
+        (N, Y, X) grey values, written; NaN where a plane is missing.
+    denoiser, planes, device
+        See `denoise_planes.denoising`.
+    """
+    from napari_virtualstain.inference.engine import stain_tiles
+
+    stainer, plan = plan_of(denoiser, planes, device=device)
+
+    def write(plane: int, tile: Tile, stains: NDArray[np.float32]) -> None:
+        out[plane][tile.write] = with_gaps_of(planes, plane, tile, stains[0])
+
+    stain_tiles(stainer, plan, write)
 
 
 def write_planes(

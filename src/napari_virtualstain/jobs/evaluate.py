@@ -29,6 +29,7 @@ from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import compare_planes
 from napari_virtualstain.jobs.compare_objects import ObjectScore, compare_objects
+from napari_virtualstain.jobs.denoise_record import is_denoised
 from napari_virtualstain.jobs.evaluation import (
     ChannelScore,
     Evaluation,
@@ -140,7 +141,13 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             "Choose the target of the same field, or another --scene; project or select z planes "
             "first."
         )
+    denoised = [truth for _, truth in pairs if is_denoised(settings.target, truth)]
     notes = [*prediction.guesses, *target.guesses, *_taken_for(pairs, settings)]
+    if denoised:
+        notes.append(
+            f"the truth is denoised ({', '.join(denoised)}), which a smooth stain gains from: give "
+            "scores against the raw truth, and these only beside them, labelled"
+        )
     fits = (target.shape[0], *target.shape[3:])
     prediction, target = (_part(image, settings) for image in (prediction, target))
     target, shifts = seen_to(prediction, target, pairs, correct=settings.correct_shift)
@@ -166,7 +173,8 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
                 on_progress(
                     index * len(places) + number + 1, len(pairs) * len(places), "planes compared"
                 )
-        scores.append(score_of(stain, truth, rows, with_floor=planes is not None))
+        score = score_of(stain, truth, rows, with_floor=planes is not None)
+        scores.append(replace(score, denoised_truth=truth in denoised))
         notes += doubts_about(scores[-1], rows)
     seen: dict[str, Any] | None = None
     if judge is not None:

@@ -58,6 +58,8 @@ class ChannelScore:
     perceptual_misplaced
         The same of the truth from itself turned round: what the right texture in the wrong places
         would have.
+    denoised_truth
+        Whether the truth was denoised, so that the numbers are no measure of the stain alone.
     """
 
     stain: str
@@ -83,6 +85,7 @@ class ChannelScore:
     finest_px: float = float("nan")
     perceptual: float | None = None
     perceptual_misplaced: float | None = None
+    denoised_truth: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,7 @@ class Evaluation:
             for value, width in ((s.perceptual, 9), (s.perceptual_misplaced, 10)):
                 if asked:
                     lines[-1] += f" {'-':>{width}}" if value is None else f" {value:{width}.4f}"
+            lines[-1] += "  against denoised truth" if s.denoised_truth else ""
         if self.objects is not None:
             lines += ["", self.objects.words()]
         return "\n".join(lines)
@@ -277,6 +281,8 @@ def write_csv(path: Path, result: Evaluation) -> None:
     ]
     if result.perceptual is None:
         rows = [{k: v for k, v in row.items() if not k.startswith("perceptual")} for row in rows]
+    if not any(score.denoised_truth for score in result.scores):
+        rows = [{k: v for k, v in row.items() if k != "denoised_truth"} for row in rows]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:

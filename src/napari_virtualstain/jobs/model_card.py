@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 from napari_virtualstain.datasets.pairs import PairedSet, gather_statistics
@@ -18,7 +19,7 @@ from napari_virtualstain.generators.learning import LearningSettings
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.io.colours import colour_of
 from napari_virtualstain.io.image import Channel
-from napari_virtualstain.io.origin import TrainingReport
+from napari_virtualstain.io.origin import DenoisedTarget, TrainingReport
 from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.training.describe import describe_fields, measure_ranges
@@ -46,6 +47,7 @@ def describe_model(
     recipe: str,
     n_validation: int,
     judge: str | None = None,
+    denoised: Mapping[str, DenoisedTarget] = MappingProxyType({}),
     labels: tuple[LabelKind, ...] = (),
     on_field: Callable[[int, int], None] | None = None,
 ) -> ModelCard:
@@ -71,6 +73,8 @@ def describe_model(
         Number of fields that examined.
     judge
         Fingerprint of the encoder to which stains were made to look true, if there was one.
+    denoised
+        By stain, those that taught without their noise.
     labels
         What the network is told of an image.
     on_field
@@ -79,7 +83,8 @@ def describe_model(
     statistics = gather_statistics((field.planes for field in train.fields), quantiles=_QUANTILES)
     ranges = measure_ranges(train.fields, on_field=on_field)
     offsets = data.card["z_offsets_um"]
-    pcc = result.best.scores if result.best else (float("nan"),) * len(data.stains)
+    n_stains = len(data.stains)
+    pcc = result.best.scores[:n_stains] if result.best else (float("nan"),) * n_stains
     spec = get_spec(generator)
     told_of_method = learning.model_dump(mode="json")
     told = {
@@ -129,6 +134,7 @@ def describe_model(
             versions=versions(),
             pairs=None if data.record is None else dict(data.record),
             illumination=data.light,
+            denoised=dict(denoised),
         ),
         limits=(*limits, *((_RELATIVE,) if train.targets else ())),
         feature_statistics=describe_fields(train.fields),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.leakage import find_leaks
 from napari_virtualstain.datasets.pairs import PairedField, pair_up
 from napari_virtualstain.datasets.split import split_by_group
+from napari_virtualstain.denoising.package import read_denoiser_card
 from napari_virtualstain.encoders.package import EncoderModel
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
@@ -34,6 +36,7 @@ from napari_virtualstain.jobs.labelled_images import LabelSettings
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
 from napari_virtualstain.jobs.train_encoder import train_encoder
+from napari_virtualstain.jobs.training_denoised import open_denoisers
 from napari_virtualstain.jobs.training_fields import (
     FieldData,
     PairSettings,
@@ -53,7 +56,7 @@ from napari_virtualstain.jobs.training_run import (
     stage,
     training_folder,
 )
-from napari_virtualstain.training.painting import fit, patch_shape
+from napari_virtualstain.training.painting import Beside, fit, patch_shape
 from napari_virtualstain.training.patches import check_patch
 from napari_virtualstain.training.settings import LoopSettings, ViewSettings, learning_settings
 from napari_virtualstain.zoo import load_generator
@@ -87,6 +90,9 @@ class TrainSettings(LoopSettings, PairSettings, LabelSettings, ViewSettings):
     )
     perceptual: ModelText | None = Field(
         default=None, description=LoopSettings.model_fields["perceptual"].description
+    )
+    denoised_targets: tuple[PathText, ...] = Field(
+        default=(), description=LoopSettings.model_fields["denoised_targets"].description
     )
     condition: tuple[str, ...] = Field(
         default=(),
@@ -137,6 +143,8 @@ def run(
     # What can be refused without the images is refused before they are made or read.
     network = _build(settings, 1, 1)
     learning_settings(network.learning, settings)
+    for denoiser in settings.denoised_targets:
+        read_denoiser_card(denoiser)
     _judge(settings, recipe.stains if recipe is not None and settings.data is None else ())
     if recipe is None or recipe.fits is None:
         check_patch(
@@ -235,6 +243,8 @@ def train_on_fields(
     check_alike(data)
     devices = devices_of(settings.device)
     judge = _judge(settings, data.stains)
+    denoisers = open_denoisers(settings.denoised_targets, data.stains)
+    folder = training_folder(settings.out)
     keep_freed_memory()
     teach, hold = _split(data, settings)
     kinds: tuple[LabelKind, ...] = ()
@@ -244,17 +254,19 @@ def train_on_fields(
     output_rule = Rule(kind="zscore", clip_sd=None)
     input_rule = Rule()
     with dask.config.set(scheduler="synchronous"):
-        train = pair_up(
-            [data.fields[i] for i in teach],
-            input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
+        paired = partial(
+            pair_up, input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
             relative=settings.normalise_stains_on == "field",
         )  # fmt: skip
-        held = pair_up(
-            [data.fields[i] for i in hold],
-            input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
-            outputs=train.outputs, typical_contrast=train.typical_contrast,
-            relative=settings.normalise_stains_on == "field",
-        )  # fmt: skip
+        teaching, examining = ([data.fields[i] for i in some] for some in (teach, hold))
+        clean = partial(denoisers.applied, device=devices[0], on_progress=on_progress)
+        train = paired(clean(teaching, folder=folder / "teaching") if denoisers else teaching)
+        as_taught = partial(paired, outputs=train.outputs, typical_contrast=train.typical_contrast)
+        held = as_taught(examining)
+        beside = None
+        if denoisers and hold:
+            twins = clean(examining, folder=folder / "examining")
+            beside = Beside(pairs=as_taught(twins), names=denoisers.names)
         n_planes = data.fields[0].planes.shape[0]
         generator = _build(settings, n_planes, len(data.stains), kinds)
         if generator.window is not None:
@@ -263,10 +275,10 @@ def train_on_fields(
             data = replace(data, card={**data.card, "volume": stack})
         if settings.start is not None:
             start_from(generator, load_generator(settings.start), data.stains)
-        folder = training_folder(settings.out)
         loop = {name: getattr(settings, name) for name in LoopSettings.model_fields}
         if judge is not None:  # not by its name, which may come to stand for another
             loop["perceptual"] = judge.fingerprint
+        loop["denoised_targets"] = denoisers.fingerprints
         result = fit(
             generator,
             train,
@@ -276,11 +288,14 @@ def train_on_fields(
             stain_names=data.stains,
             term=term_for(judge, settings, data.stains, None if train.targets else train.outputs),
             labels=_numbered(kinds, train.fields) if kinds else None,
+            beside=beside,
             resume=settings.resume,
             devices=devices,
             on_step=on_progress,
             should_stop=should_stop,
         )
+        scores = result.best.scores if result.best else ()
+        compared = dict(zip(denoisers.names, scores[len(data.stains) :], strict=False))
         if result.finished:
             card = describe_model(
                 data,
@@ -293,6 +308,7 @@ def train_on_fields(
                 recipe=settings.recipe or "own images",
                 n_validation=len(hold),
                 labels=kinds,
+                denoised=denoisers.reported(compared),
                 judge=None if judge is None else judge.fingerprint,
                 on_field=stage(on_progress, "training fields measured for the card"),
             )
@@ -302,15 +318,17 @@ def train_on_fields(
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
             # What is left of a training says that it was not finished.
             (folder / "checkpoint.pt").unlink(missing_ok=True)
-    pcc = dict(zip(data.stains, result.best.scores, strict=True)) if result.best else {}
+    for name in ("teaching", "examining"):  # of stains without their noise
+        shutil.rmtree(folder / name, ignore_errors=True)
     return TrainResult(
         out=Path(settings.out),
         finished=result.finished,
         steps=result.steps,
         seconds=result.seconds,
         validation_loss=result.best.loss if result.best else None,
-        validation_pcc=pcc,
-        notes=data.notes,
+        validation_pcc=dict(zip(data.stains, scores, strict=False)),
+        validation_pcc_denoised={data.stains[n]: value for n, value in compared.items()},
+        notes=(*data.notes, *denoisers.notes(data.card["pixel_size_um"])),
     )
 
 

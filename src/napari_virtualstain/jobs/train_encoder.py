@@ -47,7 +47,8 @@ __all__ = ["train_encoder", "train_on_pictures"]
 _PAIR = 2
 """Pictures of a class: one to teach, one to examine."""
 _ONLY_PAINTING = (
-    "target", "pairs", "stains", "channel", "illumination", "perceptual", "at_once", "sampler",
+    "target", "pairs", "stains", "channel", "illumination", "perceptual", "denoised_targets",
+    "at_once", "sampler",
 )  # fmt: skip
 """Settings that no encoder has."""
 

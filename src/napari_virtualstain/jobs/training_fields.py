@@ -24,6 +24,7 @@ from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.plate import Place, parse_well, place_of_name
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane
 from napari_virtualstain.jobs.pair_images import Images, Opening
+from napari_virtualstain.jobs.training_denoised import denoised_truths
 from napari_virtualstain.jobs.training_light import TrainingLight
 
 __all__ = [
@@ -230,7 +231,10 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
         ),
         footprints=tuple(prints),
         light=light.fingerprints,
-        notes=light.notes,
+        notes=(
+            *light.notes,
+            *denoised_truths({s: [(path, s) for path in targets] for s in settings.stains}),
+        ),
         images=tuple(keys),
     )
 

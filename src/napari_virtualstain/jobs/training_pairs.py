@@ -19,6 +19,7 @@ from napari_virtualstain.jobs.pair_check import open_planes
 from napari_virtualstain.jobs.pair_images import Images, StainPlace, join_stains
 from napari_virtualstain.jobs.pair_sets import groups_of
 from napari_virtualstain.jobs.pairs import opening_of
+from napari_virtualstain.jobs.training_denoised import denoised_truths
 from napari_virtualstain.jobs.training_fields import FieldData, PairSettings, card_of, fields_of
 from napari_virtualstain.jobs.training_light import TrainingLight
 
@@ -104,7 +105,20 @@ def open_pairs_file(settings: PairSettings, *, name: str) -> FieldData:
         footprints=tuple(prints),
         record=_record(path, file, moved),
         light=light.fingerprints,
-        notes=(*_notes(file, pairs, stains, moved), *light.notes),
+        notes=(
+            *_notes(file, pairs, stains, moved),
+            *light.notes,
+            *denoised_truths(
+                {
+                    stain: [
+                        (known.path, known.channel)
+                        for pair in pairs
+                        if (known := pair.stains.get(stain)) is not None
+                    ]
+                    for stain in stains
+                }
+            ),
+        ),
     )
 
 

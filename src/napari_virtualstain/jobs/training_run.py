@@ -35,6 +35,8 @@ class TrainResult:
         What decided which weights were kept, `None` without an examination.
     validation_pcc
         Of a generator: the Pearson correlation of each stain.
+    validation_pcc_denoised
+        The same with denoised truth, of stains that taught so.
     validation_scores
         Of an encoder: how it did, by the name of the score.
     notes
@@ -47,12 +49,16 @@ class TrainResult:
     seconds: float
     validation_loss: float | None
     validation_pcc: dict[str, float] = field(default_factory=dict)
+    validation_pcc_denoised: dict[str, float] = field(default_factory=dict)
     validation_scores: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
-        scores = {name: _number(value) for name, value in self.validation_scores.items()}
+        beside = {
+            "validation_pcc_denoised": self.validation_pcc_denoised,
+            "validation_scores": self.validation_scores,
+        }
         return {
             "out": str(self.out),
             "finished": self.finished,
@@ -60,7 +66,11 @@ class TrainResult:
             "seconds": round(self.seconds, 1),
             "validation_loss": _number(self.validation_loss),
             "validation_pcc": {n: _number(v) for n, v in self.validation_pcc.items()},
-            **({"validation_scores": scores} if scores else {}),
+            **{
+                what: {name: _number(value) for name, value in scores.items()}
+                for what, scores in beside.items()
+                if scores
+            },
             "notes": list(self.notes),
         }
 

@@ -5,7 +5,8 @@ A task of the training loop (`training.loop`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from napari_virtualstain.training.patches import check_patch_size, draw_batch, m
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.training.together import make_learner
 
-__all__ = ["Painting", "examine", "fit", "painted_on_nothing", "patch_shape"]
+__all__ = ["Beside", "Painting", "examine", "fit", "painted_on_nothing", "patch_shape"]
 
 Patches = tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, ...]]
 _EXAMINED = {2: 1024, 3: 128}
@@ -37,6 +38,22 @@ _EMPTY_SD = 0.05
 """Of the noise that stands for a field without cells, in SD of one with cells."""
 _DRAWN = 256
 """The same of what is drawn in several passes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Other truths of the validation fields: their scores are noted, and decide nothing.
+
+    Parameters
+    ----------
+    pairs
+        The same fields with other stains.
+    names
+        By place among the stains, what the scores of those that are compared are called.
+    """
+
+    pairs: PairedSet
+    names: Mapping[int, str]
 
 
 class Painting:
@@ -57,6 +74,8 @@ class Painting:
     labels
         By training field, the number of the class of each label, -1 where it is not known; `None`
         for a method that is told none.
+    beside
+        What the validation fields are compared with besides.
 
     Raises
     ------
@@ -76,8 +95,12 @@ class Painting:
         stain_names: tuple[str, ...],
         term: Term | None = None,
         labels: NDArray[np.int64] | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.names, self._term, self._labels = stain_names, term, labels
+        self._beside = beside
+        if beside is not None:
+            self.names += tuple(beside.names.values())
         self._generator, self._train, self._validation = generator, train, validation
         self._settings, self._patch = settings, patch_shape(generator, settings)
         stride, window = generator.multiple_of, generator.window
@@ -117,7 +140,9 @@ class Painting:
         """Predict the validation fields, if there are some."""
         if self._validation is None or not self._validation.fields:
             return None
-        return examine(self._generator, self._validation, loss=self._settings.loss)
+        return examine(
+            self._generator, self._validation, loss=self._settings.loss, beside=self._beside
+        )
 
 
 def fit(
@@ -130,6 +155,7 @@ def fit(
     stain_names: tuple[str, ...],
     term: Term | None = None,
     labels: NDArray[np.int64] | None = None,
+    beside: Beside | None = None,
     resume: bool = False,
     devices: Sequence[str] = ("cpu",),
     on_step: Callable[[int, int, str], None] | None = None,
@@ -138,7 +164,7 @@ def fit(
     """Train a generator in place; see `Painting` and `training.loop.learn`."""
     task = Painting(
         generator, train, settings, validation=validation, stain_names=stain_names, term=term,
-        labels=labels,
+        labels=labels, beside=beside,
     )  # fmt: skip
     return learn(
         task, settings, folder=folder, resume=resume, devices=devices, on_step=on_step,
@@ -146,12 +172,15 @@ def fit(
     )  # fmt: skip
 
 
-def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination:
+def examine(
+    generator: Generator, pairs: PairedSet, *, loss: str, beside: Beside | None = None
+) -> Examination:
     """Predict validation fields and compare, in normalised units.
 
     Of a field larger than 1024 px (a volume: 128 px) the middle is taken: what an examination needs
     of memory must not depend on how large somebody's images are. Scores are the Pearson correlation
-    of each stain, the mean over fields; NaN where it is missing.
+    of each stain, the mean over fields; NaN where it is missing. What is compared besides has its
+    scores behind them.
 
     Of a generator that draws, 256 px are drawn, always with the same noise, and what decides is 1
     minus the mean correlation, plus what it paints where there is nothing (`painted_on_nothing`):
@@ -159,29 +188,38 @@ def examine(generator: Generator, pairs: PairedSet, *, loss: str) -> Examination
     """
     drawn = isinstance(generator, SampledGenerator)
     measure = get_loss(loss)
-    losses, correlations = [], []
+    losses, correlations, others = [], [], []
     for index, field in enumerate(pairs.fields):
         # Cut to the stride: padding would be judged along with the picture.
-        planes, stains = pairs.read(index, _examined(field.shape, generator))
+        part = _examined(field.shape, generator)
+        planes, stains = pairs.read(index, part)
         predicted = generator.predict(planes[None])[0]
         found = float(measure(torch.from_numpy(predicted), torch.from_numpy(stains)))
         # Nothing known is no loss of 0, which no other weights could beat.
         losses.append(found if np.isfinite(stains).any() else float("nan"))
-        correlations.append(
-            [
-                pearson(p, s) if np.isfinite(s).any() else float("nan")
-                for p, s in zip(predicted, stains, strict=True)
-            ]
-        )
-    table = np.array(correlations)
-    known = np.isfinite(table)
-    means = np.where(known, table, 0).sum(0) / np.maximum(known.sum(0), 1)
-    pcc = tuple(float(m) if k else float("nan") for m, k in zip(means, known.any(0), strict=True))
+        correlations.append([_alike(p, s) for p, s in zip(predicted, stains, strict=True)])
+        if beside is not None:
+            _, truths = beside.pairs.read(index, part)
+            others.append([_alike(predicted[n], truths[n]) for n in beside.names])
+    pcc = _means(correlations)
     if drawn:
-        least = 1 - float(np.nanmean(pcc)) if known.any() else float("nan")
+        least = 1 - float(np.nanmean(pcc)) if np.isfinite(pcc).any() else float("nan")
         losses = [least + painted_on_nothing(generator, pairs)]
     judged = [value for value in losses if not np.isnan(value)]
-    return Examination(loss=float(np.mean(judged)) if judged else float("nan"), scores=pcc)
+    found = float(np.mean(judged)) if judged else float("nan")
+    return Examination(loss=found, scores=(*pcc, *(_means(others) if others else ())))
+
+
+def _alike(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    return pearson(predicted, truth) if np.isfinite(truth).any() else float("nan")
+
+
+def _means(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the mean of each column, of what is known of it; NaN where nothing is."""
+    table = np.array(rows)
+    known = np.isfinite(table)
+    means = np.where(known, table, 0).sum(0) / np.maximum(known.sum(0), 1)
+    return tuple(float(m) if k else float("nan") for m, k in zip(means, known.any(0), strict=True))
 
 
 def painted_on_nothing(generator: Generator, pairs: PairedSet) -> float:

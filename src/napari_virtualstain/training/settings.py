@@ -87,6 +87,11 @@ class LoopSettings(BaseModel):
     perceptual_weight: float = Field(
         default=1.0, gt=0, description="what that counts beside the loss of the method"
     )
+    denoised_targets: tuple[str, ...] = Field(
+        default=(),
+        description="folders of denoisers (`denoise --keep-as`), one a stain: what teaches is "
+        "denoised by them; scores stay those against the raw truth",
+    )
     sampler: Literal["pixels", "stains"] = Field(
         default="pixels",
         description="what is drawn alike: pixels of the fields, or stains where fields lack some",

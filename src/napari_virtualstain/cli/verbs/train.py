@@ -25,5 +25,8 @@ def run(settings: job.TrainSettings, console: Console) -> tuple[Any, str]:
     what = "validation PCC" if result.validation_pcc else "validation"
     scores = {**result.validation_pcc, **result.validation_scores}
     said = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    if result.validation_pcc_denoised:
+        beside = result.validation_pcc_denoised.items()
+        said += "; against denoised truth: " + ", ".join(f"{n} {value:.3f}" for n, value in beside)
     text = f"{result.out} after {result.steps} steps; {what}: {said or 'none'}"
     return result.to_json(), text
