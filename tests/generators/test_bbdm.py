@@ -102,3 +102,16 @@ def test_it_walks_in_as_many_steps_as_other_methods_and_in_one_way():
 def test_an_impossible_bridge_is_refused_when_it_is_built(wrong, said):
     with pytest.raises(SettingsError, match=said):
         made(**wrong)
+
+
+def test_a_bridge_may_begin_with_the_planes_where_they_are_as_many_as_the_stains():
+    generator = made(2, 2, first_width=0, join_planes=False)
+    planes = pictures(1, 2, 16, 16)
+    torch.testing.assert_close(generator.given(planes), planes)
+    assert set(generator.module()) == {"denoise_fn"}
+    batch = Batch(pictures(4, 2, 16, 16), pictures(4, 2, 16, 16, seed=1), at_once=2)
+    learner = generator.learner(generator.learning(learning_rate=1e-2))
+    said = learner.step(batch, Moment(step=0, epoch=0.0))
+    assert set(said) == {"loss"}
+    with pytest.raises(SettingsError, match="from 3 planes to as many stains, and there are 2"):
+        made(3, 2, first_width=0)

@@ -7,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from napari_virtualstain.diffusion.bridge import BrownianBridge
 from napari_virtualstain.diffusion.noise_schedule import alphas_cumprod
 from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import IQR_UNIT
 from napari_virtualstain.generators.importers import FORMATS, recognise
 from napari_virtualstain.generators.importers.convert import Stated, convert
 from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.generators.sampled import Sampling, draw_sample
 from napari_virtualstain.nets.published import Content, read_checkpoint
 
 
@@ -289,8 +291,7 @@ def test_weights_that_are_not_all_of_a_network_are_refused_with_three_names(name
 
 
 LATER = {
-    "SDM": ["time_embed.0.weight", "output_blocks.0.0.in_norm.mlp_gamma.weight"],
-    "BBDM": ["m_t", "denoise_fn.time_embed.0.weight"],
+    "BBDM": ["m_t", "denoise_fn.time_embed.0.weight", "vqgan.encoder.conv_in.weight"],
     "the classifier": ["time_embed.0.weight", "out.2.positional_embedding"],
     "an LDM autoencoder with a codebook": [
         "encoder.conv_in.weight", "encoder.down.0.block.0.norm1.weight", "decoder.conv_out.weight",
@@ -379,3 +380,150 @@ def test_the_published_sizes_are_read_from_the_shapes():
     found = recognise(Content(state=state, beside={}))
     wanted = {"width": 64, "multipliers": [1, 2, 4, 8], "blocks": 2, "middle_attention": True}
     assert {key: found.architecture[key] for key in wanted} == wanted
+
+
+SDM = {
+    "width": 64, "multipliers": (1, 1, 2), "blocks": 1, "attention": (4,), "map_hidden": 8,
+    "hidden": 0.0,
+}  # fmt: skip
+
+
+def sdm(**architecture):
+    made = build_generator(
+        "spade_diffusion", in_channels=3, out_channels=2, architecture={**SDM, **architecture}
+    )
+    stirred(made)
+    return made
+
+
+def stirred(made):
+    """Give the layers that begin as zero something to say."""
+    torch.manual_seed(3)
+    for values in made.module().parameters():
+        if not values.abs().sum():
+            torch.nn.init.normal_(values, std=0.05)
+
+
+def converted(content, **stated):
+    found = recognise(content)
+    names = tuple(f"s{n}" for n in range(found.out_channels))
+    card, made = convert(
+        found, Stated(pixel_size_um=0.5, stains=names, **stated), name="m", file="w.pt", sha256=""
+    )
+    return found, card, made
+
+
+def drawn(generator, planes, **how):
+    return draw_sample(generator, planes, Sampling(steps=3, **how), seed=1)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+def test_spade_diffusion_draws_what_the_published_weights_draw(guidance):
+    made, planes = sdm(), np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
+    found, card, built = converted(Content(state=made.module().state_dict(), beside={}))
+    assert (card.generator, len(card.inputs), len(card.stains)) == ("spade_diffusion", 3, 2)
+    want = drawn(made, planes, guidance=guidance)
+    np.testing.assert_array_equal(drawn(built, planes, guidance=guidance), want)
+    # Its training hid planes by zeros, and ours do not.
+    other = sdm(hidden=10.0)
+    same = np.array_equal(drawn(other, planes, guidance=guidance), want)
+    assert same == (guidance == 0)
+    assert found.architecture["attention"] == [4]
+
+
+@pytest.mark.parametrize("name", ["spade_diffusion", "bbdm"])
+def test_published_sizes_with_equal_widths_are_read_from_the_shapes(name):
+    more = {"join_planes": False, "first_width": 0} if name == "bbdm" else {}
+    with torch.device("meta"):
+        net = build_generator(
+            name, in_channels=3, out_channels=3, preset="paper", architecture=more
+        )
+    state = dict(net.module().state_dict())
+    found = recognise(Content(state=state, beside={}))
+    with torch.device("meta"):
+        again = build_generator(
+            name, in_channels=3, out_channels=3, architecture=found.architecture
+        )
+    shapes = {key: value.shape for key, value in state.items()}
+    assert {key: value.shape for key, value in again.module().state_dict().items()} == shapes
+
+
+def test_spade_diffusion_without_a_learnt_variance_is_refused():
+    state = dict(sdm().module().state_dict())
+    state["out.2.weight"] = state["out.2.weight"][:2]
+    with pytest.raises(ModelPackageError, match="without a learnt variance.*Import a checkpoint"):
+        recognise(Content(state=state, beside={}))
+
+
+def bbdm(*, scale=1.0, **architecture):
+    made = build_generator(
+        "bbdm", in_channels=2, out_channels=2,
+        architecture={
+            "width": 64, "multipliers": (1, 2), "blocks": 1, "first_width": 0,
+            "join_planes": False, "scale": scale, **architecture,
+        },
+    )  # fmt: skip
+    stirred(made)
+    bridge = BrownianBridge(scale=scale)
+    tables = {
+        "m_t": torch.from_numpy(bridge.m).float(),
+        "variance_t": torch.from_numpy(bridge.variance).float(),
+        "posterior_variance_t": torch.zeros(1000),
+    }
+    return made, {**made.module().state_dict(), **tables}
+
+
+@pytest.mark.parametrize(("scale", "join"), [(1.0, False), (2.0, True)])
+def test_a_bridge_draws_what_the_published_weights_draw(scale, join, tmp_path):
+    made, state = bbdm(scale=scale, join_planes=join)
+    averaged = made.module().state_dict()
+    blurred = {k: v + (0.5 if k in averaged else 0) for k, v in state.items()}
+    path = tmp_path / "top_model_epoch_9.pth"
+    torch.save({"model": blurred, "ema": averaged, "epoch": 9, "step": 700}, path)
+    found, card, built = converted(read_checkpoint(path))
+    planes = np.random.default_rng(0).normal(size=(1, 2, 16, 16)).astype(np.float32)
+    np.testing.assert_array_equal(drawn(built, planes), drawn(made, planes))
+    assert (card.generator, card.training.steps) == ("bbdm", 700)
+    assert (found.architecture["scale"], found.architecture["join_planes"]) == (scale, join)
+    assert not any("dropped" in limit for limit in card.limits)
+    # Without an average the weights themselves are taken.
+    torch.save({"model": state, "epoch": 9}, path)
+    _, _, built = converted(read_checkpoint(path))
+    np.testing.assert_array_equal(drawn(built, planes), drawn(made, planes))
+
+
+def test_a_bridge_of_another_training_is_dropped_and_said():
+    _, state = bbdm()
+    state["m_t"] = state["m_t"][:500]
+    found, card, _ = converted(Content(state=state, beside={}))
+    assert found.architecture["scale"] == 1.0
+    assert "another bridge, of 500 steps, which was dropped" in card.limits[0]
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_bridge_between_latents_is_not_taken_for_one_of_pixels(averaged):
+    made, state = bbdm()
+    latent = {**state, "vqgan.encoder.conv_in.weight": torch.zeros(2)}
+    content = Content(state=latent, beside={})
+    if averaged:
+        content = Content(state=made.module().state_dict(), beside={"model": latent}, under="ema")
+    with pytest.raises(ModelPackageError, match="this version cannot"):
+        recognise(content)
+
+
+def test_a_bridge_that_is_conditioned_by_another_network_is_refused():
+    _, state = bbdm()
+    state["denoise_fn.input_blocks.0.0.weight"] = torch.zeros(64, 5, 3, 3)
+    with pytest.raises(ModelPackageError, match="conditioned by a network that is not in the file"):
+        recognise(Content(state=state, beside={}))
+
+
+@pytest.mark.parametrize("kind", ["SDM", "BBDM"])
+def test_weights_of_diffusion_that_are_not_all_are_refused_with_three_names(kind):
+    state = dict(sdm().module().state_dict() if kind == "SDM" else bbdm()[1])
+    lost = [name for name in state if ".out_layers." in name and name.endswith("bias")][:5]
+    for name in lost:
+        del state[name]
+    words = f"look like {kind}.*{', '.join(sorted(lost)[:3])} and 2 more missing"
+    with pytest.raises(ModelPackageError, match=words):
+        converted(Content(state=state, beside={}))

@@ -20,7 +20,7 @@ Notes
 -----
 With preset ``paper`` and ``join_planes=False`` names and shapes of the weights of ``denoise_fn``
 are those of the published network of C channels; the published configuration, of three, has 237
-million. ``first`` is ours.
+million. ``first`` is ours, and ``first_width=0`` leaves it out, as imported weights have it.
 
 A bridge needs more steps than samplers for noise. Where the stain is a normal distribution of SD 1
 and the network knows all, 25 steps (the default, as of every method here) draw an SD of 0.93, or
@@ -37,6 +37,7 @@ import torch
 from torch import nn
 
 from napari_virtualstain.diffusion.bridge import Objective
+from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.answering import Answering, Lesson
 from napari_virtualstain.generators.bridging import (
     BridgeGenerator,
@@ -64,11 +65,17 @@ class BbdmGenerator(BridgeGenerator):
         Of the network of the bridge, see `nets.guided_unet.GuidedUNet`.
     first_width, first_norm
         Of the U-Net of the first prediction, see `nets.unet.UNet`; it has as many sizes as the
-        other.
+        other. No width, no first prediction: the bridge begins with the planes, which are then as
+        many as the stains, as published.
     join_planes
         Whether the network of the bridge sees the planes.
     objective, scale, eta, as_published, clip
         See `generators.bridging.BridgeOptions`.
+
+    Raises
+    ------
+    SettingsError
+        If there is no first prediction, and planes are not as many as stains.
     """
 
     def __init__(
@@ -93,6 +100,11 @@ class BbdmGenerator(BridgeGenerator):
         as_published: bool = False,
         clip: Sequence[float] | None = None,
     ) -> None:
+        if not first_width and in_channels != out_channels:
+            raise SettingsError(
+                f"A bridge without a first prediction leads from {in_channels} planes to as many "
+                f"stains, and there are {out_channels}. Give first_width a number."
+            )
         joined = in_channels if join_planes else 0
         net = GuidedUNet(
             out_channels + joined, out_channels, width=width, multipliers=multipliers,
@@ -107,15 +119,19 @@ class BbdmGenerator(BridgeGenerator):
                 objective=objective, scale=scale, eta=eta, as_published=as_published, clip=clip
             ),
         )  # fmt: skip
-        self.first = UNet(
-            in_channels, out_channels, depth=len(multipliers), width=first_width, norm=first_norm
-        )
-        self.margins = (self.first.local_reach, 0)
         self._join_planes = join_planes
-        self._module = nn.ModuleDict({"denoise_fn": net, "first": self.first})
+        self._module = nn.ModuleDict({"denoise_fn": net})
+        self.first: UNet | None = None
+        if first_width:
+            self.first = UNet(
+                in_channels, out_channels, depth=len(multipliers), width=first_width,
+                norm=first_norm,
+            )  # fmt: skip
+            self.margins = (self.first.local_reach, 0)
+            self._module["first"] = self.first
 
     def module(self) -> nn.Module:
-        """Return both networks."""
+        """Return the networks."""
         return self._module
 
     def learner(self, settings: BridgeSettings) -> Bridging:
@@ -123,8 +139,8 @@ class BbdmGenerator(BridgeGenerator):
         return Bridging(self, settings)
 
     def given(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return the first prediction, and behind it the planes if they are joined."""
-        end = self.first(planes).to(planes.dtype)
+        """Return where the bridge begins, and behind it the planes if they are joined."""
+        end = planes if self.first is None else self.first(planes).to(planes.dtype)
         return torch.cat([end, planes], dim=1) if self._join_planes else end
 
 
@@ -155,7 +171,9 @@ class Bridging(Answering):
         with moment.arithmetic():
             given = self._generator.given(planes).float()
         end = given[:, self._generator.begins_with]
-        first = self._pixel(end, stains, self._weights)
         found = bridge_answer(self._generator, stains, given, moment)
-        loss = self._loss(found.answer, found.target, self._weights) + first
-        return Lesson(loss, lambda: found.clean, {"first": float(first.detach())})
+        loss, said = self._loss(found.answer, found.target, self._weights), {}
+        if self._generator.first is not None:
+            first = self._pixel(end, stains, self._weights)
+            loss, said = loss + first, {"first": float(first.detach())}
+        return Lesson(loss, lambda: found.clean, said)

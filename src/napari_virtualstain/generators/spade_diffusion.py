@@ -42,7 +42,7 @@ from napari_virtualstain.nets.guided_unet import GuidedUNet
 __all__ = ["HIDDEN", "SpadeDiffusionGenerator", "SpadeDiffusionSettings"]
 
 HIDDEN = 10.0
-"""Value of planes that are hidden: normalised ones have a mean of 0."""
+"""Value of planes that are hidden, unless another is stated."""
 
 
 class SpadeDiffusionSettings(DenoisingSettings):
@@ -70,6 +70,9 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
         See `nets.guided_unet.GuidedUNet`.
     predicts, schedule, clip
         See `generators.denoising.DiffusionGenerator`.
+    hidden
+        Value of planes that are hidden; normalised ones have a mean of 0. Published networks have
+        0.
     """
 
     learning = SpadeDiffusionSettings
@@ -91,6 +94,7 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
         predicts: Predicts = "eps",
         schedule: str = "guided-diffusion",
         clip: Sequence[float] | None = None,
+        hidden: float = HIDDEN,
     ) -> None:
         net = GuidedUNet(
             out_channels, out_channels, width=width, multipliers=multipliers, blocks=blocks,
@@ -102,6 +106,7 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
             net, in_channels=in_channels, out_channels=out_channels, schedule=schedule,
             predicts=predicts, clip=clip,
         )  # fmt: skip
+        self.hidden = hidden
 
     def learner(self, settings: DenoisingSettings) -> Learner:
         """Return what teaches it, and hides planes."""
@@ -114,7 +119,7 @@ class SpadeDiffusionGenerator(DiffusionGenerator):
         found = super().denoise(x, given, time, how)
         if how.guidance in (0.0, 1.0):
             return found
-        blind = super().denoise(x, torch.full_like(given, HIDDEN), time, how)
+        blind = super().denoise(x, torch.full_like(given, self.hidden), time, how)
         led = classifier_free(blind[0], found[0], how.guidance)
         return torch.cat([led[None], found[1:]])  # the variance is that of the planes
 
@@ -139,7 +144,8 @@ class _Hiding(Denoising):
 
     def shown(self, planes: torch.Tensor) -> torch.Tensor:
         """Return planes, some of which are hidden."""
-        settings = self._settings
+        generator, settings = self._generator, self._settings
+        assert isinstance(generator, SpadeDiffusionGenerator)
         assert isinstance(settings, SpadeDiffusionSettings)
         hidden = torch.rand(len(planes)).to(planes.device) < settings.plane_dropout
-        return torch.where(hidden[:, None, None, None], HIDDEN, planes)
+        return torch.where(hidden[:, None, None, None], generator.hidden, planes)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from napari_virtualstain.encoders.importers import SEEING
 from napari_virtualstain.errors import ModelPackageError
 from napari_virtualstain.generators.importers import (
+    bbdm,
     fnet,
     guided,
     labelfree,
     latent_diffusion,
     later,
+    sdm,
     viscy,
 )
 from napari_virtualstain.generators.importers.base import Found
@@ -24,7 +26,7 @@ __all__ = ["FORMATS", "recognise"]
 
 FORMATS: tuple[Format[Found], ...] = (
     viscy.FCMAE, viscy.UNEXT2, labelfree.UNET, labelfree.CRITIC, fnet.FNET, latent_diffusion.KL,
-    guided.GUIDED, *later.LATER,
+    guided.GUIDED, sdm.SDM, bbdm.BBDM, *later.LATER,
 )  # fmt: skip
 """Asked in this order."""
 

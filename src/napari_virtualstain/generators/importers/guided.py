@@ -14,15 +14,14 @@ import numpy as np
 from napari_virtualstain.diffusion.noise_schedule import SCHEDULES, alphas_cumprod
 from napari_virtualstain.generators.card import LabelKind
 from napari_virtualstain.generators.importers.base import Defaults, Found
+from napari_virtualstain.generators.importers.guided_sizes import GROUPS, NOT_SAID, unet_sizes
 from napari_virtualstain.intensity import Rule
-from napari_virtualstain.nets.published import Content, Format, State, count_of
+from napari_virtualstain.nets.published import Content, Format, State
 
 __all__ = ["GUIDED"]
 
 _BEFORE = "denoise_fn."
 _LABELS = "label_emb.weight"
-_GROUPS = 32
-"""Of all published norms; shapes do not say it."""
 
 
 def _plain(state: State) -> State:
@@ -37,13 +36,11 @@ def _fits(state: State) -> bool:
 
 def _read(content: Content) -> Found:
     state = _plain(content.state)
-    width = int(state["input_blocks.0.0.weight"].shape[0])
     stains = int(state["out.2.weight"].shape[0])
-    blocks, multipliers = _sizes(state, width)
     classes = int(state[_LABELS].shape[0]) if _LABELS in state else 0
     schedule, said = _schedule(content.state)
     architecture: dict[str, Any] = {
-        "width": width, "multipliers": multipliers, "blocks": blocks, "groups": _GROUPS,
+        **unet_sizes(state).plain(), "groups": GROUPS,
         "middle_attention": "middle_block.1.qkv.weight" in state, "schedule": schedule,
     }  # fmt: skip
     if classes:
@@ -63,25 +60,10 @@ def _read(content: Content) -> Found:
             citation="Saharia et al. 2022, arXiv:2111.05826",
             limits=(
                 *said,
-                (
-                    "How its images were normalised is not in the file; taken to be the z-score of "
-                    "each image, as class-guided image-to-image has it."
-                ),
+                f"{NOT_SAID}, as class-guided image-to-image has it.",
             ),
         ),
     )
-
-
-def _sizes(state: State, width: int) -> tuple[int, list[int]]:
-    """Return residual blocks a size, and the width of each size over that of the finest."""
-    count = count_of(state, "input_blocks.")
-    widths = [
-        int(state[f"input_blocks.{n}.0.out_layers.3.weight"].shape[0]) for n in range(1, count)
-    ]
-    # A size ends with a block that halves it; the first of the next one is wider.
-    wider = next((n for n, w in enumerate(widths) if w != width), len(widths))
-    blocks = max(1, wider - 1) if wider < len(widths) else len(widths)
-    return blocks, [w // width for w in widths[:: blocks + 1]]
 
 
 def _schedule(state: State) -> tuple[str, tuple[str, ...]]:

@@ -30,7 +30,6 @@ def _later(name: str, fits: Callable[[State], bool]) -> Format[Found]:
 
 # The more particular ones first: they share parts of their networks.
 LATER: tuple[Format[Found], ...] = (
-    _later("SDM (SPADE diffusion)", lambda s: _has(s, "in_norm.mlp_gamma")),
     _later("BBDM (a Brownian bridge)", lambda s: "m_t" in s and _has(s, "time_embed.")),
     _later(
         "the classifier that guides a diffusion model",
