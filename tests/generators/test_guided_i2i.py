@@ -166,3 +166,14 @@ def test_classes_are_those_of_the_fields_that_teach():
     assert kind.classes == ("a", "b")
     with pytest.raises(SettingsError, match="same t"):
         find_kinds(["t"], [Field("b"), Field(None)])
+
+
+def test_a_classifier_may_be_told_steps_as_published():
+    generator = made(guide_told="step")
+    seen = []
+    generator.guide.register_forward_pre_hook(lambda _, given: seen.append(given[1].clone()))
+    learner = generator.learner(generator.learning(learning_rate=1e-3))
+    learner.step(lesson(0), Moment(step=0, epoch=0.0))
+    (steps,) = seen
+    assert (steps == steps.round()).all()
+    assert steps.max() > 1

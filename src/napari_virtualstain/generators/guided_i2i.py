@@ -16,12 +16,14 @@ Where we depart
 ---------------
 Labels may be unknown, and several. In the public code guidance is commented out, and would
 multiply by the logarithm of the variance; see `diffusion.guidance`. Our classifier is told the same
-noise level as the network, and pools by the mean, so that it takes pictures of any size.
+noise level as the network, and pools by the mean, so that it takes pictures of any size; one that
+is imported (`importers.guide`) is told the step, and may know one size alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import nn
@@ -66,9 +68,14 @@ class GuidedI2IGenerator(DiffusionGenerator):
         Planes and stains.
     classes
         How many there are of each label.
-    guide_width, guide_multipliers
+    guide_width, guide_multipliers, guide_blocks, guide_head_channels
         Of the classifier that guides, as of `nets.guided_classifier.GuidedClassifier`; no width, no
-        classifier.
+        classifier. Its only head has all channels of the finest size if there is no number.
+    guide_image
+        Edge of the only pictures that it takes, whose positions it has learnt, in pixels; 0 for one
+        that pools by the mean.
+    guide_told
+        What it is told of the noise: its level, or the step of the schedule, as published.
     width, multipliers, blocks, middle_attention, dropout, groups, head_channels, init
         See `nets.guided_unet.GuidedUNet`.
     predicts, schedule, clip
@@ -83,6 +90,10 @@ class GuidedI2IGenerator(DiffusionGenerator):
         classes: Sequence[int] = (2,),
         guide_width: int = 0,
         guide_multipliers: Sequence[int] = (1, 2, 2),
+        guide_blocks: int = 1,
+        guide_head_channels: int = 0,
+        guide_image: int = 0,
+        guide_told: Literal["level", "step"] = "level",
         width: int = 64,
         multipliers: Sequence[int] = (1, 2, 4, 8),
         blocks: int = 2,
@@ -108,10 +119,13 @@ class GuidedI2IGenerator(DiffusionGenerator):
         self.classes = tuple(classes)
         self._whole: nn.Module = net
         self.guide: GuidedClassifier | None = None
+        self.guide_told = guide_told
         if guide_width:
             self.guide = GuidedClassifier(
                 channels, sum(classes), width=guide_width, multipliers=guide_multipliers,
-                blocks=1, head_channels=guide_width, groups=min(groups, guide_width), pool="mean",
+                blocks=guide_blocks, head_channels=guide_head_channels or guide_width,
+                groups=min(groups, guide_width), pool="attention" if guide_image else "mean",
+                image=guide_image,
             )  # fmt: skip
             self._whole = _Both(net, self.guide)
 
@@ -156,7 +170,8 @@ class GuidedI2IGenerator(DiffusionGenerator):
         guide = self.guide
         with torch.inference_mode(False):
             planes = given.clone()
-            at = torch.full((len(x),), self._told(time), device=x.device)
+            told = time.level if self.guide_told == "level" else float(time.t)
+            at = torch.full((len(x),), told, device=x.device)
         lead = torch.zeros_like(found[0])
         for column, number in enumerate(how.labels):
             if number == UNKNOWN:
@@ -191,8 +206,9 @@ class _Guided(Denoising):
         def losses() -> Iterator[tuple[torch.Tensor, float]]:
             for planes, stains, labels, share in batch.labelled_parts():
                 assert labels is not None
-                noised = noise_batch(self._of.table, stains, continuous=True)
-                time = noised.level.to(stains.device).float()
+                levels = self._of.guide_told == "level"
+                noised = noise_batch(self._of.table, stains, continuous=levels)
+                time = (noised.level if levels else noised.t).to(stains.device).float()
                 with moment.arithmetic():
                     scores = self._guide(torch.cat([planes, noised.x], dim=1), time)
                 yield self._entropy(scores.float(), labels), share

@@ -27,17 +27,20 @@ from napari_virtualstain.jobs.encoder_import import (
     import_encoder,
     take_over_encoder,
 )
-from napari_virtualstain.zoo import find_model, list_models, models_folder
+from napari_virtualstain.zoo import find_model, list_models, load_generator, models_folder
 from napari_virtualstain.zoo.trust import is_trusted, trust
 
 if TYPE_CHECKING:
     from napari_virtualstain.encoders.importers.base import FoundEncoder
     from napari_virtualstain.generators.importers.base import Found
+    from napari_virtualstain.generators.importers.guide import FoundGuide
     from napari_virtualstain.jobs.models import ModelsSettings
 
 __all__ = ["ImportedModel", "check_out", "import_model", "place_of"]
 
 _OWN = "a model folder of napari-virtualstain"
+_OF_A_CARD = ("stains", "channel", "pixel_size", "z_step", "z_offsets", "normalise")
+"""Settings that a model which is one already has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,7 @@ def import_model(settings: ModelsSettings) -> ImportedModel | ImportedEncoder:
     from napari_virtualstain.encoders.importers.base import FoundEncoder
     from napari_virtualstain.generators.importers.bioimageio import description_in
     from napari_virtualstain.generators.importers.convert import Stated, convert, planes_for_test
+    from napari_virtualstain.generators.importers.guide import FoundGuide
     from napari_virtualstain.inference.graphs import with_reach
 
     described = description_in(path)
@@ -122,6 +126,13 @@ def import_model(settings: ModelsSettings) -> ImportedModel | ImportedEncoder:
             return take_over_encoder(settings, own, out=out, name=name)
         return _take_over(settings, own, out, name)
     read = _read(settings, path, described)
+    if isinstance(read, FoundGuide):
+        return _import_guide(settings, read, path, out, name)
+    if settings.guides is not None or settings.trained_on is not None:
+        raise SettingsError(
+            f"'{path}' is no classifier that guides a diffusion model. Leave out --guides and "
+            "--trained-on."
+        )
     if isinstance(read, FoundEncoder):
         return import_encoder(settings, read, path, out=out, name=name)
     if read.widen is None or settings.classes:
@@ -141,12 +152,15 @@ def import_model(settings: ModelsSettings) -> ImportedModel | ImportedEncoder:
     return ImportedModel(out=out, name=name, format=found.format, card=card)
 
 
-def _read(settings: ModelsSettings, path: Path, described: str | None) -> Found | FoundEncoder:
+def _read(
+    settings: ModelsSettings, path: Path, described: str | None
+) -> Found | FoundEncoder | FoundGuide:
     """Read what a path is: a package of bioimage.io, a graph, or weights by name."""
     from napari_virtualstain.encoders.importers import recognise_encoder
     from napari_virtualstain.generators.importers import recognise
     from napari_virtualstain.generators.importers.bioimageio import read_package
     from napari_virtualstain.generators.importers.graphs import is_torchscript, read_graph
+    from napari_virtualstain.generators.importers.guide import recognise_guide
     from napari_virtualstain.nets.published import read_checkpoint
 
     trusted = partial(_trusted, settings)
@@ -161,7 +175,37 @@ def _read(settings: ModelsSettings, path: Path, described: str | None) -> Found 
     if program or path.suffix.lower() == ".onnx":
         return read_graph(path)
     content = read_checkpoint(path)
-    return recognise_encoder(content) or recognise(content)
+    return recognise_encoder(content) or recognise_guide(content) or recognise(content)
+
+
+def _import_guide(
+    settings: ModelsSettings, found: FoundGuide, path: Path, out: Path, name: str
+) -> ImportedModel:
+    """Make a model of a classifier and of the model that it is to lead."""
+    from napari_virtualstain.generators.importers.convert import test_planes_of
+    from napari_virtualstain.generators.importers.guide import lead
+
+    if settings.guides is None:
+        raise SettingsError(
+            f"'{path}' looks like {found.format}, and paints nothing. Name the model of guided_i2i "
+            "that it is to lead with --guides."
+        )
+    _refuse_of_encoders(settings, f"'{path}' looks like {found.format}.")
+    stated = next((option for option in _OF_A_CARD if getattr(settings, option)), None)
+    if stated is not None:
+        raise SettingsError(
+            f"The card of {settings.guides!r} says what the model takes and gives. Leave out "
+            f"--{stated.replace('_', '-')}."
+        )
+    sha256 = sha256_of(path)
+    card, generator = lead(
+        load_generator(settings.guides), found, trained_on=settings.trained_on, file=path.name,
+        sha256=sha256,
+    )  # fmt: skip
+    card = card.model_copy(update={"name": out.name})
+    planes = test_planes_of(generator)
+    card = save_package(out, card, generator, planes, overwrite=settings.overwrite)
+    return ImportedModel(out=out, name=name, format=found.format, card=card)
 
 
 def _refuse_of_encoders(settings: ModelsSettings, why: str) -> None:
@@ -216,11 +260,7 @@ def _own_package(path: Path) -> Path | None:
 def _take_over(settings: ModelsSettings, own: Path, out: Path, name: str) -> ImportedModel:
     from napari_virtualstain.generators.importers.convert import test_planes_of
 
-    stated = [
-        option
-        for option in ("stains", "channel", "pixel_size", "z_step", "z_offsets", "normalise")
-        if getattr(settings, option)
-    ]
+    stated = [option for option in _OF_A_CARD if getattr(settings, option)]
     if stated:
         raise SettingsError(
             f"'{own}' is a model already, whose card says what it takes and gives. Leave out "

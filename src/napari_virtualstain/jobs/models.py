@@ -71,6 +71,16 @@ class ModelsSettings(JobSettings):
         "stain, how its first and last layers are widened; repeat (default): its colours in turn; "
         "mean: their mean",
     )
+    guides: ModelText | None = Field(
+        default=None,
+        description="of a classifier that guides a diffusion model: the model of guided_i2i that "
+        "it leads; both become one",
+    )
+    trained_on: str | None = Field(
+        default=None,
+        description="of such a classifier: schedule of the noise that it was trained on, for "
+        "example palette; it has to be that of the model",
+    )
     channel: str | None = Field(
         default=None, description="kind of light that the weights are for, for example Brightfield"
     )

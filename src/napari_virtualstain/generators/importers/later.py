@@ -32,10 +32,6 @@ def _later(name: str, fits: Callable[[State], bool]) -> Format[Found]:
 LATER: tuple[Format[Found], ...] = (
     _later("BBDM (a Brownian bridge)", lambda s: "m_t" in s and _has(s, "time_embed.")),
     _later(
-        "the classifier that guides a diffusion model",
-        lambda s: _has(s, "time_embed.", "out.2.positional_embedding"),
-    ),
-    _later(
         "an LDM autoencoder with a codebook (VQGAN)",
         lambda s: _has(s, "encoder.conv_in.", "decoder.conv_out.", "quantize."),
     ),
