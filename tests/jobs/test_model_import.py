@@ -14,7 +14,7 @@ from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.cli.main import main
 from napari_virtualstain.errors import ModelPackageError, OutputExistsError, SettingsError
 from napari_virtualstain.generators.package import load_package, read_card
-from napari_virtualstain.generators.registry import build_generator
+from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
@@ -241,3 +241,73 @@ def test_a_critic_and_something_that_is_in_the_way_leave_nothing_behind(tmp_path
     (models_here / "notes").mkdir(parents=True)
     with pytest.raises(OutputExistsError, match="is not a model folder"):
         run(ModelsSettings(action="import", file=str(path), out="notes"))
+
+
+PHOTOGRAPHS = {"width": 32, "multipliers": (1, 2), "blocks": 1, "latent": 3, "groups": 32}
+
+
+def seen_twice(folder):
+    """Write bright field of two planes, and two stains of the same field."""
+    rng = np.random.default_rng(0)
+    below = rng.normal(500, 50, (1, 1, 2, 32, 32)).astype(np.float32)
+    above = np.stack([below[:, 0, 0], below[:, 0, 1]], axis=1)[:, :, None]
+    paths = []
+    for name, pixels, channels in (
+        ("b", below, [Channel("Brightfield", "transmitted")]),
+        ("s", above, [Channel("DNA"), Channel("ER")]),
+    ):
+        paths.append(str(folder / f"{name}.ome.zarr"))
+        with OmeZarrSink.create(
+            paths[-1], shape=pixels.shape, channels=channels, n_tiles=1,
+            pixel_size_um=PixelSize(4.0, 0.6, 0.6),
+        ) as sink:  # fmt: skip
+            sink.write(tuple(slice(0, n) for n in pixels.shape), pixels)
+            sink.commit(0)
+    return paths
+
+
+def test_an_autoencoder_for_photographs_is_imported_trained_on_and_stains(
+    tmp_path, models_here, monkeypatch
+):
+    """From the file to a stain, through the command line alone."""
+    monkeypatch.setitem(GENERATORS["vae_gan"].presets, "photographs", PHOTOGRAPHS)
+    published = build_generator(
+        "vae_gan", in_channels=3, out_channels=3, preset="photographs", seed=5
+    )
+    state = {**published.module().state_dict(), "loss.logvar": torch.zeros(())}
+    torch.save({"state_dict": state, "global_step": 9}, tmp_path / "kl-f8.ckpt")
+    light, stains = seen_twice(tmp_path)
+    assert not main(["models", "import", str(tmp_path / "kl-f8.ckpt"), "--out", "photographs",
+                     "--stains", "DNA,ER", "--z-offsets=-2,2", "--pixel-size", "0.6"])  # fmt: skip
+    begun = load_package(models_here / "photographs")
+    assert any("has never seen a stain" in limit for limit in begun.card.limits)
+    train_it = [
+        "train", "--generator", "vae_gan", "--preset", "photographs", "--input", light,
+        "--target", stains, "--stains", "DNA,ER", "--steps", "2", "--patch", "32", "--batch", "2",
+        "--validation", "0", "--device", "cpu", "--ema", "0",
+    ]  # fmt: skip
+
+    def trained(name, *options):
+        assert not main([*train_it, "--out", str(tmp_path / name), *options])
+        return load_package(tmp_path / name)
+
+    def moved(model):
+        """How far its weights are from those of the file, in their own standard deviations."""
+        ours, theirs = (
+            torch.cat([v.flatten() for k, v in m.generator.module().state_dict().items()])
+            for m in (model, begun)
+        )
+        return float((ours - theirs).std() / theirs.std())
+
+    hardly = ["--learning-rate", "1e-8"]
+    assert moved(trained("still", "--start", "photographs", *hardly)) < 1e-4
+    assert moved(trained("anew", *hardly)) > 0.5
+    model = trained("mine", "--start", "photographs")
+    assert 1e-4 < moved(model) < 0.5
+    assert not any("never seen a stain" in limit for limit in model.card.limits)
+    assert (model.card.training.recipe, model.card.training.steps) == ("own images", 2)
+    out = str(tmp_path / "o.ome.zarr")
+    assert not main(["stain", light, "--model", str(tmp_path / "mine"), "--out", out])
+    image = open_image(out)
+    assert image.channel_names == ("DNA", "ER")
+    assert np.isfinite(image.data.compute()).all()

@@ -160,6 +160,17 @@ def test_patches_that_do_not_fit_are_refused(train, tmp_path, patch, sentence):
         train_it(fresh(), train, tmp_path, settings=SETTINGS.model_copy(update={"patch": patch}))
 
 
+@pytest.mark.parametrize("name", ["pix2pix", "wgan_gp", "vae_gan"])
+def test_patches_that_a_critic_sees_nothing_of_are_refused_before_the_training(
+    train, tmp_path, name
+):
+    made = build_generator(name, in_channels=2, out_channels=2, preset="tiny")
+    with pytest.raises(SettingsError, match="patches of 24 px, got 16. Use --patch 24 or more"):
+        train_it(made, train, tmp_path)
+    told = SETTINGS.model_copy(update={"method": ("critic_layers=2",), "steps": 1})
+    assert train_it(made, train, tmp_path, settings=told).finished
+
+
 def test_the_rate_rises_and_falls():
     rates = [rate_factor(step, 100) for step in range(100)]
     assert rates[4] == max(rates) == 1.0

@@ -59,6 +59,11 @@ class PatchGameSettings(AdversarialSettings):
     critic_layers: int = Field(default=3, ge=1, description="strided layers of the critic")
     critic_norm: PatchGanNorm = Field(default="none", description="of the critic's middle layers")
 
+    @property
+    def smallest_patch(self) -> int:
+        """Edge in pixels of which the critic makes one score; see `nets.patchgan.PatchGan`."""
+        return 3 << self.critic_layers
+
 
 class Game:
     """Make stains that are right pixel by pixel, and that a critic takes for true ones.

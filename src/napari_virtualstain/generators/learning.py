@@ -29,6 +29,11 @@ class LearningSettings(DescentSettings):
         default=(), description="what each stain counts in the pixel loss; alike if not given"
     )
 
+    @property
+    def smallest_patch(self) -> int:
+        """Edge in pixels below which what learns beside the network sees nothing."""
+        return 1
+
 
 class Term(Protocol):
     """What is made small beside that of the method, for example `encoders.perceptual`.

@@ -110,6 +110,13 @@ class Painting:
         pixels = sum(prod(field.shape) for field in train.fields)
         self.seen_a_step = settings.batch * prod(self._patch) / pixels
         self._told = learning_settings(generator.learning, settings)
+        least = self._told.smallest_patch
+        if min(self._patch[-2:]) < least:
+            raise SettingsError(
+                f"The critic of this method gives its first score to patches of {least} px, got "
+                f"{settings.patch}. Use --patch {-(-least // stride) * stride} or more, or fewer "
+                "--method critic_layers."
+            )
 
     def module(self) -> nn.Module:
         """Return the generator's network."""
