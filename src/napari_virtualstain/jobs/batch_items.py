@@ -26,6 +26,7 @@ __all__ = [
     "key_of",
     "placed",
     "plates_in",
+    "safe_name",
     "scene_pattern",
     "stem_of",
 ]
@@ -227,7 +228,7 @@ def placed(
 def _store(path: Path, scene: str, several: bool, taken: Collection[str]) -> str:
     """Return the name of a store, after file and scene."""
     parts = [stem_of(path)] if several or not scene else []
-    name = _safe("_".join([*parts, *([scene] if scene else [])]))
+    name = safe_name("_".join([*parts, *([scene] if scene else [])]))
     number, unique = 2, name
     while f"{unique}.ome.zarr".casefold() in taken:
         unique, number = f"{name}_{number}", number + 1
@@ -268,6 +269,6 @@ def stem_of(path: Path) -> str:
     return path.stem if path.is_file() else name
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return a name that every system takes for a file."""
     return re.sub(r"[^\w.+\-]+", "_", name).strip("._") or "image"

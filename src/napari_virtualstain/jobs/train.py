@@ -35,6 +35,7 @@ from napari_virtualstain.jobs.known_sets import as_stacks, open_known
 from napari_virtualstain.jobs.labelled_images import LabelSettings
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.recipes import Recipe, get_recipe
+from napari_virtualstain.jobs.train_apart import check_apart, train_apart
 from napari_virtualstain.jobs.train_encoder import train_encoder
 from napari_virtualstain.jobs.training_denoised import open_denoisers
 from napari_virtualstain.jobs.training_fields import (
@@ -99,6 +100,11 @@ class TrainSettings(LoopSettings, PairSettings, LabelSettings, ViewSettings):
         description="of a generator that is told what was done to an image (guided_i2i): columns "
         "of the table of --labels, for example treatment,cell_line",
     )
+    one_model_a_stain: bool = Field(
+        default=False,
+        description="train a model for each stain, one after the other with the same settings, "
+        "instead of one for all; the output is then a folder of models",
+    )
     normalise_stains_on: Literal["set", "field"] = Field(
         default="set",
         description="whose pixels normalise the stains: those of all training fields, so that "
@@ -139,7 +145,10 @@ def run(
         return train_encoder(settings, on_progress=on_progress, should_stop=should_stop)
     _refuse_labels(settings)
     check_condition(settings)
-    check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
+    if settings.one_model_a_stain:
+        check_apart(settings)
+    else:
+        check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
     # What can be refused without the images is refused before they are made or read.
     network = _build(settings, 1, 1)
     learning_settings(network.learning, settings)
@@ -173,6 +182,10 @@ def run(
         data = open_pairs_file(settings, name=Path(settings.out).name)
     else:
         data = open_pairs(settings, name=Path(settings.out).name, volume=network.ndim == _VOLUME)
+    if settings.one_model_a_stain:
+        return train_apart(
+            data, settings, train_on_fields, on_progress=on_progress, should_stop=should_stop
+        )
     return train_on_fields(data, settings, on_progress=on_progress, should_stop=should_stop)
 
 
