@@ -18,8 +18,7 @@ from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.origin import TrainingReport
 from napari_virtualstain.io.sink import OmeZarrSink
-from napari_virtualstain.jobs import train
-from napari_virtualstain.jobs.denoise_write import denoise_into
+from napari_virtualstain.jobs import denoise_write, train
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
 from napari_virtualstain.jobs.training_denoised import open_denoisers
 from napari_virtualstain.jobs.training_fields import FieldData
@@ -151,8 +150,6 @@ def test_a_stack_is_denoised_plane_by_plane(tmp_path):
 def test_a_large_field_is_denoised_in_tiles_without_a_trace(tmp_path, monkeypatch):
     found = open_denoisers([denoiser(tmp_path / "d")], ("DNA", "ER"))
     (whole,) = found.applied([field(0, shape=(150, 130))], device="cpu", folder=tmp_path)
-    from napari_virtualstain.jobs import denoise_write
-
     real, plans = denoise_write.plan_of, []
 
     def plan_of(*given, **more):
@@ -163,7 +160,6 @@ def test_a_large_field_is_denoised_in_tiles_without_a_trace(tmp_path, monkeypatc
     (tiled,) = found.applied([field(0, shape=(150, 130))], device="cpu", folder=tmp_path)
     assert len(plans[0][1].tiles) > 4
     np.testing.assert_allclose(tiled.stains, whole.stains, rtol=1e-5)
-    assert denoise_into is denoise_write.denoise_into
 
 
 def test_a_checkpoint_goes_on_with_the_denoiser_that_it_began_with(tmp_path):
