@@ -21,8 +21,13 @@ from napari_virtualstain.generators.package import load_package, save_package
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.generators.sampled import Sampling, draw_sample
 from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.origin import TrainingReport
+from napari_virtualstain.io.sink import OmeZarrSink
+from napari_virtualstain.jobs import stain
 from napari_virtualstain.jobs.models import ModelsSettings, run
+from napari_virtualstain.jobs.stain import StainSettings
 from napari_virtualstain.nets.guided_classifier import GuidedClassifier
 from napari_virtualstain.nets.published import Content
 
@@ -185,6 +190,34 @@ def test_other_weights_lead_nothing(tmp_path, capsys):
     options = ["models", "import", str(tmp_path / "w.pth"), "--out", str(tmp_path / "x")]
     assert main([*options, "--guides", str(tmp_path / "plain")]) == 1
     assert "is no classifier that guides" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("edge", [16, 32])
+def test_a_stain_is_led_in_the_one_size_and_refused_in_another_before_it_is_drawn(edge, tmp_path):
+    painter(tmp_path / "plain")
+    classifier(tmp_path / "model150000.pt")
+    imported(tmp_path)
+    shape, light = (1, 1, 2, edge, edge), str(tmp_path / "b.ome.zarr")
+    with OmeZarrSink.create(
+        light, shape=shape, channels=[Channel("Brightfield")], n_tiles=1
+    ) as sink:
+        pixels = np.random.default_rng(0).normal(500, 50, shape).astype(np.float32)
+        sink.write(tuple(slice(0, n) for n in shape), pixels)
+        sink.commit(0)
+    settings = StainSettings(
+        input=light, model=str(tmp_path / "led"), out=str(tmp_path / "o.ome.zarr"), pixel_size=0.5,
+        sampling_steps=2, told=("treatment=b",), guidance=2.0, device="cpu",
+    )  # fmt: skip
+    if edge == 16:
+        assert np.isfinite(open_image(stain.run(settings).out).data.compute()).all()
+        return
+    with pytest.raises(
+        SettingsError, match="positions of images of 16 x 16 px.*this one is 32 x 3"
+    ):
+        stain.run(settings)
+    assert not (tmp_path / "o.ome.zarr").exists()
+    unled = settings.model_copy(update={"guidance": 0.0})
+    assert np.isfinite(open_image(stain.run(unled).out).data.compute()).all()
 
 
 def test_the_command_line_makes_one_model_of_both(tmp_path, capsys):

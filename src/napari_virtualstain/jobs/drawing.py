@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,19 @@ from pydantic import BaseModel, Field
 
 from napari_virtualstain.diffusion.choice import SamplerName
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.labels import read_stated
 from napari_virtualstain.generators.package import Model
 
+<<<<<<< HEAD
 __all__ = ["LED", "DrawingSettings", "DrawnStain", "sampling_of"]
 
 
 LED = ("guided_i2i", "spade_diffusion")
 """Generators that can be led."""
+=======
+__all__ = ["DrawingSettings", "DrawnStain", "check_led", "sampling_of"]
+>>>>>>> 51f4c46 (A stain that its classifier cannot lead is refused before it is drawn)
 
 
 class DrawingSettings(BaseModel):
@@ -159,6 +164,44 @@ def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
     )  # fmt: skip
 
 
+<<<<<<< HEAD
+=======
+_LED = ("guided_i2i", "spade_diffusion")
+
+
+def check_led(sampling: DrawnStain, card: ModelCard, shape: Sequence[int], *, whole: bool) -> None:
+    """Refuse to lead a stain that would not fit, or whose classifier knows one size alone.
+
+    Parameters
+    ----------
+    sampling, card
+        Of the stain and its model.
+    shape
+        Of the image on the model's grid.
+    whole
+        Whether all of it is drawn at once.
+
+    Raises
+    ------
+    SettingsError
+        If so.
+    """
+    if not sampling.guidance:
+        return
+    if not whole:
+        raise SettingsError(
+            "A stain that is led is drawn of the whole image at once, and that takes more than "
+            "the memory budget. Leave out --guidance, or give more with --memory."
+        )
+    edge = card.architecture.get("guide_image")
+    if edge and tuple(shape[-2:]) != (edge, edge):
+        raise SettingsError(
+            f"The classifier of {card.name!r} has learnt positions of images of {edge} x {edge} "
+            f"px, and this one is {shape[-2]} x {shape[-1]} px. Leave out --guidance, or crop it."
+        )
+
+
+>>>>>>> 51f4c46 (A stain that its classifier cannot lead is refused before it is drawn)
 def _notes(model: Model, settings: DrawingSettings) -> Iterator[str]:
     """Say what a label means for what may be concluded."""
     kinds = model.card.labels

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.planes import InputPlanes
-from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
@@ -22,7 +21,7 @@ from napari_virtualstain.jobs.computing import (
     choose_precision,
     memory_budget,
 )
-from napari_virtualstain.jobs.drawing import DrawingSettings, DrawnStain, sampling_of
+from napari_virtualstain.jobs.drawing import DrawingSettings, DrawnStain, check_led, sampling_of
 from napari_virtualstain.jobs.picture import PictureSettings
 from napari_virtualstain.jobs.ready import ReadyPlanes, ready_planes
 from napari_virtualstain.jobs.rescale import ratios_for, resized
@@ -265,11 +264,8 @@ def prepare(
         streams=sampling is None,
     )  # fmt: skip
     if sampling is not None:
-        if sampling.guidance and statistics in {"frozen", "exact"}:
-            raise SettingsError(
-                "A stain that is led is drawn of the whole image at once, and that takes more than "
-                "the memory budget. Leave out --guidance, or give more with --memory."
-            )
+        whole = statistics not in {"frozen", "exact"}
+        check_led(sampling, model.card, run_plan.tiles.shape, whole=whole)
         notes += sampling.notes
         run_plan = replace(run_plan, passes=sampling.steps * sampling.draws)
     if run_plan.mode == "halo" and run_plan.overhead > _MANY_TIMES:
