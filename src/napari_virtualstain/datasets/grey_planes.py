@@ -12,7 +12,6 @@ import psutil
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import LazyArray, Region
-from napari_virtualstain.datasets.pairs import gather_statistics
 from napari_virtualstain.datasets.statistics import image_statistics
 from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule, together
 from napari_virtualstain.io.image import LazyImage
@@ -87,25 +86,6 @@ class GreyPlanes:
             norm or _fitted(together(seen), f"Channel {images[0].channel_names[0]!r}"),
             any(image.missing for image in images) or any(plane.not_finite for plane in seen),
         )
-
-    @classmethod
-    def of_arrays(cls, planes: Sequence[LazyArray], *, what: str) -> GreyPlanes:
-        """Return planes that lie in no image, for example one of each field of a training.
-
-        Parameters
-        ----------
-        planes
-            (Y, X) each, of one type.
-        what
-            They are, for messages.
-
-        Raises
-        ------
-        PixelDataError
-            As of `of_images`.
-        """
-        (seen,) = gather_statistics(plane[None] for plane in planes)
-        return cls(planes, _fitted(seen, what), bool(seen.not_finite))
 
     def __len__(self) -> int:
         """Return the number of planes."""
