@@ -14,15 +14,10 @@ from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.labels import read_stated
 from napari_virtualstain.generators.package import Model
 
-<<<<<<< HEAD
-__all__ = ["LED", "DrawingSettings", "DrawnStain", "sampling_of"]
-
+__all__ = ["LED", "DrawingSettings", "DrawnStain", "check_led", "sampling_of"]
 
 LED = ("guided_i2i", "spade_diffusion")
 """Generators that can be led."""
-=======
-__all__ = ["DrawingSettings", "DrawnStain", "check_led", "sampling_of"]
->>>>>>> 51f4c46 (A stain that its classifier cannot lead is refused before it is drawn)
 
 
 class DrawingSettings(BaseModel):
@@ -164,11 +159,6 @@ def sampling_of(settings: DrawingSettings, model: Model) -> DrawnStain | None:
     )  # fmt: skip
 
 
-<<<<<<< HEAD
-=======
-_LED = ("guided_i2i", "spade_diffusion")
-
-
 def check_led(sampling: DrawnStain, card: ModelCard, shape: Sequence[int], *, whole: bool) -> None:
     """Refuse to lead a stain that would not fit, or whose classifier knows one size alone.
 
@@ -201,7 +191,6 @@ def check_led(sampling: DrawnStain, card: ModelCard, shape: Sequence[int], *, wh
         )
 
 
->>>>>>> 51f4c46 (A stain that its classifier cannot lead is refused before it is drawn)
 def _notes(model: Model, settings: DrawingSettings) -> Iterator[str]:
     """Say what a label means for what may be concluded."""
     kinds = model.card.labels
