@@ -7,12 +7,15 @@ digits.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Comparison"]
+
+_AT_ONCE = 1 << 14
 
 
 class Comparison:
@@ -38,25 +41,40 @@ class Comparison:
 
     def add(self, prediction: NDArray[Any], truth: NDArray[Any]) -> None:
         """Take in a strip of both pictures; NaN is missing."""
-        p, t = np.asarray(prediction, np.float64).ravel(), np.asarray(truth, np.float64).ravel()
+        p, t = np.asarray(prediction).ravel(), np.asarray(truth).ravel()
         self._pixels += t.size
-        known = np.isfinite(t)
-        if known.any():
-            self._low = min(self._low, float(t[known].min()))
-            self._high = max(self._high, float(t[known].max()))
-        both = known & np.isfinite(p)
-        pair = np.stack([p[both], t[both]])
-        n = pair.shape[1]
+        for start in range(0, t.size, _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            self._add(p[part].astype(np.float64), t[part].astype(np.float64))
+
+    def _add(self, p: NDArray[np.float64], t: NDArray[np.float64]) -> None:
+        """Take in so many pixels that the caches hold them, whatever is computed of them."""
+        low, high = float(t.min()), float(t.max())
+        sums = float(p.sum())
+        if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(sums)):
+            known = np.isfinite(t)
+            if not known.any():
+                return
+            low, high = float(t[known].min()), float(t[known].max())
+            both = known & np.isfinite(p)
+            p, t = p[both], t[both]
+            sums = float(p.sum())
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        n = len(t)
         if n == 0:
             return
-        self._absolute += float(np.abs(pair[0] - pair[1]).sum())
-        self._squared += float(np.square(pair[0] - pair[1]).sum())
-        means = pair.mean(axis=1)
-        centred = pair - means[:, None]
-        apart = means - self._means
+        apart = p - t
+        self._squared += float(apart @ apart)
+        self._absolute += float(np.abs(apart, out=apart).sum())
+        means = np.array([sums / n, float(t.sum()) / n])
+        p -= means[0]
+        t -= means[1]
+        away = means - self._means
         total = self._n + n
-        self._moments += centred @ centred.T + np.outer(apart, apart) * (self._n * n / total)
-        self._means += apart * (n / total)
+        both_ways = float(p @ t)
+        moments = np.array([[float(p @ p), both_ways], [both_ways, float(t @ t)]])
+        self._moments += moments + np.outer(away, away) * (self._n * n / total)
+        self._means += away * (n / total)
         self._n = total
 
     @property
