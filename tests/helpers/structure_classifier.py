@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from napari_virtualstain.encoders.card import EncoderCard, EncoderChannel
+from napari_virtualstain.encoders.classifier import ClassifierSettings
 from napari_virtualstain.encoders.learning import Labelled
 from napari_virtualstain.encoders.package import save_encoder
 from napari_virtualstain.encoders.registry import build_encoder
-from napari_virtualstain.encoders.resnet import ClassifierSettings
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.origin import TrainingReport
 from napari_virtualstain.losses.descent import Moment

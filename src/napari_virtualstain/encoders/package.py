@@ -7,7 +7,8 @@
 =======================  ====================================================
 
 Another name of the card than a generator's, so that neither is taken for the other. Loading
-checks the hashes and repeats the test pair.
+checks the hashes and repeats the test pair. The file of weights that an extra brings
+(`encoders.packaged`) is an encoder, too, whose card is known here.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.encoders.base import Encoder
 from napari_virtualstain.encoders.card import EncoderCard
+from napari_virtualstain.encoders.packaged import build_packaged, packaged_at
 from napari_virtualstain.encoders.registry import build_encoder
-from napari_virtualstain.io.model_files import SEES, ModelFiles, check_place, write_model
+from napari_virtualstain.io.model_files import (
+    SEES,
+    ModelFiles,
+    check_place,
+    sha256_of,
+    write_model,
+)
 from napari_virtualstain.nets.weights import load_checked, weights_and_pair
 
 __all__ = [
@@ -67,11 +75,12 @@ def read_encoder_card(path: str | os.PathLike[str]) -> EncoderCard:
     ModelPackageError
         If it is no encoder, or its card is not valid.
     """
-    return ModelFiles(path, card=SEES).card(EncoderCard)
+    known = packaged_at(Path(path))
+    return ModelFiles(path, card=SEES).card(EncoderCard) if known is None else known.card
 
 
 def is_encoder(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a folder or zip that holds the card of an encoder.
+    """Return whether a path is a folder or zip with the card of an encoder, or one of an extra.
 
     Raises
     ------
@@ -79,6 +88,8 @@ def is_encoder(path: str | os.PathLike[str]) -> bool:
         If it is a zip and damaged.
     """
     path = Path(path)
+    if packaged_at(path) is not None:
+        return True
     if path.is_dir():
         return (path / SEES).is_file()
     return path.exists() and ModelFiles(path, card=SEES).content is not None
@@ -100,6 +111,12 @@ def load_encoder_package(path: str | os.PathLike[str]) -> EncoderModel:
         If a file is missing or altered, does not fit the architecture, or if the test pair is not
         reproduced.
     """
+    known = packaged_at(Path(path))
+    if known is not None:
+        return EncoderModel(
+            card=known.card, encoder=build_packaged(known, Path(path)), path=Path(path),
+            fingerprint=sha256_of(known.card.model_dump_json().encode()),
+        )  # fmt: skip
     files = ModelFiles(path, card=SEES)
     card = files.card(EncoderCard)
     encoder = build_encoder(

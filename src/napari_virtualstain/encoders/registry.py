@@ -28,6 +28,11 @@ _RESNETS: dict[str, dict[str, Any]] = {
     "tiny": {"blocks": (1, 1), "width": 4, "bottleneck": False},
 }
 
+_EFFICIENTNETS: dict[str, dict[str, Any]] = {
+    "lite0": {},
+    "tiny": {"stages": ((1, 3, 1, 1, 4), (2, 5, 2, 2, 8)), "stem": 4, "head": 16},
+}
+
 ENCODERS: dict[str, EncoderSpec] = {
     spec.name: spec
     for spec in (
@@ -66,6 +71,15 @@ ENCODERS: dict[str, EncoderSpec] = {
             learns="classes",
             source="doi:10.1109/CVPR.2016.90",
             presets={name: {"ndim": 3, **preset} for name, preset in _RESNETS.items()},
+        ),
+        EncoderSpec(
+            name="efficientnet",
+            title="EfficientNet-lite classifier of planes",
+            target=f"{_HERE}.efficientnet:EfficientNetClassifier",
+            ndim=2,
+            learns="classes",
+            source="arXiv:1905.11946",
+            presets=_EFFICIENTNETS,
         ),
     )
 }

@@ -25,6 +25,7 @@ __all__ = [
     "Progress",
     "TimePoint",
     "make_settings",
+    "stage",
     "versions",
 ]
 
@@ -112,6 +113,11 @@ def make_settings(kind: type[S], values: dict[str, Any]) -> S:
             f"The setting {name} = {first['input']!r} is not possible: {first['msg']}. "
             f"Correct --{name.replace('_', '-')}."
         ) from error
+
+
+def stage(on_progress: Progress | None, what: str) -> Callable[[int, int], None]:
+    """Return what tells of units done, and of what they are."""
+    return lambda done, total: on_progress(done, total, what) if on_progress else None
 
 
 def versions() -> dict[str, str]:

@@ -16,10 +16,10 @@ from napari_virtualstain.encoders.package import EncoderModel
 from napari_virtualstain.encoders.perceptual import Perceptual, stored_normalisation
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.inference.device import choose_device
-from napari_virtualstain.intensity import Normalisation, StatisticsAccumulator
+from napari_virtualstain.intensity import Normalisation, Rule, StatisticsAccumulator
 from napari_virtualstain.io.image import LazyImage
 
-__all__ = ["FeatureScores", "compare_features", "windows_of"]
+__all__ = ["FeatureScores", "compare_features", "fitted_on", "windows_of"]
 
 Pixels = NDArray[np.float32]
 Numbers = NDArray[np.float64]
@@ -151,6 +151,45 @@ def compare_features(
     )
 
 
+def fitted_on(
+    rule: Rule, image: LazyImage, channel: int, *, times: Sequence[int] | None = None
+) -> Normalisation:
+    """Return what normalises a channel, fitted strip by strip on the pixels that are there.
+
+    Parameters
+    ----------
+    rule
+        That is fitted.
+    image
+        Whose missing pixels are NaN.
+    channel
+        Index.
+    times
+        Time points; all if `None`.
+    """
+    gathered = StatisticsAccumulator(rule.quantiles)
+    n_t, _, planes, height, width = image.shape
+    step = max(1, _STRIP // width)
+    for t, z, top in product(
+        range(n_t) if times is None else times, range(planes), range(0, height, step)
+    ):
+        gathered.add(_pixels(image, t, channel, (slice(z, z + 1), slice(top, top + step))))
+    # What is missing is no pixel.
+    found = gathered.result().model_copy(update={"not_finite": 0})
+    try:
+        return rule.fit(found, what=f"Channel {image.channel_names[channel]!r}")
+    except PixelDataError:  # one value everywhere, or none: nothing to scale by
+        return Normalisation(offset=found.mean if found.count else 0.0)
+
+
+def _pixels(image: LazyImage, t: int, channel: int, part: Region) -> Pixels:
+    z, y = part
+    y = slice(y.start, min(y.stop, image.shape[3]))
+    region = (slice(t, t + 1), slice(channel, channel + 1), z, y, slice(None))
+    pixels: Pixels = image.read(region)[0, 0].astype(np.float32)
+    return pixels
+
+
 class _Side:
     """One of the two images, as the encoder is given it."""
 
@@ -163,7 +202,8 @@ class _Side:
     def norms(self, t: int) -> list[Normalisation]:
         """Return what normalises each stain at a time point."""
         return [
-            stored_normalisation(self._card, stain) or self._fitted(t, channel)
+            stored_normalisation(self._card, stain)
+            or fitted_on(self._card.input_rule, self._image, channel, times=[t])
             for stain, channel in zip(self._stains, self._index, strict=True)
         ]
 
@@ -171,32 +211,11 @@ class _Side:
         """Return windows that lie beside each other, (N, C, Z, Y, X), NaN where missing."""
         strip = np.stack(
             [
-                n.apply(self._pixels(t, c, row[0][:2]))
+                n.apply(_pixels(self._image, t, c, row[0][:2]))
                 for c, n in zip(self._index, norms, strict=True)
             ]
         )
         return np.stack([strip[..., columns] for _, _, columns in row])
-
-    def _fitted(self, t: int, channel: int) -> Normalisation:
-        rule = self._card.input_rule
-        gathered = StatisticsAccumulator(rule.quantiles)
-        _, _, planes, height, width = self._image.shape
-        step = max(1, _STRIP // width)
-        for z, top in product(range(planes), range(0, height, step)):
-            gathered.add(self._pixels(t, channel, (slice(z, z + 1), slice(top, top + step))))
-        # What is missing is no pixel.
-        found = gathered.result().model_copy(update={"not_finite": 0})
-        try:
-            return rule.fit(found, what=f"Channel {self._image.channel_names[channel]!r}")
-        except PixelDataError:  # one value everywhere, or none: nothing to scale by
-            return Normalisation(offset=found.mean if found.count else 0.0)
-
-    def _pixels(self, t: int, channel: int, part: Region) -> Pixels:
-        z, y = part
-        y = slice(y.start, min(y.stop, self._image.shape[3]))
-        region = (slice(t, t + 1), slice(channel, channel + 1), z, y, slice(None))
-        pixels: Pixels = self._image.read(region)[0, 0].astype(np.float32)
-        return pixels
 
 
 class _Sums:

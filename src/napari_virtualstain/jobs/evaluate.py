@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from napari_virtualstain.datasets.planes import choose_channel
@@ -30,8 +29,13 @@ from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Prog
 from napari_virtualstain.jobs.compare import compare_planes
 from napari_virtualstain.jobs.compare_objects import ObjectScore, compare_objects
 from napari_virtualstain.jobs.denoise_record import is_denoised
+from napari_virtualstain.jobs.evaluate_seen import (
+    features_of,
+    judge_of,
+    scores_of_judge,
+    scores_of_sets,
+)
 from napari_virtualstain.jobs.evaluation import (
-    ChannelScore,
     Evaluation,
     check_csv,
     doubts_about,
@@ -39,9 +43,6 @@ from napari_virtualstain.jobs.evaluation import (
     write_csv,
 )
 from napari_virtualstain.jobs.target_shift import seen_to
-
-if TYPE_CHECKING:
-    from napari_virtualstain.encoders.package import EncoderModel
 
 __all__ = ["EvaluateSettings", "run"]
 
@@ -79,6 +80,11 @@ class EvaluateSettings(JobSettings):
         default=None,
         description="also ask a classifier (name or path of an encoder) how alike prediction and "
         "truth are",
+    )
+    fid_features: ModelText | None = Field(
+        default=None,
+        description="also compare the sets of crops of prediction and truth (FID, KID), by these "
+        "features: texture, efficientnet-lite0 (extra [fid]), or name or path of an encoder",
     )
     objects: str | None = Field(
         default=None,
@@ -134,7 +140,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     # What is missing is not dark: as NaN it counts for nothing, as it does in predictions.
     prediction, target = prediction.with_gaps(), target.with_gaps()
     pairs = _resolve(prediction, target, pairs)
-    judge = _judge(settings, prediction, pairs)
+    judge = judge_of(settings.perceptual, prediction, pairs)
     if _sizes(prediction) != _sizes(target):
         raise PixelDataError(
             f"The prediction has {_words(prediction)} and the target {_words(target)}. "
@@ -150,6 +156,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         )
     fits = (target.shape[0], *target.shape[3:])
     prediction, target = (_part(image, settings) for image in (prediction, target))
+    features = features_of(settings.fid_features, prediction)
     target, shifts = seen_to(prediction, target, pairs, correct=settings.correct_shift)
     notes += shifts
     planes, note = _brightfield(settings)
@@ -178,73 +185,24 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         notes += doubts_about(scores[-1], rows)
     seen: dict[str, Any] | None = None
     if judge is not None:
-        scores, seen, said = _ask(judge, prediction, target, pairs, scores, on_progress)
+        scores, seen, said = scores_of_judge(judge, prediction, target, pairs, scores, on_progress)
+        notes += said
+    sets: dict[str, Any] | None = None
+    if features is not None:
+        scores, sets, said = scores_of_sets(
+            features, prediction, target, pairs, scores, on_progress
+        )
         notes += said
     nuclei = None
     if settings.objects is not None:
         nuclei, said = _nuclei(settings, prediction, target, pairs, on_progress)
         notes += said
-    result = Evaluation(scores=tuple(scores), notes=tuple(notes), perceptual=seen, objects=nuclei)
+    result = Evaluation(
+        scores=tuple(scores), notes=tuple(notes), perceptual=seen, sets=sets, objects=nuclei
+    )
     if settings.csv is not None:
         write_csv(Path(settings.csv), result)
     return result
-
-
-def _judge(
-    settings: EvaluateSettings, prediction: LazyImage, pairs: Sequence[tuple[str, str]]
-) -> EncoderModel | None:
-    """Return the classifier that is asked, if it can judge these stains."""
-    if settings.perceptual is None:
-        return None
-    from napari_virtualstain.jobs.judge import judge_for
-
-    return judge_for(
-        settings.perceptual,
-        [stain for stain, _ in pairs],
-        # Planes of a stack can be judged one by one, a plane is no volume.
-        ndim=None if prediction.shape[2] > 1 else 2,
-        over="the prediction is one plane",
-    )
-
-
-def _ask(
-    judge: EncoderModel,
-    prediction: LazyImage,
-    target: LazyImage,
-    pairs: Sequence[tuple[str, str]],
-    scores: Sequence[ChannelScore],
-    on_progress: Progress | None,
-) -> tuple[list[ChannelScore], dict[str, Any], list[str]]:
-    """Return the scores with what a classifier says, of which one, and what to know of that."""
-    from napari_virtualstain.jobs.compare_features import compare_features
-
-    def told(done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(done, total, "windows seen")
-
-    found = compare_features(prediction, target, pairs, judge, on_window=told)
-    numbers = [found.distance.get(score.stain) for score in scores]
-    known = [n for n in numbers if n is not None and not np.isnan(n)]
-    about = {
-        "encoder": found.encoder, "fingerprint": found.fingerprint,
-        "window_px": list(found.window_px), "together": found.together,
-        "mean": float(np.mean(known)) if known else None,
-    }  # fmt: skip
-    edges = " x ".join(map(str, found.window_px))
-    notes = [f"features are those of {found.encoder!r}, in windows of {edges} px; 0 is alike"]
-    if found.together and len(found.distance) > 1:
-        notes.append(f"features of {', '.join(found.distance)} are compared together")
-    left_out = [score.stain for score in scores if score.stain not in found.distance]
-    if left_out:
-        notes.append(f"{found.encoder!r} was not trained on {', '.join(left_out)}")
-    judged = [
-        replace(
-            score, perceptual=found.distance.get(score.stain),
-            perceptual_misplaced=found.misplaced.get(score.stain),
-        )
-        for score in scores
-    ]  # fmt: skip
-    return judged, about, notes
 
 
 def _nuclei(

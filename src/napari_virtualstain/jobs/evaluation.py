@@ -17,6 +17,10 @@ from napari_virtualstain.metrics.spectrum import BANDS_PX
 
 __all__ = ["ChannelScore", "Evaluation", "check_csv", "doubts_about", "score_of", "write_csv"]
 
+_PERCEPTUAL = ("perceptual", "perceptual_misplaced")
+_SETS = ("fid", "kid")
+"""Scores that are there only where they were asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelScore:
@@ -60,6 +64,9 @@ class ChannelScore:
         would have.
     denoised_truth
         Whether the truth was denoised, so that the numbers are no measure of the stain alone.
+    fid, kid
+        Fréchet and kernel distance between the crops of both, as sets, by the features that
+        `Evaluation.sets` names; `None` where none were asked for, or there are too few crops.
     """
 
     stain: str
@@ -86,6 +93,8 @@ class ChannelScore:
     perceptual: float | None = None
     perceptual_misplaced: float | None = None
     denoised_truth: bool = False
+    fid: float | None = None
+    kid: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +112,15 @@ class Evaluation:
         and ``mean``, over stains; `None` if none was.
     objects
         What became of the nuclei, if that was asked.
+    sets
+        Of the features that sets of crops were compared by: ``features``, ``fingerprint``,
+        ``crop_px``, ``numbers`` a crop and ``crops`` of each stain; `None` if none were.
     """
 
     scores: tuple[ChannelScore, ...]
     notes: tuple[str, ...] = ()
     perceptual: dict[str, Any] | None = None
+    sets: dict[str, Any] | None = None
     objects: ObjectScore | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -115,12 +128,13 @@ class Evaluation:
         rows = [{k: _plain(v) for k, v in asdict(s).items()} for s in self.scores]
         found: dict[str, Any] = {"channels": rows, "notes": list(self.notes)}
         found |= {} if self.perceptual is None else {"perceptual": self.perceptual}
+        found |= {} if self.sets is None else {"sets": self.sets}
         return found | ({} if self.objects is None else {"objects": self.objects.to_json()})
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """Return the scores that `to_json` was called on, perhaps in another process."""
-        absent = ("ssim", "ms_ssim", "floor_pcc", "perceptual", "perceptual_misplaced")
+        absent = ("ssim", "ms_ssim", "floor_pcc", *_PERCEPTUAL, *_SETS)
         rows: list[dict[str, Any]] = [
             {name: value if name in absent else _number(value) for name, value in row.items()}
             for row in values["channels"]
@@ -130,13 +144,21 @@ class Evaluation:
             notes=tuple(values["notes"]),
             perceptual=values.get("perceptual"),
             objects=ObjectScore.from_json(values["objects"]) if "objects" in values else None,
+            sets=values.get("sets"),
         )
 
     def table(self) -> str:
         """Return the scores as lines of text."""
-        asked = self.perceptual is not None
         lines = ["stain         PCC  floor   SSIM   PSNR        MAE        MSE   gain detail"]
-        lines[0] += "  features  misplaced" if asked else ""
+        more: list[tuple[str, str, int, str]] = []
+        if self.perceptual is not None:
+            more += [("features", "perceptual", 10, ".4f")]
+            more += [("misplaced", "perceptual_misplaced", 11, ".4f")]
+        if self.sets is not None:
+            more += [("FID", "fid", 11, ".4g")]
+            if any(score.kid is not None for score in self.scores):
+                more += [("KID", "kid", 11, ".3g")]
+        lines[0] += "".join(f"{title:>{width}}" for title, _, width, _ in more)
         for s in self.scores:
             floor = "   -  " if s.floor_pcc is None else f"{s.floor_pcc:6.3f}"
             local = "   -  " if s.ssim is None else f"{s.ssim:6.3f}"
@@ -144,9 +166,9 @@ class Evaluation:
                 f"{s.stain:<10} {s.pcc:6.3f} {floor} {local} {s.psnr:6.2f} "
                 f"{s.mae:10.4g} {s.mse:10.4g} {s.gain:6.3f} {_detail(s):>6}"
             )
-            for value, width in ((s.perceptual, 9), (s.perceptual_misplaced, 10)):
-                if asked:
-                    lines[-1] += f" {'-':>{width}}" if value is None else f" {value:{width}.4f}"
+            for _, name, width, form in more:
+                value = getattr(s, name)
+                lines[-1] += f"{'-' if value is None else format(value, form):>{width}}"
             lines[-1] += "  against denoised truth" if s.denoised_truth else ""
         if self.objects is not None:
             lines += ["", self.objects.words()]
@@ -279,10 +301,12 @@ def write_csv(path: Path, result: Evaluation) -> None:
     rows = [
         {name: _digits(value) for name, value in _columns(score).items()} for score in result.scores
     ]
-    if result.perceptual is None:
-        rows = [{k: v for k, v in row.items() if not k.startswith("perceptual")} for row in rows]
-    if not any(score.denoised_truth for score in result.scores):
-        rows = [{k: v for k, v in row.items() if k != "denoised_truth"} for row in rows]
+    unasked = (
+        *(_PERCEPTUAL if result.perceptual is None else ()),
+        *(_SETS if result.sets is None else ()),
+        *(() if any(score.denoised_truth for score in result.scores) else ("denoised_truth",)),
+    )
+    rows = [{k: v for k, v in row.items() if k not in unasked} for row in rows]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:

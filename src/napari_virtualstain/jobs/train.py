@@ -29,7 +29,7 @@ from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.generators.start import start_from
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
-from napari_virtualstain.jobs.base import ModelText, PathText, Progress
+from napari_virtualstain.jobs.base import ModelText, PathText, Progress, stage
 from napari_virtualstain.jobs.judge import check_term, term_for
 from napari_virtualstain.jobs.known_sets import as_stacks, open_known
 from napari_virtualstain.jobs.labelled_images import LabelSettings
@@ -54,7 +54,6 @@ from napari_virtualstain.jobs.training_run import (
     TrainResult,
     check_training_output,
     devices_of,
-    stage,
     training_folder,
 )
 from napari_virtualstain.training.painting import Beside, fit, patch_shape

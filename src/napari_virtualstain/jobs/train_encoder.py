@@ -23,14 +23,13 @@ from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.io.origin import TrainingReport
-from napari_virtualstain.jobs.base import Progress, versions
+from napari_virtualstain.jobs.base import Progress, stage, versions
 from napari_virtualstain.jobs.encoder_recipes import known_pictures, simulated_pictures
 from napari_virtualstain.jobs.labelled_images import PictureData, open_pictures
 from napari_virtualstain.jobs.training_run import (
     TrainResult,
     check_training_output,
     devices_of,
-    stage,
     training_folder,
 )
 from napari_virtualstain.training.loop import TrainingResult, learn
@@ -167,7 +166,7 @@ def _build(settings: TrainSettings, spec: EncoderSpec, *, channels: int, classes
     )  # fmt: skip
     theirs, ours = model.encoder.module().state_dict(), built.module().state_dict()
     # What tells other classes apart is of no use; what sees is.
-    last = {name for name in ours if name.startswith("fc.")}
+    last = {name for name in ours if name.startswith(("fc.", "_fc."))}
     apart = [
         name
         for name in {**ours, **theirs}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from napari_virtualstain.errors import OutputExistsError, SettingsError
 from napari_virtualstain.generators.package import check_model_output
 from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.io.model_files import SEES
-from napari_virtualstain.jobs.base import Progress
 
-__all__ = ["TrainResult", "check_training_output", "devices_of", "stage", "training_folder"]
+__all__ = ["TrainResult", "check_training_output", "devices_of", "training_folder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +124,3 @@ def devices_of(text: str) -> list[str]:
             "batch. Name graphics cards only, for example --device cuda:0,cuda:1."
         )
     return devices
-
-
-def stage(on_progress: Progress | None, what: str) -> Callable[[int, int], None]:
-    """Return what tells of units done, and of what they are."""
-    return lambda done, total: on_progress(done, total, what) if on_progress else None

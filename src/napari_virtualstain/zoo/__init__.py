@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from napari_virtualstain.encoders.packaged import PACKAGED
 from napari_virtualstain.errors import (
     DiskError,
     MissingInputError,
@@ -56,8 +57,12 @@ def list_models() -> dict[str, Path]:
 
 
 def list_encoders() -> dict[str, Path]:
-    """Return every encoder that has a name, in the same folders."""
-    return _listed(_SEES)
+    """Return every encoder that has a name: in the same folders, then those of extras."""
+    found = _listed(_SEES)
+    for name, one in PACKAGED.items():
+        if one.path is not None:
+            found.setdefault(name, one.path)
+    return found
 
 
 def _listed(card: str) -> dict[str, Path]:
@@ -100,10 +105,14 @@ def find_encoder(name_or_path: str | os.PathLike[str]) -> Path:
     ------
     UnknownNameError, MissingInputError
         If there is none.
+    MissingExtraError
+        If an extra brings it that is not installed.
     SettingsError
         If it is a model that stains.
     """
     text = os.fspath(name_or_path)
+    if text in PACKAGED and text not in list_encoders():
+        raise PACKAGED[text].missing()
     if text in list_models() and text not in list_encoders():
         raise SettingsError(
             f"{text!r} is a model that stains, and gives no features. Give an encoder: "
