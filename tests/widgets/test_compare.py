@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from little_encoders import write_encoder
 from qtpy.QtWidgets import QApplication
 
+from napari_virtualstain.intensity import Rule
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs import evaluate
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
@@ -95,6 +98,80 @@ def test_the_table_holds_the_numbers_of_evaluate_with_the_floor_beside(compared,
         np.testing.assert_allclose([float(cell) for cell in cells], wanted, rtol=6e-3, atol=6e-4)
         assert score.floor_pcc is not None
     assert table.selectedItems()[0].row() == 0
+
+
+@pytest.fixture
+def seers():
+    """A classifier of the stains, and an encoder of any channel, in the folder of the test run."""
+    folder = Path(os.environ["NVS_MODELS"])
+    write_encoder(
+        folder / "which", encoder="resnet", channels=("DNA", "ER", "RNA", "AGP"), crop=64,
+        classes=("DNA", "ER", "RNA", "AGP"),
+    )  # fmt: skip
+    write_encoder(folder / "eye", channels=(), crop=64, input_rule=Rule(clip_sd=None))
+    write_encoder(folder / "all", channels=("DNA", "ER"), in_channels=2, per_channel=False)
+    yield
+    for name in ("which", "eye", "all"):
+        shutil.rmtree(folder / name)
+
+
+def offers(desk):
+    box = desk.compare.features
+    return [box.itemText(n) for n in range(box.count())]
+
+
+@pytest.mark.usefixtures("seers")
+def test_encoders_of_this_machine_are_offered_by_how_they_compare(both):
+    both.compare.features.refill()
+    wanted = ["no features", "eye · sets of crops", "which · likeness", "texture · sets of crops"]
+    assert [title for title in offers(both) if "efficientnet" not in title] == wanted
+    both.compare.features.choose("which")
+    assert both.compare.settings().perceptual == "which"
+    assert "--perceptual which" in both.compare.command()
+    shutil.rmtree(Path(os.environ["NVS_MODELS"]) / "which")
+    both.compare.features.refill()
+    assert both.compare.settings().perceptual is None, "it has gone"
+    write_encoder(Path(os.environ["NVS_MODELS"]) / "which")
+
+
+CHOSEN = {
+    "a classifier": ("which", "perceptual", ["Seen", "Flip"]),
+    "another encoder": ("eye", "fid_features", ["KID"]),
+}
+
+
+@pytest.mark.usefixtures("seers")
+@pytest.mark.parametrize(("name", "setting", "titles"), CHOSEN.values(), ids=CHOSEN)
+def test_what_an_encoder_sees_stands_beside_the_scores(
+    both, stained, field_folder, name, setting, titles
+):
+    both.compare.features.choose(name)
+    both.click(both.compare.start)
+    both.wait(lambda: both.compare.table.columnCount() == 7 + len(titles), 60)
+    table = both.compare.table
+    assert [table.horizontalHeaderItem(n).text() for n in range(7, 7 + len(titles))] == titles
+    found = evaluate.run(
+        EvaluateSettings(
+            prediction=str(stained), target=str(field_folder / "stains.ome.zarr"), **{setting: name}
+        )
+    )
+    fields = {"Seen": "perceptual", "Flip": "perceptual_misplaced", "KID": "kid"}
+    for row, score in enumerate(found.scores):
+        assert table.item(row, 0).text() == score.stain
+        for n, title in enumerate(titles):
+            wanted, cell = getattr(score, fields[title]), table.item(row, 7 + n).text()
+            assert (
+                cell == "-"
+                if wanted is None
+                else float(cell) == pytest.approx(wanted, rel=6e-3, abs=6e-4)
+            )
+    assert repr(name) in both.compare.notice.text
+    both.compare.copy_table.click()
+    assert QApplication.clipboard().text().splitlines()[0].split("\t")[7:] == titles
+    both.compare.features.setCurrentIndex(0)
+    both.click(both.compare.start)
+    both.wait(lambda: table.columnCount() == 7, 60)
+    assert not table.isColumnHidden(6)
 
 
 def test_a_click_on_a_row_shows_that_stain(compared):

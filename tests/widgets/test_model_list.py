@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from little_encoders import write_encoder
 from qtpy.QtCore import Qt
 
 from napari_virtualstain.widgets._model_entries import list_entries
@@ -41,6 +42,59 @@ def test_models_of_this_machine_come_first_then_those_to_download(shown):
     lines = [shown.list.item(row).text().split("\n")[1] for row in range(6)]
     assert lines[0] == lines[4] == "DNA, ER, RNA, AGP, Mito · Brightfield planes"
     assert lines[5] == "Nucleus, Membrane · Phase2D planes · ↓ 374 MB"
+
+
+@pytest.fixture
+def seeing(shown, tmp_path):
+    """With three encoders of the user's, one of which is damaged."""
+    write_encoder(tmp_path / "which", encoder="resnet", classes=("DNA", "ER"), label="channel")
+    write_encoder(tmp_path / "eye3d", encoder="resnet3d", channels=(), classes=("a", "b"))
+    write_encoder(tmp_path / "broken")
+    (tmp_path / "broken" / "encoder.json").write_text("{}")
+    shown.show_entries(list_entries()[0])
+    return shown
+
+
+def test_encoders_stand_below_models_and_say_what_they_see(seeing):
+    lines = dict(seeing.list.item(row).text().split("\n") for row in range(seeing.list.count()))
+    assert lines["which"] == "sees DNA, ER, each by itself · planes"
+    assert lines["eye3d"] == "sees any channel, each by itself · stacks"
+    assert lines["broken"] == "cannot be used"
+    assert lines["DINO-ViT-S8"].startswith("sees · RGB planes")
+    found = names(seeing)
+    assert found.index("mine") < found.index("which") < found.index("VSCyto2D")
+    assert seeing.count.text().startswith("6 models and 2 encoders here, ")
+    items = [seeing.list.item(row) for row in range(seeing.list.count())]
+    tickable = {
+        i.text().split("\n")[0] for i in items if i.flags() & Qt.ItemFlag.ItemIsUserCheckable
+    }
+    assert tickable == set(HERE), "what paints nothing cannot be tried"
+
+
+def test_what_paints_and_what_sees_can_be_told_apart(seeing):
+    seeing.does.setCurrentIndex(seeing.does.findData("sees"))
+    assert [name for name in names(seeing) if name != "efficientnet-lite0"] == [
+        "eye3d", "which", "DINO-ViT-S8"
+    ]  # fmt: skip
+    seeing.over.setCurrentIndex(seeing.over.findText("stacks"))
+    assert names(seeing) == ["eye3d"]
+    seeing.over.setCurrentIndex(0)
+    seeing.does.setCurrentIndex(seeing.does.findData("paints"))
+    assert not {"eye3d", "which", "DINO-ViT-S8", "broken"} & set(names(seeing))
+    assert {"mine", "VSCyto2D"} <= set(names(seeing))
+    assert "encoder" not in seeing.count.text()
+
+
+def test_the_card_of_an_encoder_is_read(seeing):
+    (entry,) = [e for e in seeing.entries if e.name == "which"]
+    for text in (
+        "DNA, ER, each by itself",
+        "crops of 16 x 16 px",
+        "ResNet classifier of planes",
+        "none, by channel",
+        "<b>Tells apart</b>",
+    ):
+        assert text in entry.words()
 
 
 FILTERS = {

@@ -171,6 +171,13 @@ def test_a_classifier_is_asked_for_its_classes_and_is_no_model_to_stain_with(des
     desk.wait(lambda: "is here" in page.notice.text)
     assert "It sees, and paints nothing" in page.notice.text
     assert desk.stain.model.box.findText("which") < 0
+    assert page.list.current.name == "which"
+    assert "ResNet" in page.about.text()
+    assert "neither trained nor examined here" in page.limits.text()
+    assert page.use.text() == "Use in Compare"
+    desk.click(page.use)
+    assert desk.compare.isVisible()
+    assert desk.compare.features.settings == {"perceptual": "which"}
 
 
 def test_a_folder_is_taken_over_and_a_name_that_is_taken_is_asked_for(desk, page, tiny_model):

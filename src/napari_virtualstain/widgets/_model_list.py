@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QHBoxLayout,
+    QGridLayout,
     QLabel,
     QLineEdit,
     QListWidget,
@@ -26,10 +25,11 @@ __all__ = ["ModelList"]
 
 _LEAST, _MOST = 96, 196
 _OVER = ("planes", "stacks")
+_DOES = {"paints": "paints stains", "sees": "sees (encoder)"}
 
 
 class ModelList(QWidget):
-    """Models as cards of two lines; filters above, and how many there are below."""
+    """Models and encoders as cards of two lines; filters above, and how many there are below."""
 
     chosen = Signal()
     """Another model is looked at."""
@@ -44,7 +44,11 @@ class ModelList(QWidget):
         self.text.setPlaceholderText("Search")
         self.text.setClearButtonEnabled(True)
         self.text.setToolTip("Words of a name, a title, a stain or what a model takes")
-        self.stain, self.channel, self.over = (wide(QComboBox()) for _ in range(3))
+        self.does, self.stain, self.channel, self.over = (wide(QComboBox()) for _ in range(4))
+        self.does.setToolTip(
+            "Only models that paint stains, or only encoders, which see and paint nothing: they "
+            "compare stains, and make profiles"
+        )
         self.stain.setToolTip("Only models that predict this stain")
         self.channel.setToolTip("Only models for this kind of light")
         self.over.setToolTip("Only models over single planes, or over stacks of them")
@@ -55,19 +59,17 @@ class ModelList(QWidget):
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setSpacing(1)
         self.count = QLabel()
-        search, filters = QHBoxLayout(), QHBoxLayout()
-        search.addWidget(self.text, 1)
-        search.addWidget(self.over, 1)
-        for box in (self.stain, self.channel):
-            filters.addWidget(box, 1)
+        filters = QGridLayout()
+        for place, box in enumerate((self.does, self.over, self.stain, self.channel)):
+            filters.addWidget(box, *divmod(place, 2))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        column.addLayout(search)
+        column.addWidget(self.text)
         column.addLayout(filters)
         column.addWidget(self.list)
         column.addWidget(self.count)
-        for box in (self.stain, self.channel, self.over):
+        for box in (self.does, self.stain, self.channel, self.over):
             box.currentIndexChanged.connect(lambda _: self._filter())
         self.text.textChanged.connect(lambda _: self._filter())
         self.list.currentItemChanged.connect(lambda *_: self.chosen.emit())
@@ -103,6 +105,7 @@ class ModelList(QWidget):
         self.entries = tuple(entries)
         usable = {entry.name for entry in entries if entry.card is not None}
         self._ticks = {name: None for name in self._ticks if name in usable}
+        _offer(self.does, "paints or sees", _DOES)
         _offer(self.stain, "any stain", with_stain(entries))
         _offer(self.channel, "any light", sorted({e.channel for e in entries if e.channel}))
         _offer(self.over, "planes or stacks", _OVER)
@@ -121,6 +124,7 @@ class ModelList(QWidget):
     def _filter(self, choose: str | None = None) -> None:
         before = choose or (None if self.current is None else self.current.name)
         wanted = {
+            "does": self.does.currentData() or "",
             "stain": self.stain.currentData() or "",
             "channel": self.channel.currentData() or "",
             "over": self.over.currentData() or "",
@@ -135,11 +139,11 @@ class ModelList(QWidget):
         self.list.setCurrentRow(names.index(before) if before in names else 0 if names else -1)
         self.list.blockSignals(False)
         self._fit()
-        here = sum(entry.download is None for entry in shown)
-        away = len(shown) - here
-        said = (
-            f"{plural(here, 'model')} here, {away} to download" if away else plural(here, "model")
-        )
+        away = sum(entry.download is not None for entry in shown)
+        seeing = sum(entry.encoder is not None for entry in shown)
+        counts = ((len(shown) - away - seeing, "model"), (seeing, "encoder"))
+        here = " and ".join(plural(n, what) for n, what in counts if n) or "none"
+        said = f"{here} here, {away} to download" if away else here
         self.count.setText(said if shown else "No model is like that. Open a filter again.")
         self.chosen.emit()
         self.ticked.emit()
@@ -173,13 +177,14 @@ class ModelList(QWidget):
         self.ticked.emit()
 
 
-def _offer(box: QComboBox, everything: str, names: Iterable[Any]) -> None:
-    """Offer names below what leaves it open; the choice stays where it is still there."""
+def _offer(box: QComboBox, everything: str, names: Iterable[str] | Mapping[str, str]) -> None:
+    """Offer names, or titles of names, below what leaves it open; the choice stays if it can."""
     now = box.currentData()
     box.blockSignals(True)
     box.clear()
     box.addItem(everything, "")
-    for name in names:
-        box.addItem(name, name)
+    titles = names if isinstance(names, Mapping) else {name: name for name in names}
+    for name, title in titles.items():
+        box.addItem(title, name)
     box.setCurrentIndex(max(box.findData(now), 0) if now else 0)
     box.blockSignals(False)

@@ -27,6 +27,7 @@ from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.napari_io.difference import difference_layer
 from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.widgets._feature_box import FeatureBox
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
@@ -55,6 +56,31 @@ _COLUMNS = {
     "mae": ("MAE", "Mean absolute error in the unit of the truth"),
     "mse": ("MSE", "Mean squared error in the squared unit of the truth"),
 }
+_SEEN = {
+    "perceptual": (
+        "Seen",
+        (
+            "How far apart what the classifier sees of prediction and truth is, place by place; 0 "
+            "is alike"
+        ),
+    ),
+    "perceptual_misplaced": (
+        "Flip",
+        (
+            "The same of the truth from itself flipped: what the right texture in the wrong "
+            "places would have. A good prediction lies well below it"
+        ),
+    ),
+    "fid": (
+        "FID",
+        (
+            "Fréchet distance between the features of all crops and those of the truth, wherever "
+            "they lie; 0 is alike. Only where there are more crops than features"
+        ),
+    ),
+    "kid": ("KID", "Kernel distance between the same; around 0 is alike"),
+}
+"""Columns that are there where they were asked for."""
 _SHOWN = ("Predicted", "True", "Both", "Difference")
 _NO_PREDICTION = "Stain an image first, or open a store that a run wrote."
 _NO_TRUTH = "Open the true stain of the same field, and name its channels on the page Load."
@@ -86,8 +112,10 @@ class ComparePage(QWidget):
         self._visible: dict[Image, bool] = {}
         self._differences: dict[str, Image] = {}
         self._colours: dict[Image, tuple[Any, float]] = {}
+        self._columns = dict(_COLUMNS)
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
         self.truth = FieldBox(fields, lambda f: bool(f.with_role("truth")), "no true stain is open")
+        self.features = FeatureBox()
         self.start = QPushButton("Compare")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.copy_table = QPushButton("Copy table")
@@ -115,7 +143,7 @@ class ComparePage(QWidget):
         VirtualStainError
             If there is nothing to compare.
         """
-        return _settings(self.prediction.field, self.truth.field, None)
+        return _settings(self.prediction.field, self.truth.field, None, self.features.settings)
 
     def command(self) -> str:
         """Return the line that gives the same table."""
@@ -136,19 +164,21 @@ class ComparePage(QWidget):
 
     def compare(self) -> None:
         """Compute the table; what is compared is what is chosen now, whatever is chosen later."""
-        predicted, true = self.prediction.field, self.truth.field
+        predicted, true, seen = self.prediction.field, self.truth.field, self.features.settings
         if true is not None and predicted is not None and true.path is None:
             self._spool.write(
                 true,
-                lambda path: self._submit(predicted, true, path),
+                lambda path: self._submit(predicted, true, path, seen),
                 lambda sentence: self.notice.fail(words_of(sentence)),
             )
             return
-        self._submit(predicted, true, None)
+        self._submit(predicted, true, None, seen)
 
-    def _submit(self, predicted: Field | None, true: Field | None, target: str | None) -> None:
+    def _submit(
+        self, predicted: Field | None, true: Field | None, target: str | None, seen: dict[str, Any]
+    ) -> None:
         try:
-            settings = _settings(predicted, true, target)
+            settings = _settings(predicted, true, target, seen)
         except VirtualStainError as error:
             self.notice.fail(words_of(str(error)))
             return
@@ -173,15 +203,20 @@ class ComparePage(QWidget):
 
     def _show_scores(self, result: dict[str, Any]) -> None:
         rows = result["channels"]
+        there = {name for row in rows for name in _SEEN if row[name] is not None}
+        self._columns = {**_COLUMNS, **{n: said for n, said in _SEEN.items() if n in there}}
+        _head(self.table, self._columns)
+        # PSNR says the same, and a dock is narrow; it is copied with the others.
+        self.table.setColumnHidden(list(_COLUMNS).index("mse"), bool(there))
         self.table.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            for column, name in enumerate(_COLUMNS):
+            for column, name in enumerate(self._columns):
                 item = QTableWidgetItem(_number(name, row[name]))
                 if name != "stain":
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )
-                item.setToolTip(_COLUMNS[name][1])
+                item.setToolTip(self._columns[name][1])
                 self.table.setItem(number, column, item)
         height = self.table.horizontalHeader().height() + 4
         height += sum(self.table.rowHeight(row) for row in range(len(rows)))
@@ -271,9 +306,9 @@ class ComparePage(QWidget):
 
     def _copy_table(self) -> None:
         rows = [
-            [title for title, _ in _COLUMNS.values()],
+            [title for title, _ in self._columns.values()],
             *(
-                [self.table.item(row, column).text() for column in range(len(_COLUMNS))]
+                [self.table.item(row, column).text() for column in range(len(self._columns))]
                 for row in range(self.table.rowCount())
             ),
         ]
@@ -283,6 +318,7 @@ class ComparePage(QWidget):
         rows = form()
         rows.addRow("Predicted", self.prediction)
         rows.addRow("True", self.truth)
+        rows.addRow("Seen by", self.features)
         buttons = QHBoxLayout()
         buttons.addWidget(self.start)
         buttons.addWidget(self.copy)
@@ -306,7 +342,9 @@ class ComparePage(QWidget):
         column.addStretch(1)
 
 
-def _settings(predicted: Field | None, true: Field | None, target: str | None) -> EvaluateSettings:
+def _settings(
+    predicted: Field | None, true: Field | None, target: str | None, seen: dict[str, Any]
+) -> EvaluateSettings:
     """Return the settings of a comparison; `target` is where a truth in memory was written."""
     if predicted is None or predicted.path is None:
         raise MissingInputError(_NO_PREDICTION)
@@ -321,6 +359,7 @@ def _settings(predicted: Field | None, true: Field | None, target: str | None) -
         "prediction": predicted.path,
         "target": target or true.path,
         "match": _match(predicted, true),
+        **seen,
     }
     if not in_memory:
         values |= {"scene": true.scene or None, "axes": true.axes, "pattern": true.pattern}
@@ -356,10 +395,8 @@ def _pairs(predicted: Field, true: Field) -> dict[str, tuple[Image, Image]]:
 
 
 def _score_table() -> QTableWidget:
-    table = QTableWidget(0, len(_COLUMNS))
-    table.setHorizontalHeaderLabels([title for title, _ in _COLUMNS.values()])
-    for column, (_, about) in enumerate(_COLUMNS.values()):
-        table.horizontalHeaderItem(column).setToolTip(about)
+    table = QTableWidget()
+    _head(table, _COLUMNS)
     table.verticalHeader().hide()
     table.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -371,13 +408,21 @@ def _score_table() -> QTableWidget:
     return table
 
 
+def _head(table: QTableWidget, columns: dict[str, tuple[str, str]]) -> None:
+    """Give a table these columns, with what they mean."""
+    table.setColumnCount(len(columns))
+    table.setHorizontalHeaderLabels([title for title, _ in columns.values()])
+    for column, (_, about) in enumerate(columns.values()):
+        table.horizontalHeaderItem(column).setToolTip(about)
+
+
 def _number(name: str, value: Any) -> str:
     """Return a score with as many digits as mean something."""
     if name == "stain":
         return str(value)
     if value is None:
         return "-"
-    if name in ("pcc", "floor_pcc", "ssim"):
+    if name in ("pcc", "floor_pcc", "ssim", "perceptual", "perceptual_misplaced"):
         return f"{value:.3f}"
     if name == "psnr":
         return f"{value:.1f}"

@@ -87,6 +87,7 @@ class MainWidget(QWidget):
         self.load.proceed.connect(lambda: self.show_page("stain"))
         self.load.replaced.connect(self._change_stains)
         self.models.used.connect(self._use)
+        self.models.compares.connect(self._compare_by)
         self.models.changed.connect(self._offer_models)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
         pages = (self.stain, self.queue, self.models)
@@ -101,6 +102,10 @@ class MainWidget(QWidget):
     def _use(self, model: str) -> None:
         self.stain.model.box.setEditText(model)
         self.show_page("stain")
+
+    def _compare_by(self, encoder: str) -> None:
+        self.show_page("compare")
+        self.compare.features.choose(encoder)
 
     def _offer_models(self) -> None:
         """Offer models that have come or gone wherever one is chosen."""

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtualstain.errors import VirtualStainError
+from napari_virtualstain.widgets._feature_box import comparing
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
@@ -45,6 +46,8 @@ class ModelsPage(QWidget):
 
     used = Signal(str)
     """The name of a model that is to be used on the page Stain."""
+    compares = Signal(str)
+    """The name of an encoder that is to be used on the page Compare."""
     changed = Signal()
     """There are other models than before."""
 
@@ -54,7 +57,6 @@ class ModelsPage(QWidget):
         self._bringing = Bringing(jobs, run_bar, self)
         self.list = ModelList()
         self.use = QPushButton("Use in Stain")
-        self.use.setToolTip("Choose this model on the page Stain, and go there")
         self.download = QPushButton("Download")
         self.download.setToolTip(
             "Fetch it and make a model of it in your models folder; what is cut off is gone on with"
@@ -117,7 +119,14 @@ class ModelsPage(QWidget):
     def _choose(self) -> None:
         entry = self.list.current
         self.sure.hide()
-        self.use.setEnabled(entry is not None and entry.card is not None)
+        sees = entry is not None and entry.encoder is not None
+        self.use.setText("Use in Compare" if sees else "Use in Stain")
+        self.use.setToolTip(
+            "Choose this encoder on the page Compare, to compare stains by what it sees"
+            if sees
+            else "Choose this model on the page Stain, and go there"
+        )
+        self.use.setEnabled(_usable(entry))
         wanted = None if entry is None else entry.download
         self.use.setVisible(wanted is None)
         self.remove.setVisible(entry is not None and entry.own)
@@ -129,6 +138,7 @@ class ModelsPage(QWidget):
             self.download.setText("Downloading …" if going else f"Download{size}")
             self.download.setEnabled(not wanted.later and not going)
         self.about.setText("" if entry is None else entry.words())
+        self.about_fold.heading.setText(f"About this {'encoder' if sees else 'model'}")
         self.about_fold.setVisible(entry is not None)
         said = _doubts(entry)
         self.limits.setTextFormat(Qt.TextFormat.PlainText)
@@ -138,7 +148,7 @@ class ModelsPage(QWidget):
     def _use(self) -> None:
         entry = self.list.current
         if entry is not None:
-            self.used.emit(entry.name)
+            (self.used if entry.encoder is None else self.compares).emit(entry.name)
 
     # --- bringing one -----------------------------------------------------------------------------
 
@@ -159,10 +169,9 @@ class ModelsPage(QWidget):
             self.bring.forget()
         self.refill(choose=name)
         self.list.choose(name)
-        sees = name in list_encoders()
         use = (
-            "It sees, and paints nothing: `virtualstain models` lists it."
-            if sees
+            "It sees, and paints nothing: use it in Compare, or for profiles."
+            if name in list_encoders()
             else "Tick it to try it on a view, or use it in Stain."
         )
         self.notice.hint(f"{name} is here. {use}")
@@ -261,7 +270,15 @@ def _doubts(entry: ModelEntry | None) -> tuple[str, ...]:
     if entry.download is not None and entry.download.later:
         later, url = entry.download.later, entry.download.url
         return (words_of(f"Not downloaded: {later}. It lies at {url}."),)
-    return () if entry.card is None else entry.card.limits
+    card = entry.card or entry.encoder
+    return () if card is None else card.limits
+
+
+def _usable(entry: ModelEntry | None) -> bool:
+    """Return whether there is a page on which a model or encoder is used."""
+    if entry is None or entry.encoder is None:
+        return entry is not None and entry.card is not None
+    return comparing(entry.name, entry.encoder) is not None
 
 
 def _said(sentence: str) -> str:
