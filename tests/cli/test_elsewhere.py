@@ -155,6 +155,31 @@ def test_evaluate_and_plan_print_the_same_here_and_elsewhere(
         assert here == there
 
 
+@pytest.mark.parametrize("classes", [(), ("DNA", "ER")], ids=["features", "a classifier"])
+def test_embed_writes_the_same_tables_here_and_elsewhere(
+    scheduler, field_folder, tmp_path, capsys, monkeypatch, classes
+):
+    from little_encoders import write_encoder
+
+    learnt = {"encoder": "resnet", "classes": classes, "label": "channel"} if classes else {}
+    eye = write_encoder(tmp_path / "eye", crop=32, **learnt)
+    monkeypatch.chdir(field_folder)  # a relative path means the same there
+    asked = ["embed", "stains.ome.zarr", "--model", eye]
+    told, texts = [], []
+    for name, address in (("here", ()), ("there", ("--scheduler", scheduler))):
+        assert main(words(*asked, "--out", tmp_path / name, *address)) == 0
+        found, errors = capsys.readouterr()
+        assert "1 of 1 fields embedded" in errors
+        told.append(json.loads(found) | {"out": "", "seconds": 0.0})
+        assert main([*map(str, asked), "--out", str(tmp_path / name), "--overwrite", *address]) == 0
+        texts.append(capsys.readouterr().out.splitlines()[1:])
+    assert told[0] == told[1]
+    assert (told[0]["verdict"] is None) is not bool(classes)
+    assert texts[0] == texts[1]
+    tables = [(tmp_path / name / "fields.csv").read_bytes() for name in ("here", "there")]
+    assert tables[0] == tables[1]
+
+
 def test_a_failure_elsewhere_is_the_sentence_of_the_job(scheduler, tmp_path, capsys):
     arguments = ["stain", "/nowhere/a.tif", "--out", str(tmp_path / "o.ome.zarr")]
     assert main([*arguments, "--scheduler", scheduler]) == 1

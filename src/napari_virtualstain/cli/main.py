@@ -82,7 +82,7 @@ VERBS: dict[str, Verb] = {
     )
 }
 """Every command, by name."""
-ELSEWHERE = ("plan", "stain", "evaluate")
+ELSEWHERE = ("plan", "stain", "evaluate", "embed")
 """Those whose job may run on another machine."""
 SHARED_OUT = ("stain",)
 """Those whose job several processes may share."""

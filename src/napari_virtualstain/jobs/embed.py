@@ -159,6 +159,20 @@ class EmbedResult:
             "notes": list(self.notes),
         }
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> EmbedResult:
+        """Return the result that `to_json` was called on, perhaps in another process."""
+        verdict = values["verdict"]
+        return cls(
+            **{
+                **values,
+                "out": Path(values["out"]),
+                "matches": tuple(Match.from_json(match) for match in values["matches"]),
+                "verdict": None if verdict is None else Verdict.from_json(verdict),
+                "notes": tuple(values["notes"]),
+            }
+        )
+
     def text(self) -> str:
         """Return the same for people."""
         lines = [

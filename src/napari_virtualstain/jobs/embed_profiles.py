@@ -62,6 +62,12 @@ class Match:
     chance: float
     by_class: dict[str, float]
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Match:
+        """Return the same from plain values."""
+        within = values["interval"]
+        return cls(**{**values, "interval": None if within is None else Interval(**within)})
+
     def __str__(self) -> str:
         within = f" ({self.interval.low:.3f} to {self.interval.high:.3f})" if self.interval else ""
         how = ", sphered" if self.sphered else ""
@@ -96,6 +102,15 @@ class Verdict:
             "accuracy": self.table.accuracy,
             "interval": None if self.macro_f1 is None else asdict(self.macro_f1),
         }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Verdict:
+        """Return the verdict that `to_json` was called on."""
+        within = values["interval"]
+        return cls(
+            table=Confusion(classes=tuple(values["classes"]), counts=np.asarray(values["counts"])),
+            macro_f1=None if within is None else Interval(**within),
+        )
 
 
 def write_profiles(
