@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from little_encoders import write_encoder
 
 from napari_virtualstain.datasets.labelled import CHANNEL, LabelledPicture
 from napari_virtualstain.encoders.package import load_encoder_package
@@ -146,6 +147,20 @@ def test_a_classifier_of_other_classes_gives_what_sees_and_not_what_names(tmp_pa
         told(tmp_path / "n", "resnet", start=str(tmp_path / "m"), validation=0),
     )
     assert load_encoder_package(tmp_path / "n").card.classes == ("a", "b", "c")
+
+
+def test_a_classifier_begins_with_the_body_of_one_that_tells_nothing_apart(tmp_path):
+    first = write_encoder(tmp_path / "body", encoder="efficientnet", in_channels=3, channels=())
+    body = load_encoder_package(first).encoder.module().state_dict()
+    train_on_pictures(
+        pictures(), told(tmp_path / "n", "efficientnet", start=str(first), learning_rate=1e-12)
+    )
+    model = load_encoder_package(tmp_path / "n")
+    assert (model.card.classes, model.card.in_channels) == (("x", "y"), 3)
+    then = model.encoder.module().state_dict()
+    assert set(then) - set(body) == {"_fc.weight", "_fc.bias"}
+    weights = [name for name in body if name.endswith("conv.weight")]
+    assert all(torch.allclose(body[name], then[name], atol=1e-6) for name in weights)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
