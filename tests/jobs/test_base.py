@@ -56,7 +56,17 @@ def test_a_model_is_a_path_only_if_it_is_no_name(given, expected, tmp_path, requ
 
 
 def test_forms_and_help_need_no_torch(subprocess_python):
-    verbs = ("stain", "plan", "evaluate", "doctor", "replay", "simulate", "demo")
+    verbs = (
+        "stain",
+        "plan",
+        "evaluate",
+        "measure",
+        "denoise",
+        "doctor",
+        "replay",
+        "simulate",
+        "demo",
+    )
     modules = ", ".join(f"napari_virtualstain.jobs.{verb}" for verb in verbs)
     subprocess_python(f"import sys, {modules}; assert 'torch' not in sys.modules")
 

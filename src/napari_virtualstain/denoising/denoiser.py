@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
-from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
+from napari_virtualstain.losses.descent import Moment, make_optimiser
+from napari_virtualstain.losses.descent_settings import DescentSettings
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.nets.building import ask, build
 from napari_virtualstain.nets.unet import UNet

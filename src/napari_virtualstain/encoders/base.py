@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from napari_virtualstain.losses.descent import DescentSettings, Learner
+    from napari_virtualstain.losses.descent import Learner
+from napari_virtualstain.losses.descent_settings import DescentSettings
 
 __all__ = ["Classifier", "Encoder", "EncoderSpec", "PatchEncoder"]
 

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from napari_virtualstain.encoders.learning import Labelled
-from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
+from napari_virtualstain.losses.descent import Moment, make_optimiser
+from napari_virtualstain.losses.descent_settings import DescentSettings
 from napari_virtualstain.nets.building import ask
 
 __all__ = ["Classification", "ClassifierSettings", "NetworkClassifier", "check_classes"]

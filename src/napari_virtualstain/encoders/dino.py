@@ -36,7 +36,8 @@ from torch import nn
 
 from napari_virtualstain.encoders.learning import Views
 from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
+from napari_virtualstain.losses.descent import Moment, make_optimiser
+from napari_virtualstain.losses.descent_settings import DescentSettings
 from napari_virtualstain.losses.distillation import distillation_loss, moved_centre
 from napari_virtualstain.nets.building import ask
 from napari_virtualstain.nets.projection import Projection

@@ -15,7 +15,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from napari_virtualstain.losses.descent import DescentSettings, Moment, make_optimiser
+from napari_virtualstain.losses.descent import Moment, make_optimiser
+from napari_virtualstain.losses.descent_settings import DescentSettings
 from napari_virtualstain.losses.pixel import get_loss
 
 __all__ = ["Batch", "Further", "LearningSettings", "Regression", "Term", "stain_weights"]

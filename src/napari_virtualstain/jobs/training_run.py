@@ -11,7 +11,6 @@ import numpy as np
 from napari_virtualstain.encoders.package import check_encoder_output
 from napari_virtualstain.errors import OutputExistsError, SettingsError
 from napari_virtualstain.generators.package import check_model_output
-from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.io.model_files import SEES
 
 __all__ = ["TrainResult", "check_training_output", "devices_of", "training_folder"]
@@ -117,6 +116,8 @@ def devices_of(text: str) -> list[str]:
     SettingsError
         If they are of several kinds.
     """
+    from napari_virtualstain.inference.device import choose_device  # loads torch
+
     devices = [choose_device(name.strip()) for name in text.split(",")]
     if len({device.partition(":")[0] for device in devices}) > 1:
         raise SettingsError(

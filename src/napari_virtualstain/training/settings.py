@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from napari_virtualstain.errors import SettingsError, unknown_name
-from napari_virtualstain.losses.descent import DescentSettings
+from napari_virtualstain.losses.descent_settings import DescentSettings
 
 __all__ = ["Duration", "LoopSettings", "ViewSettings", "learning_settings"]
 
