@@ -91,7 +91,10 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "labels",
         "keep_as",
         "preview",
+        "guides",
     }
     fields = _load(VERBS[verb].settings).model_fields
     marked = {name for name, f in fields.items() if list(_marks(f.annotation, f.metadata))}
-    assert marked == (named | {"model", "start", "perceptual", "fid_features"}) & set(fields)
+    assert marked == (
+        named | {"model", "start", "perceptual", "fid_features", "denoised_targets"}
+    ) & set(fields)
