@@ -17,6 +17,7 @@ from napari_virtualstain.inference.engine import stain_tiles
 from napari_virtualstain.inference.network import prepare_network
 from napari_virtualstain.inference.planner import RunPlan
 from napari_virtualstain.inference.sampled import SampledStainer, draw_seed
+from napari_virtualstain.inference.scan import scan_reach
 from napari_virtualstain.inference.source import PlanesSource
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.io.image import Channel, LazyImage
@@ -39,8 +40,8 @@ def made(name="palette", **architecture):
 
 
 GENERATOR = made()
-METHODS = ("palette", "bbdm")
-"""From noise, and from a first prediction that has a reach of its own."""
+METHODS = ("palette", "bbdm", "lbbdm")
+"""From noise, from a first prediction that has a reach of its own, and among codes."""
 
 
 def random_image(shape, n_t=1):
@@ -92,10 +93,11 @@ def test_tiles_with_exact_statistics_are_the_whole_image(name):
     assert np.abs(alone - whole).max() > 20 * np.abs(got - whole).max()
 
 
-def test_frozen_statistics_are_those_of_an_image_that_is_one_patch():
-    array = random_image((24, 32))
-    got = stain(array, seed=1, core=16, statistics="frozen")
-    whole = stain(array, seed=1)
+@pytest.mark.parametrize("name", ["palette", "lbbdm"])
+def test_frozen_statistics_are_those_of_an_image_that_is_one_patch(name):
+    generator, array = made(name), random_image((24, 32))
+    got = stain(array, seed=1, core=16, statistics="frozen", generator=generator)
+    whole = stain(array, seed=1, generator=generator)
     np.testing.assert_allclose(got, whole, atol=2e-4 * np.ptp(whole))
 
 
@@ -105,6 +107,21 @@ def test_the_mean_and_the_spread_are_those_of_the_draws():
     found = stain(array, seed=5, draws=3)
     np.testing.assert_allclose(found[:, :3], draws.mean(0), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(found[:, 3:], draws.std(0, ddof=1), rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_walked_is_smaller_than_the_image_by_what_a_code_stands_for():
+    """A walk among codes is planned in pixels, and walked with the halo of a step among codes."""
+    generator = made("lbbdm")
+    network = prepare_network(first_network(generator))
+    stainer = SampledStainer(
+        network=lambda t: network, source=None, outputs=(), generator=generator, how=HOW
+    )
+    step = scan_reach(generator.step_network(generator.rule(HOW).prepare(0), HOW))
+    assert stainer.stepping.reach == step
+    assert step.halo[0] * 2 + sum(generator.margins) - 3 <= network.reach.halo[0]
+    assert network.reach.halo[0] <= step.halo[0] * 2 + sum(generator.margins)
+    # Only the outline of it is on the meta device.
+    assert {p.device.type for p in generator.module().parameters()} == {"cpu"}
 
 
 def test_neighbouring_seeds_share_no_draw():
@@ -122,19 +139,22 @@ def test_tiles_that_are_wanted_are_those_of_the_whole_run():
     assert np.isfinite(part).sum() == 2 * 3 * 16 * 16
 
 
-def test_fields_that_memory_does_not_hold_lie_in_files(tmp_path):
-    array = random_image((24, 32))
-    before = stain(array, core=16, statistics="frozen", draws=2)
-    after = stain(array, core=16, statistics="frozen", draws=2, budget=0, folder=tmp_path)
+@pytest.mark.parametrize("name", ["palette", "lbbdm"])
+def test_fields_that_memory_does_not_hold_lie_in_files(name, tmp_path):
+    array, how = random_image((24, 32)), {"core": 16, "statistics": "frozen", "draws": 2}
+    how["generator"] = made(name)
+    before = stain(array, **how)
+    after = stain(array, **how, budget=0, folder=tmp_path)
     np.testing.assert_array_equal(before, after)
     assert not list(Path(tmp_path).iterdir())
 
 
-def test_resampled_images_are_drawn_on_the_grid_of_the_model():
-    array = random_image((24, 32))
-    whole = stain(array, ratios=(2.0, 2.0))
+@pytest.mark.parametrize("name", ["palette", "lbbdm"])
+def test_resampled_images_are_drawn_on_the_grid_of_the_model(name):
+    array, how = random_image((24, 32)), {"ratios": (2.0, 2.0), "generator": made(name)}
+    whole = stain(array, **how)
     assert np.isfinite(whole).all()
-    tiles = stain(array, ratios=(2.0, 2.0), core=16, statistics="frozen")
+    tiles = stain(array, core=16, statistics="frozen", **how)
     np.testing.assert_allclose(tiles, whole, atol=2e-3 * np.ptp(whole))
 
 

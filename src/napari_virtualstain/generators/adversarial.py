@@ -179,7 +179,9 @@ class Game:
         return settings.adversarial_weight / (moment.epoch + 1 if settings.fading else 1)
 
 
-def patch_critic(channels: int, settings: PatchGameSettings) -> PatchGan:
+def patch_critic(
+    channels: int, settings: PatchGameSettings, kind: type[PatchGan] = PatchGan
+) -> PatchGan:
     """Return the critic of a game that looks at patches.
 
     Parameters
@@ -188,8 +190,10 @@ def patch_critic(channels: int, settings: PatchGameSettings) -> PatchGan:
         Planes and stains together.
     settings
         Of the game.
+    kind
+        Which is made.
     """
-    return PatchGan(
+    return kind(
         channels, width=settings.critic_width, layers=settings.critic_layers,
         norm=settings.critic_norm,
     )  # fmt: skip

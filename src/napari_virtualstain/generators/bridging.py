@@ -77,6 +77,11 @@ class BridgeOptions:
 class BridgeGenerator(SampledGenerator):
     """Walk from a picture that is known to the stains; see `generators.sampled.SampledGenerator`.
 
+    Attributes
+    ----------
+    steps
+        That it takes if nobody says how many.
+
     Parameters
     ----------
     net
@@ -97,6 +102,7 @@ class BridgeGenerator(SampledGenerator):
     """
 
     learning = BridgeSettings
+    steps = STEPS
 
     def __init__(
         self,
@@ -123,8 +129,9 @@ class BridgeGenerator(SampledGenerator):
         options = self._options
         clip = None if options.clip is None else (float(options.clip[0]), float(options.clip[1]))
         return bridge_sampler(
-            how.sampler, self.bridge, how.steps, objective=options.objective, eta=options.eta,
-            clip=clip, as_published=options.as_published,
+            how.sampler, self.bridge, self.steps if how.steps is None else how.steps,
+            objective=options.objective, eta=options.eta, clip=clip,
+            as_published=options.as_published,
         )  # fmt: skip
 
     @abstractmethod

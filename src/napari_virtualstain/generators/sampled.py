@@ -74,7 +74,7 @@ class SampledGenerator(ABC):
     x_channels
         Of what is walked: stains, or numbers of a code.
     shrink
-        Edges of the planes over those of x.
+        Edges of the planes over those of x, of which one number stands for so many pixels.
     begins_with
         Which channels of `given` the walk begins from, of a bridge; `None` for noise.
     margins
@@ -133,6 +133,22 @@ class SampledGenerator(ABC):
         """Return the stains (B, C, shrink * Y, shrink * X) that the last x means: itself."""
         return x
 
+    def given_network(self) -> nn.Module | None:
+        """Return `given` as a network that can be read; `None` if no norm of it sees the image."""
+        return None
+
+    def painted_network(self) -> nn.Module | None:
+        """Return `painted` as a network that can be read; `None` if no norm of it sees x."""
+        return None
+
+    def first_network(self) -> nn.Module:
+        """Return what takes as much, and looks as far, as the walk from planes to stains.
+
+        That of the first step, which all tiles go through, where x has the pixels of the planes.
+        """
+        how = Sampling()
+        return self.step_network(self.rule(how).prepare(0), how)
+
     def predict(self, planes: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
         """Draw normalised stains in few steps; see `generators.base.Generator.predict`."""
         return draw_sample(self, planes, QUICK, seed=seed)
@@ -180,8 +196,7 @@ def draw_sample(
 
 
 def first_network(generator: Generator) -> nn.Module:
-    """Return the network that tiles of an image go through; that of the first step if it walks."""
-    if not isinstance(generator, SampledGenerator):
-        return generator.module()
-    how = Sampling()
-    return generator.step_network(generator.rule(how).prepare(0), how)
+    """Return the network that tiles of an image go through, or stands for all of a walk."""
+    if isinstance(generator, SampledGenerator):
+        return generator.first_network()
+    return generator.module()

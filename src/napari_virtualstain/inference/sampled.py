@@ -2,9 +2,10 @@
 
 A walk is one picture from the first step to the last (`inference.stepwise`), so a time
 point is drawn as a whole, on the model's grid, and the tiles of the run are cut from what
-comes out. Where a network normalises by its input, each step has its own statistics of
-the whole image: of all of it where that fits into memory, else measured anew before every
-step, and held for all its tiles.
+comes out. What is walked may be smaller than the image (codes): then what comes before and
+after it, an encoder and a decoder, goes over tiles of the image. Where a network normalises
+by its input, each of these parts and each step has its own statistics of the whole image: of
+all of it where that fits into memory, else measured anew before it, and held for all its tiles.
 
 Of several draws only the mean and the spread are kept, not the draws.
 """
@@ -13,9 +14,9 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -33,17 +34,16 @@ from napari_virtualstain.errors import ComputeError
 from napari_virtualstain.generators.sampled import SampledGenerator, Sampling
 from napari_virtualstain.inference.ladder import out_of_memory
 from napari_virtualstain.inference.memory import release_freed_memory
-from napari_virtualstain.inference.network import PRECISIONS
+from napari_virtualstain.inference.network import PRECISIONS, Network, prepare_network
 from napari_virtualstain.inference.norms import (
     exact_statistics,
     joint_statistics,
     patches_over,
     with_statistics,
 )
-from napari_virtualstain.inference.source import clipped
 from napari_virtualstain.inference.stainer import Stainer
-from napari_virtualstain.inference.stepwise import pixel_field, sample_tiles
-from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles, tile_around
+from napari_virtualstain.inference.stepwise import look_at, pixel_field, sample_tiles
+from napari_virtualstain.tiling.plan import Tile, TilePlan, plan_tiles
 
 __all__ = ["SampledStainer", "draw_seed"]
 
@@ -86,6 +86,11 @@ class SampledStainer(Stainer):
         For these.
     on_step
         Told what is done differently when memory runs out.
+
+    Attributes
+    ----------
+    stepping
+        Stands for the network of a step where nothing is computed; `typical` for all of a walk.
     """
 
     generator: SampledGenerator
@@ -96,6 +101,10 @@ class SampledStainer(Stainer):
     budget: int = 1 << 30
     folder: Path | None = None
     on_step: Callable[[str], None] | None = None
+    stepping: Network = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stepping", self._outline())
 
     def rounds(self, tiles: TilePlan) -> int:
         """Return how many forward passes of a tile a time point takes."""
@@ -177,6 +186,15 @@ class SampledStainer(Stainer):
 
     # --- grids ------------------------------------------------------------------------------------
 
+    def _outline(self) -> Network:
+        """Return the network of a step on x's own grid, without weights."""
+        if self.generator.shrink == 1:
+            return self.typical
+        step = self.generator.step_network(self.generator.rule(self.how).prepare(0), self.how)
+        return prepare_network(
+            step.to("meta"), device="meta", precision=self.typical.precision
+        )
+
     @property
     def _grid(self) -> tuple[int, ...]:
         """Edges of the image on the model's grid."""
@@ -190,8 +208,16 @@ class SampledStainer(Stainer):
             n if own >= whole else -(-own // shrink)
             for own, whole, n in zip(tiles.core, tiles.shape, shape, strict=True)
         )
-        reach = self.typical.reach
+        reach = self.stepping.reach
         return plan_tiles(shape, core=core, halo=reach.halo, multiple_of=reach.multiple_of)
+
+    def _large(self, plan: TilePlan, margin: int) -> TilePlan:
+        """Return the same tiles on the model's grid, with a margin."""
+        shrink = self.generator.shrink
+        return plan_tiles(
+            self._grid, core=[shrink * n for n in plan.core], halo=margin,
+            multiple_of=[shrink * n for n in plan.multiple_of],
+        )  # fmt: skip
 
     def _folder(self, small: tuple[int, ...], shape: tuple[int, ...]) -> Path | None:
         """Return where fields of the whole image lie: `None` for in memory."""
@@ -213,8 +239,9 @@ class SampledStainer(Stainer):
     ) -> Pixels:
         """Return what each step is conditioned on, of the whole image: (G, *small)."""
         found: Pixels | None = None
-        before, _ = self.generator.margins
-        for tile, large in self._both(plan, before):
+        whole = self._large(plan, self.generator.margins[0])
+        walker.before_given(whole, lambda region: self.planes(t, region)[None])
+        for tile, large in zip(plan, whole, strict=True):
             part = walker.given(self.planes(t, large.read))
             keep = tuple(_shrunk(own, self.generator.shrink) for own in large.keep)
             if found is None:
@@ -261,25 +288,11 @@ class SampledStainer(Stainer):
             for tile in plan:
                 yield tile, x[(slice(None), *tile.write)]
             return
-        for _, large in self._both(plan, after):
+        near = replace(plan, halo=(-(-after // shrink),) * len(plan.shape))
+        walker.before_painted(near, partial(look_at, x))
+        for large in self._large(plan, after):
             small = tuple(_shrunk(part, shrink) for part in large.read)
-            inside = clipped(small, plan.shape)
-            lengths = [part.stop - part.start for part in small]
-            given = np.zeros((len(x), *lengths), np.float32)
-            own = x[(slice(None), *inside)]
-            given[(slice(None), *(slice(0, n) for n in own.shape[1:]))] = own
-            yield large, walker.painted(given)[(slice(None), *large.keep)]
-
-    def _both(self, plan: TilePlan, margin: int) -> Iterator[tuple[Tile, Tile]]:
-        """Yield tiles of x, and the same on the model's grid with a margin."""
-        shrink, shape = self.generator.shrink, self._grid
-        stride = [shrink * step for step in plan.multiple_of]
-        for tile in plan:
-            core = tuple(
-                slice(part.start * shrink, min(part.stop * shrink, n))
-                for part, n in zip(tile.write, shape, strict=True)
-            )
-            yield tile, tile_around(core, shape=shape, halo=margin, multiple_of=stride)
+            yield large, walker.painted(look_at(x, small))[(slice(None), *large.keep)]
 
 
 def _shrunk(part: slice, shrink: int) -> slice:
@@ -296,29 +309,41 @@ class _Walker:
     def __init__(self, stainer: SampledStainer) -> None:
         self._generator, self._how = stainer.generator, stainer.how
         self._statistics, self._budget = stainer.statistics, stainer.budget
-        self._planned = stainer.typical
+        self._planned, self._stepping = stainer.typical, stainer.stepping
         self._say = stainer.on_step or (lambda _words: None)
         precision = self._planned.precision
         self._dtype = None if precision == "float32" else PRECISIONS[precision]
-        self._held: nn.Module | None = None
+        self._held: dict[str, nn.Module] = {}
 
     @property
     def device(self) -> torch.device:
         return next(self._generator.module().parameters()).device
 
     def given(self, planes: Pixels) -> Pixels:
-        return self._ask(lambda: self._generator.given(self._tensor(planes[None]))[0])
+        def held() -> torch.Tensor:
+            network = self._held.get("given", self._generator.given)
+            found: torch.Tensor = network(self._tensor(planes[None]))[0]
+            return found
+
+        return self._ask(held)
 
     def painted(self, x: Pixels) -> Pixels:
-        return self._ask(lambda: self._generator.painted(self._tensor(x[None]))[0])
+        """Return the stains (C, *S) of x (1, x_channels, *S)."""
+
+        def held() -> torch.Tensor:
+            network = self._held.get("painted", self._generator.painted)
+            found: torch.Tensor = network(self._tensor(x))[0]
+            return found
+
+        return self._ask(held)
 
     def denoise(self, x: Pixels, given: Pixels, time: StepTime) -> Pixels:
         """Return what the rule steps with; see `inference.stepwise.Denoiser`."""
         channels, outputs = x.shape[1], self._generator.rule(self._how).outputs
 
         def held() -> torch.Tensor:
-            assert self._held is not None
-            found: torch.Tensor = self._held(self._tensor(np.concatenate([given, x], axis=1)))[0]
+            network = self._held["step"]
+            found: torch.Tensor = network(self._tensor(np.concatenate([given, x], axis=1)))[0]
             return found[: outputs * channels].reshape(outputs, channels, *x.shape[2:])
 
         def free() -> torch.Tensor:
@@ -326,23 +351,62 @@ class _Walker:
                 :, 0
             ]
 
-        return self._ask(free if self._held is None else held)
+        return self._ask(held if "step" in self._held else free)
 
     def before(
         self, time: StepTime, plan: TilePlan, given: Pixels, look: Callable[[Region], Pixels]
     ) -> None:
         """Measure the statistics of a step, where they are held for its tiles."""
-        if self._statistics not in {"frozen", "exact"}:
-            return
-        network = self._generator.step_network(time, self._how).to(self.device)
 
         def both(region: Region) -> Pixels:
-            x = look(region)
-            planes = np.zeros((1, len(given), *x.shape[2:]), np.float32)
-            inside = given[(slice(None), *clipped(region, plan.shape))]
-            planes[0][(slice(None), *(slice(0, n) for n in inside.shape[1:]))] = inside
-            return np.concatenate([planes, x], axis=1)
+            return np.concatenate([look_at(given, region), look(region)], axis=1)
 
+        self._hold(
+            "step", lambda: self._generator.step_network(time, self._how), plan, both,
+            self._stepping.forward_bytes,
+        )  # fmt: skip
+
+    def before_given(self, plan: TilePlan, look: Callable[[Region], Pixels]) -> None:
+        """Do the same before the image is given, over tiles of it."""
+        self._hold(
+            "given", self._generator.given_network, plan, look, self._planned.forward_bytes
+        )
+
+    def before_painted(self, plan: TilePlan, look: Callable[[Region], Pixels]) -> None:
+        """Do the same before stains are painted, over tiles of x."""
+        shrink = self._generator.shrink
+        self._hold(
+            "painted", self._generator.painted_network, plan, look,
+            lambda edges: self._planned.forward_bytes([shrink * edge for edge in edges]),
+        )  # fmt: skip
+
+    def _hold(
+        self,
+        part: str,
+        made: Callable[[], nn.Module | None],
+        plan: TilePlan,
+        look: Callable[[Region], Pixels],
+        bytes_of: Callable[[Sequence[int]], int],
+    ) -> None:
+        """Measure what a part of the walk normalises by, and hold it for its tiles.
+
+        Parameters
+        ----------
+        part
+            Its name.
+        made
+            Returns its network; `None` if there is nothing to measure.
+        plan
+            Its tiles, on the grid of what it is given.
+        look
+            Returns that of a region, (1, C, *S).
+        bytes_of
+            Returns what a forward pass over a patch of given edges takes.
+        """
+        network = made() if self._statistics in {"frozen", "exact"} else None
+        if network is None:
+            return
+        network = network.to(self.device)
         device = str(self.device)
         if self._statistics == "exact":
             # Cores of the padded image that lie on the stride, as layers of any size want them.
@@ -352,16 +416,15 @@ class _Walker:
                 core=_up(plan.core, plan.multiple_of),
             )
             known = exact_statistics(
-                network, lambda: ((both(tile.read), tile.keep) for tile in whole), device=device
+                network, lambda: ((look(tile.read), tile.keep) for tile in whole), device=device
             )
         else:
             regions = patches_over(
-                plan.shape, plan.multiple_of, bytes_of=self._planned.forward_bytes,
-                budget=self._budget,
-            )  # fmt: skip
-            patches = [both(region) for region in regions]
+                plan.shape, plan.multiple_of, bytes_of=bytes_of, budget=self._budget
+            )
+            patches = [look(region) for region in regions]
             known = joint_statistics(network, np.concatenate(patches), device=device)
-        self._held = with_statistics(network, known, len(plan.shape)).requires_grad_(
+        self._held[part] = with_statistics(network, known, len(plan.shape)).requires_grad_(
             requires_grad=False
         )
 
@@ -383,7 +446,7 @@ class _Walker:
         self._say("memory ran out: steps are computed on the processor from now on")
         self._generator = copy.deepcopy(self._generator)
         self._generator.module().to("cpu")
-        self._held = None if self._held is None else self._held.to("cpu")
+        self._held = {part: network.to("cpu") for part, network in self._held.items()}
         return self._answer(question)
 
     def _answer(self, question: Callable[[], torch.Tensor]) -> Pixels:

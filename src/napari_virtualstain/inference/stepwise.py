@@ -33,7 +33,7 @@ from napari_virtualstain.errors import DiskError, SettingsError
 from napari_virtualstain.inference.source import clipped
 from napari_virtualstain.tiling.plan import Tile, TilePlan
 
-__all__ = ["Denoiser", "pixel_field", "sample_tiles", "state_bytes"]
+__all__ = ["Denoiser", "look_at", "pixel_field", "sample_tiles", "state_bytes"]
 
 Denoiser = Callable[[Pixels, Pixels, StepTime], Pixels]
 """x (1, C, *S), conditioning (1, P, *S) and time to what the rule steps with, (outputs, C, *S)."""
@@ -141,7 +141,7 @@ def sample_tiles(
             state["now"][core] = begin + _first(rule, tile.write, channels, seed)
         for step in range(rule.steps):
             if before_step is not None:
-                before_step(rule.prepare(step), partial(_look, state["now"]))
+                before_step(rule.prepare(step), partial(look_at, state["now"]))
             for number in _checked(order(step) if order else range(len(plan)), len(plan)):
                 tile = plan.tile(number)
                 core = (slice(None), *tile.write)
@@ -181,7 +181,7 @@ def _predict(
 ) -> Pixels:
     """Return the prediction of a tile's core: (outputs, C, *S)."""
     inside = clipped(tile.read, state["now"].shape[1:])
-    given = _look(state["now"], tile.read)
+    given = look_at(state["now"], tile.read)
     planes = _padded(read(inside), [part.stop - part.start for part in tile.read])
     predicted = np.asarray(denoise(given, planes, rule.prepare(step)), dtype=np.float32)
     if predicted.shape != (rule.outputs, *given.shape[1:]):
@@ -193,8 +193,16 @@ def _predict(
     return core
 
 
-def _look(x: Pixels, region: Region) -> Pixels:
-    """Return x in a region that may reach beyond the image, with zeros there: (1, C, *S)."""
+def look_at(x: Pixels, region: Region) -> Pixels:
+    """Return x (C, *S) in a region that may reach beyond the image, with zeros there: (1, C, *S).
+
+    Parameters
+    ----------
+    x
+        Of the whole image.
+    region
+        Beginning inside of it.
+    """
     inside = x[(slice(None), *clipped(region, x.shape[1:]))]
     return _padded(inside, [part.stop - part.start for part in region])
 

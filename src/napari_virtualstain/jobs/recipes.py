@@ -143,6 +143,10 @@ _PAPERS: dict[str, dict[str, Any]] = {
     # Published: the average follows every eighth step, from step 30,000 on.
     "bbdm": {"preset": "paper", "batch": 8, "at_once": 4, "patch": 256, "steps": 200_000,
              "ema": 0.9994},
+    # 100 epochs of 3174 pictures for the bridge, and as many steps for the autoencoders, whose
+    # number is not stated.
+    "lbbdm": {"preset": "paper", "batch": 16, "at_once": 4, "patch": 256, "steps": 39_675,
+              "ema": 0.9994},
     "fnet": {"preset": "paper", "batch": 24, "at_once": 4, "patch": 64, "patch_z": 32,
              "steps": 50_000, "loss": "l2"},
     "fnet2d": {"preset": "paper", "batch": 24, "patch": 64, "steps": 50_000, "loss": "l2"},

@@ -274,7 +274,7 @@ class AutoencoderKL(nn.Module):
         check_widths(widths, groups=groups, head_channels=1)
         self.in_channels, self.out_channels = in_channels, out_channels or in_channels
         self.latent, self._sizes, self._blocks = latent, len(widths), blocks
-        self._attention, self._unit = attention, unit
+        self._attention, self.unit = attention, unit
         self.encoder = _Encoder(in_channels, 2 * latent, widths, blocks, groups, dropout, attention)
         self.quant_conv, self._mean = nn.Conv2d(2 * latent, 2 * latent, 1), _Mean()
         self.post_quant_conv = nn.Conv2d(latent, latent, 1)
@@ -302,6 +302,19 @@ class AutoencoderKL(nn.Module):
         return 1 + blocks + middle + between + 1, steps[-1]
 
     @property
+    def margins(self) -> tuple[int, int]:
+        """How far encoder and decoder look in pixels, attention and statistics of norms aside."""
+        steps = [1 << level for level in range(self._sizes)]
+        deepest = steps[-1]
+        blocks = [sum(2 * step * count for step in steps) for count in (self._blocks, self._blocks + 1)]
+        # Two blocks in the middle and a convolution at the code.
+        middle = 5 * deepest
+        # Down, a convolution sees one of its own size behind it, as it pads there; up, one beside
+        # it, and all of the coarser pixel in which that lies.
+        down, up = sum(2 * step for step in steps[:-1]), sum(steps[:-1])
+        return 1 + blocks[0] + middle + down, 1 + blocks[1] + middle + up + deepest - 1
+
+    @property
     def last_layer(self) -> torch.nn.Parameter:
         """The weights of the last convolution, for `losses.autoencoder.adaptive_weight`."""
         return cast(nn.Parameter, self.decoder.conv_out.weight)
@@ -315,16 +328,16 @@ class AutoencoderKL(nn.Module):
             If an edge is no multiple of `multiple_of`.
         """
         check_size(x, self.multiple_of)
-        mean, logvar = self.quant_conv(self.encoder(x * self._unit)).chunk(2, dim=1)
+        mean, logvar = self.quant_conv(self.encoder(x * self.unit)).chunk(2, dim=1)
         return Posterior(mean, logvar.clamp(-30.0, 20.0))
 
     def decode(self, code: torch.Tensor) -> torch.Tensor:
         """Paint codes (B, latent, Y / multiple_of, X / multiple_of)."""
-        return cast(torch.Tensor, self.decoder(self.post_quant_conv(code)) * (1 / self._unit))
+        return cast(torch.Tensor, self.decoder(self.post_quant_conv(code)) * (1 / self.unit))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Paint the most probable code of pictures.
 
         Edges are multiples of `multiple_of`: as its graph is read, it does not ask.
         """
-        return self.decode(self._mean(self.quant_conv(self.encoder(x * self._unit))))
+        return self.decode(self._mean(self.quant_conv(self.encoder(x * self.unit))))

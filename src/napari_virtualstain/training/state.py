@@ -134,9 +134,11 @@ class State:
 def _follow(average: Weights, module: nn.Module, decay: float, step: int) -> None:
     # Early on the average would be made of random weights: let it follow faster.
     keep = min(decay, (1 + step) / (10 + step))
+    # What others rely on as it is has no average: it was measured, or has learnt before.
+    settled = {name for name, weight in module.named_parameters() if not weight.requires_grad}
     with torch.no_grad():
         for name, value in module.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() and name not in settled:
                 average[name].lerp_(value, 1 - keep)
             else:
                 average[name].copy_(value)
