@@ -177,7 +177,9 @@ def test_first_the_autoencoders_learn_and_then_only_the_bridge(batch):
         before = {part: weights_of(generator, part) for part in parts}
         said = learner.step(batch, moment)
         assert all(np.isfinite(value) for value in said.values())
-        changed = {part for part in parts if not torch.equal(weights_of(generator, part), before[part])}
+        changed = {
+            part for part in parts if not torch.equal(weights_of(generator, part), before[part])
+        }
         return changed, set(said)
 
     assert moved(EARLY) == (
@@ -230,7 +232,9 @@ def test_late_the_loss_is_the_squared_error_of_what_is_said_of_known_codes(batch
     learner = learner_of(generator)
     learner.step(batch, LATE)
     batch.stains[0, 1] = torch.nan
-    monkeypatch.setattr(generator, "answer", lambda x, given, time: torch.zeros_like(x, requires_grad=True))
+    monkeypatch.setattr(
+        generator, "answer", lambda x, given, time: torch.zeros_like(x, requires_grad=True)
+    )
     torch.manual_seed(5)
     said = learner.step(batch, LATE)
     torch.manual_seed(5)

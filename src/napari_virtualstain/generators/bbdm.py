@@ -23,10 +23,10 @@ are those of the published network of C channels; the published configuration, o
 million. ``first`` is ours, and ``first_width=0`` leaves it out, as imported weights have it.
 
 A bridge needs more steps than samplers for noise. Where the stain is a normal distribution of SD 1
-and the network knows all, 25 steps (the default, as of every method here) draw an SD of 0.93, or
-0.89 where the end says nothing of the stain, and the paper's 200 of 0.98: take
-``--sampling-steps 200`` where the spread of draws matters. As published, it begins without noise
-and loses variance with eta below 1: ``as_published=True``.
+and the network knows all, 25 steps (the default) draw an SD of 0.93, or 0.89 where the end says
+nothing of the stain, and the paper's 200 of 0.98: take ``--sampling-steps 200`` where the spread of
+draws matters. As published, it begins without noise and loses variance with eta below 1:
+``as_published=True``.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ class LatentBridging(Answering):
         for name, coder in self._coders.items():
             coder.autoencoder.requires_grad_(requires_grad=False)
             if not coder.scale.measured:
-                parts = shown[name].split(batch.at_once)
+                parts = torch.split(shown[name], batch.at_once)
                 with torch.no_grad(), moment.arithmetic():
                     coder.scale.measure(map(coder.code, parts), moment.add_up)
 

@@ -191,9 +191,7 @@ class SampledStainer(Stainer):
         if self.generator.shrink == 1:
             return self.typical
         step = self.generator.step_network(self.generator.rule(self.how).prepare(0), self.how)
-        return prepare_network(
-            step.to("meta"), device="meta", precision=self.typical.precision
-        )
+        return prepare_network(step.to("meta"), device="meta", precision=self.typical.precision)
 
     @property
     def _grid(self) -> tuple[int, ...]:
@@ -368,9 +366,7 @@ class _Walker:
 
     def before_given(self, plan: TilePlan, look: Callable[[Region], Pixels]) -> None:
         """Do the same before the image is given, over tiles of it."""
-        self._hold(
-            "given", self._generator.given_network, plan, look, self._planned.forward_bytes
-        )
+        self._hold("given", self._generator.given_network, plan, look, self._planned.forward_bytes)
 
     def before_painted(self, plan: TilePlan, look: Callable[[Region], Pixels]) -> None:
         """Do the same before stains are painted, over tiles of x."""

@@ -31,8 +31,8 @@ class DrawingSettings(BaseModel):
     sampling_steps: int | None = Field(
         default=None,
         ge=1,
-        description="of a model that draws: steps from noise to stain, 25 if not given; fewer are "
-        "faster and less exact",
+        description="of a model that draws: steps to the stain; 25 if not given, 200 of lbbdm; "
+        "fewer are faster and less exact",
     )
     draws: int = Field(
         default=1,

@@ -295,24 +295,23 @@ class AutoencoderKL(nn.Module):
         """
         if not self._attention:
             return None
-        steps = [1 << level for level in range(self._sizes)]
-        blocks = sum(2 * step * (2 * self._blocks + 1) for step in steps)
-        middle = steps[-1] * (4 + 1 + 1 + 4)
-        between = sum(2 * step for step in steps[:-1]) + steps[-1] - 1
-        return 1 + blocks + middle + between + 1, steps[-1]
+        deepest = self.multiple_of
+        # Where they meet, one rounding to the grid of codes is in both margins.
+        return sum(self.margins) - (deepest - 1), deepest
 
     @property
     def margins(self) -> tuple[int, int]:
         """How far encoder and decoder look in pixels, attention and statistics of norms aside."""
         steps = [1 << level for level in range(self._sizes)]
         deepest = steps[-1]
-        blocks = [sum(2 * step * count for step in steps) for count in (self._blocks, self._blocks + 1)]
+        blocks = 2 * sum(steps) * self._blocks
+        above = 2 * sum(steps) * (self._blocks + 1)
         # Two blocks in the middle and a convolution at the code.
         middle = 5 * deepest
         # Down, a convolution sees one of its own size behind it, as it pads there; up, one beside
         # it, and all of the coarser pixel in which that lies.
         down, up = sum(2 * step for step in steps[:-1]), sum(steps[:-1])
-        return 1 + blocks[0] + middle + down, 1 + blocks[1] + middle + up + deepest - 1
+        return 1 + blocks + middle + down, 1 + above + middle + up + deepest - 1
 
     @property
     def last_layer(self) -> torch.nn.Parameter:
