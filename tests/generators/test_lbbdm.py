@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -327,6 +329,23 @@ def test_a_resumed_training_ends_with_the_bits_of_an_undisturbed_one(train, tmp_
         for name, value in whole.items():
             if name.startswith(alike):
                 assert torch.equal(value, found[name]), (stop_after, name)
+
+
+def test_nothing_is_examined_before_codes_stay_as_they_are(train, tmp_path):
+    """A training that gives up after one examination without gain does not do so before the bridge."""
+    settings = LoopSettings(
+        steps=8, batch=4, patch=24, seed=5, method=("critic_width=4",), validate_every=2, patience=1
+    )
+    generator = made()
+    result = fit(
+        generator, train, settings, validation=train, folder=tmp_path, stain_names=("a", "b")
+    )
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "4", "6", "8"]
+    assert [bool(row["validation_loss"]) for row in rows] == [False, False, True, True]
+    assert result.best is not None
+    assert generator.drawable
 
 
 def test_small_presets_have_no_attention_and_the_papers_has():

@@ -176,6 +176,11 @@ class LbbdmGenerator(BridgeGenerator):
         """Return the network of the bridge, and both autoencoders."""
         return self._module
 
+    @property
+    def drawable(self) -> bool:
+        """Whether codes stay as they are, so that the bridge between them is one."""
+        return bool(self.stains.scale.measured)
+
     def learner(self, settings: LbbdmSettings) -> LatentBridging:
         """Return what teaches first these, then that."""
         return LatentBridging(self, settings)

@@ -93,6 +93,11 @@ class SampledGenerator(ABC):
     begins_with: slice | None = None
     margins: tuple[int, int] = (0, 0)
 
+    @property
+    def drawable(self) -> bool:
+        """Whether what it draws is worth an examination; not before all its parts have learnt."""
+        return True
+
     @abstractmethod
     def module(self) -> nn.Module:
         """Return all that has weights, for training and saving."""

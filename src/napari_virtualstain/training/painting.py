@@ -144,12 +144,12 @@ class Painting:
         return Batch(planes, stains, at_once=at_once, term=self._term, labels=labels)
 
     def examine(self) -> Examination | None:
-        """Predict the validation fields, if there are some."""
-        if self._validation is None or not self._validation.fields:
+        """Predict the validation fields, if there are some and the generator can already."""
+        generator, held = self._generator, self._validation
+        early = isinstance(generator, SampledGenerator) and not generator.drawable
+        if held is None or not held.fields or early:
             return None
-        return examine(
-            self._generator, self._validation, loss=self._settings.loss, beside=self._beside
-        )
+        return examine(generator, held, loss=self._settings.loss, beside=self._beside)
 
 
 def fit(
