@@ -106,7 +106,7 @@ def test_a_bridge_that_has_learnt_nothing_paints_the_code_of_the_planes():
     generator.module().eval()
     with torch.no_grad():
         wanted = generator.stains.paint(generator.planes.code(planes)).numpy()
-    drawn = draw_sample(generator, planes.numpy(), Sampling(), seed=0)
+    drawn = draw_sample(generator, planes.numpy(), Sampling(steps=20), seed=0)
     np.testing.assert_allclose(drawn, wanted, atol=1e-4)
 
 
@@ -317,12 +317,21 @@ def trained(train, folder, devices, **options):
     return generator.module().state_dict()
 
 
-@pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"]], ids=len)
-def test_a_resumed_training_ends_with_the_bits_of_an_undisturbed_one(train, tmp_path, devices):
+AMONG_CODES, BETWEEN, ON_THE_BRIDGE = 3, 4, 6
+
+
+@pytest.mark.parametrize(
+    ("devices", "stops"),
+    [(["cpu"], (AMONG_CODES, BETWEEN, ON_THE_BRIDGE)), (["cpu", "cpu"], (BETWEEN,))],
+    ids=["one device", "two devices"],
+)
+def test_a_resumed_training_ends_with_the_bits_of_an_undisturbed_one(
+    train, tmp_path, devices, stops
+):
     # Two at once draw from one random state, in whatever order; what they learn alike is the codes.
     alike = ("",) if len(devices) == 1 else ("planes", "stains")
     whole = trained(train, tmp_path / "whole", devices)
-    for stop_after in (3, 4, 6):  # among the codes, between both parts, on the bridge
+    for stop_after in stops:
         folder, steps = tmp_path / str(stop_after), iter(range(1, 100))
         trained(train, folder, devices, should_stop=lambda s=steps, n=stop_after: next(s) >= n)
         found = trained(train, folder, devices, resume=True)

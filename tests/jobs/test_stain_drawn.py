@@ -26,6 +26,11 @@ def palette(tiny_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def lbbdm(tiny_model, tmp_path_factory):
+    return package("lbbdm", tiny_model, tmp_path_factory.mktemp("codes"))
+
+
+@pytest.fixture(scope="module")
 def told(tiny_model, tmp_path_factory):
     kinds = (LabelKind(name="treatment", classes=("dmso", "taxol")),)
     return package(
@@ -75,10 +80,12 @@ def test_several_draws_give_their_mean_and_their_spread(palette, given, tmp_path
         assert keywords["visible"] is not keywords["name"].endswith("spread")
 
 
-def test_a_region_holds_the_pixels_of_the_whole_run(palette, given, tmp_path):
-    whole, _, _ = stained(palette, given, tmp_path / "a.ome.zarr", mode="halo", tile=16)
+@pytest.mark.parametrize("name", ["palette", "lbbdm"])
+def test_a_region_holds_the_pixels_of_the_whole_run(name, request, given, tmp_path):
+    model = request.getfixturevalue(name)
+    whole, _, _ = stained(model, given, tmp_path / "a.ome.zarr", mode="halo", tile=16)
     part, _, _ = stained(
-        palette, given, tmp_path / "b.ome.zarr", mode="halo", tile=16, region=(0, 0, 5, 5),
+        model, given, tmp_path / "b.ome.zarr", mode="halo", tile=16, region=(0, 0, 5, 5),
         times=(1,),
     )  # fmt: skip
     found, expected = part.data.compute(), whole.data.compute()

@@ -238,19 +238,18 @@ class LatentBridging(Answering):
             name: VaeGame(coder.autoencoder, _critic(coder, settings), _of(name, settings))
             for name, coder in self._coders.items()
         }
-        critics = {f"critic of {name}": game.networks["critic"] for name, game in self._named()}
+        critics = {
+            f"critic of {name}": game.networks["critic"] for name, game in self._games.items()
+        }
         self.networks: Mapping[str, nn.Module] = {"generator": generator.module(), **critics}
         self.optimisers: Mapping[str, torch.optim.Optimizer] = {
             **self.optimisers,
             **{
                 f"{part} of {name}": optimiser
-                for name, game in self._named()
+                for name, game in self._games.items()
                 for part, optimiser in game.optimisers.items()
             },
         }
-
-    def _named(self) -> Iterator[tuple[str, VaeGame]]:
-        yield from self._games.items()
 
     def step(self, batch: Batch, moment: Moment) -> dict[str, float]:
         """Learn from a batch; see `losses.descent.Learner.step`."""
@@ -268,7 +267,7 @@ class LatentBridging(Answering):
             "stains": replace(batch, planes=without_missing(batch.stains)[0]),
         }
         said: dict[str, float] = {}
-        for name, game in self._named():
+        for name, game in self._games.items():
             coder = self._coders[name]
             coder.autoencoder.requires_grad_(requires_grad=True)
             coder.scale.forget()
