@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kl_twin as twin
 import numpy as np
 import pytest
 import torch
@@ -35,6 +36,19 @@ def test_measured_codes_have_mean_0_and_sd_1_and_mean_what_they_meant():
         torch.testing.assert_close(spread, torch.ones(4), atol=1e-5, rtol=0)
         torch.testing.assert_close(coder.paint(after), coder.autoencoder(x), atol=1e-5, rtol=1e-5)
     assert after.shape == (3, 4, 8, 12)
+
+
+def test_codes_and_pictures_are_those_of_a_plain_twin(shaken):
+    coder, x = shaken(made(unit=0.5)), pixels(2, 3, 8, 16)
+    w, settings = coder.autoencoder.state_dict(), {"groups": 4, "sizes": 2, "blocks": 1}
+    coder.scale.measure([2 + 3 * pixels(2, 4, 8, 8)])
+    mean, sd = coder.scale.mean, coder.scale.sd
+    with torch.no_grad():
+        likeliest, _ = twin.encoded(0.5 * x, w, **settings)
+        code = coder.code(x)
+        torch.testing.assert_close(code, (likeliest - mean) / sd, rtol=1e-5, atol=1e-5)
+        painted = twin.decoded(code * sd + mean, w, **settings) / 0.5
+        torch.testing.assert_close(coder.paint(code), painted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_scale_is_that_of_all_that_it_is_shown_also_where_devices_share_it():
