@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_virtualstain.datasets.pairs import PairedField, pair_up
-from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.errors import SettingsError, UnknownNameError
 from napari_virtualstain.generators.learning import Batch
 from napari_virtualstain.generators.registry import GENERATORS, build_generator
 from napari_virtualstain.generators.sampled import Sampling, draw_sample
@@ -122,18 +122,28 @@ def test_the_networks_that_are_read_are_those_that_are_walked_with():
         torch.testing.assert_close(generator.painted_network()(x), generator.painted(x))
         read = generator.step_network(time, how)(torch.cat([given, x], dim=1))
         torch.testing.assert_close(read, generator.denoise(x, given, time, how)[0])
-        first = generator.denoise(given, given, generator.rule(how).prepare(0), how)[0]
+        first = generator.denoise(given[:, :4], given, generator.rule(how).prepare(0), how)[0]
         torch.testing.assert_close(generator.first_network()(planes), generator.painted(first))
 
 
-@pytest.mark.parametrize("join_end", [True, False])
-def test_the_published_network_sees_x_alone(join_end):
-    generator = made(join_end=join_end)
+@pytest.mark.parametrize(("join", "seen"), [("none", 0), ("code", 4), ("planes", 4 + 3 * 4)])
+def test_the_published_network_sees_x_alone_and_ours_what_is_joined(join, seen):
+    generator = made(join=join)
     torch.nn.init.normal_(generator.net.out[2].weight)
     x, time = pictures(1, 4, 8, 8), torch.tensor([400.0])
+    assert generator.net.in_channels == 4 + seen
     with torch.no_grad():
-        one, other = (generator.answer(x, pictures(1, 4, 8, 8, seed=n), time) for n in (1, 2))
-    assert torch.equal(one, other) is not join_end
+        given = generator.given(pictures(1, 3, 16, 16))
+        before = generator.answer(x, given, time)
+        for channel in range(given.shape[1]):
+            other = given.clone()
+            other[:, channel] += 1
+            assert torch.equal(generator.answer(x, other, time), before) is (channel >= seen)
+
+
+def test_what_cannot_be_joined_is_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean 'code'"):
+        made(join="codes")
 
 
 @pytest.mark.parametrize(("steps", "spread"), [(None, 0.98), (25, 0.89)])
@@ -145,7 +155,7 @@ def test_drawn_codes_have_the_spread_of_the_bridge(monkeypatch, steps, spread):
     def knowing(x, given, time):
         t = int(time[0])
         m, variance = float(bridge.m[t]), float(bridge.variance[t])
-        clean = (1 - m) / ((1 - m) ** 2 + variance) * (x - m * given)
+        clean = (1 - m) / ((1 - m) ** 2 + variance) * (x - m * given[:, :4])
         return x - clean
 
     monkeypatch.setattr(generator, "answer", knowing)

@@ -47,6 +47,14 @@ def dropped_and_grouped():
     )  # fmt: skip
 
 
+def folded():
+    """Blocks of pixels as channels."""
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 3, padding=1),
+        nn.GELU(), nn.Upsample(scale_factor=2), nn.Conv2d(4, 3, 3, padding=1),
+    )  # fmt: skip
+
+
 class OneSided(nn.Module):
     """Padded more on one side than on the other, by the network and not by a layer."""
 
@@ -79,6 +87,7 @@ NETS = {
     "overlapping": overlapping,
     "dropped and grouped": dropped_and_grouped,
     "padded on one side": OneSided,
+    "folded": folded,
     "one convolution": lambda: nn.Sequential(nn.Conv2d(2, 3, 1)),
 }
 

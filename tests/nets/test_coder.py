@@ -11,7 +11,7 @@ from torch import nn
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.inference.scan import Reach, scan_reach
 from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL
-from napari_virtualstain.nets.coder import Coder, CodeScale, LatentStep
+from napari_virtualstain.nets.coder import Beside, Coder, CodeScale, LatentStep
 
 
 def made(channels=3, **settings):
@@ -114,11 +114,12 @@ def test_each_half_looks_as_far_as_is_said(sizes, blocks):
 @pytest.mark.parametrize("attention", [False, True])
 def test_a_step_among_codes_is_read_in_pixels(attention):
     given, painted = made(3, attention=attention), made(5, attention=attention)
-    inner = nn.Conv2d(8, 4, 5, padding=2)
-    network, x = LatentStep(given, inner, painted, reach=2, multiple_of=1), pixels(1, 3, 16, 24)
+    inner, x = nn.Conv2d(4 + 12 + 4, 4, 5, padding=2), pixels(1, 3, 16, 24)
+    network = LatentStep(Beside(given), inner, (given, painted), reach=2, multiple_of=1)
     with torch.no_grad():
         code = given.code(x)
-        wanted = painted.paint(inner(torch.cat([code, code], dim=1)))
+        blocks = x.reshape(1, 3, 8, 2, 12, 2).permute(0, 1, 3, 5, 2, 4).reshape(1, 12, 8, 12)
+        wanted = painted.paint(inner(torch.cat([code, blocks, code], dim=1)))
         torch.testing.assert_close(network(x), wanted)
     reach = scan_reach(network)
     assert reach.kind == ("approximate" if attention else "statistics")

@@ -27,7 +27,10 @@ of codes (``answer_loss``; the public code has L1).
 Where we depart
 ---------------
 The published network sees x alone. Beside it ours sees the code of the planes, which noise hides
-half-way: ``join_end``, off in ``paper``. Codes are the most probable ones.
+half-way, and the planes themselves, each block of pixels as channels: an autoencoder keeps what
+makes up most of a picture, and in bright field that need not be what tells of a stain.
+``join="code"`` leaves out the planes, ``join="none"``, as in ``paper``, both. Codes are the most
+probable ones.
 
 What is missing (NaN) is zero to the autoencoder of the stains, and counts in no loss of it. A
 number of a code is of all stains together: where one of them is missing, the bridge is neither
@@ -46,6 +49,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import cos, pi
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -54,6 +58,7 @@ from torch.nn import functional
 
 from napari_virtualstain.diffusion.bridge import Objective
 from napari_virtualstain.diffusion.forward import without_missing
+from napari_virtualstain.errors import unknown_name
 from napari_virtualstain.generators.adversarial import Game, patch_critic
 from napari_virtualstain.generators.answering import Answering, Lesson
 from napari_virtualstain.generators.bridging import (
@@ -67,12 +72,16 @@ from napari_virtualstain.generators.sampled import Sampling
 from napari_virtualstain.generators.vae_gan import VaeGame, VaeGanSettings
 from napari_virtualstain.losses.descent import Moment
 from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL
-from napari_virtualstain.nets.coder import Coder, LatentStep
+from napari_virtualstain.nets.coder import Beside, Coder, LatentStep
 from napari_virtualstain.nets.guided_parts import Init
 from napari_virtualstain.nets.guided_unet import GuidedUNet
 from napari_virtualstain.nets.patchgan import PatchGan
 
 __all__ = ["LatentBridging", "LbbdmGenerator", "LbbdmSettings"]
+
+
+Join = Literal["planes", "code", "none"]
+"""What the network of a bridge among codes sees beside x."""
 
 
 class LbbdmSettings(VaeGanSettings, BridgeSettings):
@@ -108,8 +117,8 @@ class LbbdmGenerator(BridgeGenerator):
         KL-f8, and 0.5 in the network for one standard deviation.
     width, multipliers, blocks, middle_attention, dropout, groups, head_channels, init
         Of the network of the bridge, see `nets.guided_unet.GuidedUNet`.
-    join_end
-        Whether this network sees the code of the planes beside x.
+    join
+        What this network sees beside x: the planes and their code, the code alone, or nothing.
     objective, scale, eta, as_published, clip
         See `generators.bridging.BridgeOptions`; of codes.
     """
@@ -137,21 +146,26 @@ class LbbdmGenerator(BridgeGenerator):
         groups: int = 32,
         head_channels: int = 64,
         init: Init = "zero",
-        join_end: bool = True,
+        join: Join = "planes",
         objective: Objective = "grad",
         scale: float = 1.0,
         eta: float = 1.0,
         as_published: bool = False,
         clip: Sequence[float] | None = None,
     ) -> None:
+        shrink = 1 << (len(code_multipliers) - 1)
+        beside = {"none": 0, "code": latent, "planes": latent + in_channels * shrink**2}
+        if join not in beside:
+            raise unknown_name("join", join, beside)
+        joined = beside[join]
         net = GuidedUNet(
-            latent * (1 + join_end), latent, width=width, multipliers=multipliers, blocks=blocks,
+            latent + joined, latent, width=width, multipliers=multipliers, blocks=blocks,
             middle_attention=middle_attention, dropout=dropout, groups=groups,
             head_channels=head_channels, embed="time_embed", init=init,
         )  # fmt: skip
         super().__init__(
-            net, in_channels=in_channels, out_channels=out_channels, given_channels=latent,
-            joins=slice(0, latent) if join_end else None,
+            net, in_channels=in_channels, out_channels=out_channels,
+            given_channels=max(latent, joined), joins=slice(0, joined) if joined else None,
             options=BridgeOptions(
                 objective=objective, scale=scale, eta=eta, as_published=as_published, clip=clip
             ),
@@ -168,6 +182,7 @@ class LbbdmGenerator(BridgeGenerator):
         autoencoder = self.planes.autoencoder
         self.shrink, self.margins = autoencoder.multiple_of, autoencoder.margins
         self.multiple_of = self.shrink * net.multiple_of
+        self._join = join
         self._module = nn.ModuleDict(
             {"denoise_fn": net, "planes": self.planes, "stains": self.stains}
         )
@@ -186,8 +201,11 @@ class LbbdmGenerator(BridgeGenerator):
         return LatentBridging(self, settings)
 
     def given(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return the code of the planes."""
-        return self.planes.code(planes).to(planes.dtype)
+        """Return the code of the planes, and behind it the planes if they are joined."""
+        code = self.planes.code(planes).to(planes.dtype)
+        if self._join != "planes":
+            return code
+        return torch.cat([code, functional.pixel_unshuffle(planes, self.shrink)], dim=1)
 
     def painted(self, x: torch.Tensor) -> torch.Tensor:
         """Return the stains of a code."""
@@ -200,8 +218,8 @@ class LbbdmGenerator(BridgeGenerator):
         return self.stains.code(filled).float().masked_fill(missing > 0, torch.nan)
 
     def given_network(self) -> nn.Module:
-        """Return the encoder of the planes."""
-        return self.planes.encoder()
+        """Return `given` as a network that can be read."""
+        return Beside(self.planes) if self._join == "planes" else self.planes.encoder()
 
     def painted_network(self) -> nn.Module:
         """Return the decoder of the stains."""
@@ -212,7 +230,7 @@ class LbbdmGenerator(BridgeGenerator):
         how = Sampling()
         step = self.step_network(self.rule(how).prepare(0), how)
         return LatentStep(
-            self.planes, step, self.stains, reach=self.net.local_reach,
+            self.given_network(), step, (self.planes, self.stains), reach=self.net.local_reach,
             multiple_of=self.net.multiple_of,
         )  # fmt: skip
 

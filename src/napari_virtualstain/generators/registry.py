@@ -301,7 +301,7 @@ GENERATORS: dict[str, GeneratorSpec] = {
                     "latent": 4,
                     "width": 128,
                     "multipliers": (1, 4, 8),
-                    "join_end": False,
+                    "join": "none",
                 },
                 "small": {
                     "code_width": 32,

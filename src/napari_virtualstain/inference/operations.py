@@ -337,6 +337,11 @@ def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
 def _rule_of_module(part: nn.Module, ndim: int) -> Rule:
     if isinstance(part, _CONVOLUTIONS + _TRANSPOSED + _MAX_POOLS + _MEAN_POOLS):
         return _rule_of_window(part, ndim)
+    if isinstance(part, nn.PixelUnshuffle):
+        edge, none = (part.downscale_factor,) * ndim, (0,) * ndim
+        return Rule(
+            "window", kernel=edge, stride=edge, padding=none, dilation=(1,) * ndim, extra=none
+        )
     if isinstance(part, nn.Upsample):
         return _rule_of_interpolation(part.scale_factor, part.mode, part.align_corners, ndim)
     if isinstance(part, nn.Softmax) and part.dim == 1:

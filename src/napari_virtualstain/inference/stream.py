@@ -320,6 +320,8 @@ def _run_window(stage: _Stage, given: torch.Tensor, axis: int) -> torch.Tensor:
             for n in ((0, 0) if a == axis else (rule.padding[a], rule.padding[a] + rule.extra[a]))
         ]
         result = functional.pad(given, sides, value=rule.fill)
+    elif isinstance(module, nn.PixelUnshuffle):
+        result = module(given)
     elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         result = convolve(module, given, padding)
     elif isinstance(module, nn.MaxPool1d | nn.MaxPool2d | nn.MaxPool3d):

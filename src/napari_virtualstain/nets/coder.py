@@ -20,7 +20,7 @@ from torch import nn
 from napari_virtualstain.nets.autoencoder_kl import AutoencoderKL
 from napari_virtualstain.nets.guided_parts import check_size
 
-__all__ = ["CodeScale", "Coder", "LatentStep"]
+__all__ = ["Beside", "CodeScale", "Coder", "LatentStep"]
 
 _SMALLEST = 0.01
 """Part of the largest SD of a channel that one is taken to have at least: what hardly differs from
@@ -161,6 +161,25 @@ class Coder(nn.Module):
         return found
 
 
+class Beside(nn.Module):
+    """Codes of pictures, and behind them the pictures: each block of pixels as channels.
+
+    Parameters
+    ----------
+    coder
+        Of the pictures.
+    """
+
+    def __init__(self, coder: Coder) -> None:
+        super().__init__()
+        self.encoder = coder.encoder()
+        self.folded = nn.PixelUnshuffle(coder.autoencoder.multiple_of)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return both; see the class."""
+        return torch.cat([self.encoder(pictures), self.folded(pictures)], dim=1)
+
+
 class LatentStep(nn.Module):
     """A picture to its code, a step among codes, and what that means as a picture.
 
@@ -168,34 +187,49 @@ class LatentStep(nn.Module):
 
     Parameters
     ----------
-    given, painted
-        Whose halves are at the two ends; the codes of both are of one shape.
+    given
+        Maps pictures to what steps are given: `Coder.encoder`, or `Beside`.
     step
-        Maps codes that are given, and behind them x, (B, 2 * latent, Y, X), to (B, latent, Y, X).
+        Maps what is given, and behind it x, to (B, latent, Y, X).
+    coders
+        Of the pictures at both ends.
     reach, multiple_of
         Of the step, in numbers of the code, attention aside.
     """
 
     def __init__(
         self,
-        given: Coder,
+        given: nn.Module,
         step: nn.Module,
-        painted: Coder,
+        coders: tuple[Coder, Coder],
         *,
         reach: int,
         multiple_of: int,
     ) -> None:
         super().__init__()
-        self.first, self.step, self.last = given.encoder(), step, painted.decoder()
-        self.in_channels, self.spatial_axes = given.autoencoder.in_channels, 2
-        parts = (given.autoencoder, step, painted.autoencoder)
+        first, last = (coder.autoencoder for coder in coders)
+        self.first, self.step, self.last = given, step, coders[1].decoder()
+        self.begin = _Leading(first.latent)
+        self.in_channels, self.spatial_axes = first.in_channels, 2
+        parts = (first, step, last)
         attends = any(getattr(part, "approximate_reach", None) is not None for part in parts)
-        shrink = given.autoencoder.multiple_of
-        far = given.autoencoder.margins[0] + shrink * reach + painted.autoencoder.margins[1]
+        shrink = first.multiple_of
+        far = first.margins[0] + shrink * reach + last.margins[1]
         self.approximate_reach = (far, shrink * multiple_of) if attends else None
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Paint; see the class for shapes."""
-        code = self.first(pictures)
-        found: torch.Tensor = self.last(self.step(torch.cat([code, code], dim=1)))
+        given = self.first(pictures)
+        found: torch.Tensor = self.last(self.step(torch.cat([given, self.begin(given)], dim=1)))
         return found
+
+
+class _Leading(nn.Module):
+    pointwise = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, : self._channels]
