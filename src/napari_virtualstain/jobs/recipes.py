@@ -178,6 +178,7 @@ def _of_method(name: str, *, paper: bool) -> Recipe:
         # At the papers' rates these would need days; gradients are kept in bounds instead.
         settings |= {"learning_rate": 1e-3, "clip": 1.0} if name in _ADVERSARIAL else {}
         settings |= _DRAWN if spec.stochastic else {}
+        settings |= {"schedule": "constant"} if name in _IN_PARTS else {}
         how = "small, minutes on a processor"
 
     def fits(shape: tuple[int, ...], stride: int) -> dict[str, Any]:
@@ -198,6 +199,8 @@ def _of_method(name: str, *, paper: bool) -> Recipe:
 
 _DRAWN: dict[str, Any] = {"patch": 64, "steps": 6000, "learning_rate": 1e-3, "clip": 1.0}
 """Of what draws: many noise levels are to be learnt, on small patches."""
+_IN_PARTS = ("lbbdm",)
+"""Of which a rate that sinks over the whole training would leave little to the last part."""
 _ADVERSARIAL = ("wgan_gp", "pix2pix", "spade", "vae_gan", "wgan_gp_3d")
 
 RECIPES: dict[str, Callable[[], Recipe | EncoderRecipe]] = {
