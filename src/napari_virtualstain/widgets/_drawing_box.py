@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_virtualstain.diffusion.choice import STEPS
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.registry import get_spec
@@ -43,7 +42,7 @@ class DrawingBox(QObject):
     def __init__(self, kind: type[BaseModel], parent: QObject) -> None:
         super().__init__(parent)
         self.settings = SettingsForm(
-            kind, _FIELDS, placeholders={"sampling_steps": str(STEPS)},
+            kind, _FIELDS, placeholders={"sampling_steps": "as the method has it"},
             sliders={"draws": _MOST_DRAWS},
         )  # fmt: skip
         self._labels: dict[str, QComboBox] = {}
