@@ -24,6 +24,7 @@ NAVIGATION = {
     "Use": [
         "viewer",
         "choose-a-model",
+        "fine-tuning",
         "queue",
         "projects",
         "command-line",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.embed import EmbedResult
     from napari_virtualstain.jobs.evaluation import Evaluation
     from napari_virtualstain.jobs.export import ExportResult
+    from napari_virtualstain.jobs.finetune import FinetuneResult
     from napari_virtualstain.jobs.focus import FocusResult
     from napari_virtualstain.jobs.measure import MeasureResult
     from napari_virtualstain.jobs.pairs import PairsResult
@@ -36,6 +37,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "finetune",
     "focus",
     "illumination",
     "info",
@@ -577,6 +579,49 @@ def pairs(
     values = {"input": os.fspath(source), **settings}
     values |= {} if target is None else {"target": os.fspath(target)}
     return job.run(make_settings(job.PairsSettings, values), on_progress=on_progress)
+
+
+def finetune(
+    *,
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> FinetuneResult:
+    """Tune a trained model on a handful of images, and say whether that helped.
+
+    Parameters
+    ----------
+    model
+        Name of the model, or its folder or zip.
+    out
+        Folder for the tuned model.
+    on_progress
+        Called with steps done, steps in all, and what they came to.
+    should_stop
+        Asked after each step; a checkpoint is written before stopping.
+    **settings
+        ``input``, ``target`` or ``pairs``, ``preset`` and the others of
+        `napari_virtualstain.jobs.finetune.FinetuneSettings`.
+
+    Returns
+    -------
+    FinetuneResult
+        ``gains``: by stain, what the tuning did on fields that did not teach.
+
+    Raises
+    ------
+    VirtualStainError
+        If images, model or output do not fit.
+    """
+    from napari_virtualstain.jobs import finetune as job
+
+    values = {"model": os.fspath(model), "out": os.fspath(out), **settings}
+    return job.run(
+        make_settings(job.FinetuneSettings, values), on_progress=on_progress,
+        should_stop=should_stop,
+    )  # fmt: skip
 
 
 def train(

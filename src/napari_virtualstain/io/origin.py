@@ -47,6 +47,15 @@ class TrainingReport(_Frozen):
     denoised: dict[str, DenoisedTarget] = Field(
         default_factory=dict, description="by stain, those that taught without their noise"
     )
+    parent: str | None = Field(
+        default=None,
+        description="fingerprint of the model that was tuned, None for one from scratch",
+    )
+    tuned: dict[str, Any] = Field(
+        default_factory=dict,
+        description="by stain, what the tuning did on fields that did not teach: scores of before "
+        "and after, and the gain with its interval",
+    )
 
 
 class ImportedFrom(_Frozen):

@@ -61,7 +61,7 @@ from napari_virtualstain.training.patches import check_patch
 from napari_virtualstain.training.settings import LoopSettings, ViewSettings, learning_settings
 from napari_virtualstain.zoo import load_generator
 
-__all__ = ["TrainResult", "TrainSettings", "run", "train_on_fields"]
+__all__ = ["TrainResult", "TrainSettings", "run", "test_part", "train_on_fields"]
 
 _VOLUME = 3
 """Spatial axes of a network over stacks."""
@@ -324,7 +324,7 @@ def train_on_fields(
                 judge=None if judge is None else judge.fingerprint,
                 on_field=stage(on_progress, "training fields measured for the card"),
             )
-            planes, _ = train.read(0, _test_part(train.fields[0].shape, generator))
+            planes, _ = train.read(0, test_part(train.fields[0].shape, generator))
             generator.module().to("cpu")
             save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
@@ -344,7 +344,7 @@ def train_on_fields(
     )
 
 
-def _test_part(shape: tuple[int, ...], generator: Generator) -> Region:
+def test_part(shape: tuple[int, ...], generator: Generator) -> Region:
     """Return the part of a field that becomes the test pair."""
     stride = generator.multiple_of
     part = [slice(0, max(1, min(_TEST_EDGE, n) // stride) * stride) for n in shape]

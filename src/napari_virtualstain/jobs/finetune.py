@@ -1,0 +1,291 @@
+"""Tune a trained model on a handful of images, and say whether that helped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import dask
+import numpy as np
+from pydantic import Field
+
+from napari_virtualstain.jobs.base import ModelText, PathText, Progress
+from napari_virtualstain.jobs.training_fields import FieldData, PairSettings, check_alike
+from napari_virtualstain.jobs.training_run import (
+    check_training_output,
+    devices_of,
+    training_folder,
+)
+from napari_virtualstain.jobs.tuning_fields import (
+    check_planes,
+    fitting_patch,
+    open_tuning,
+    tuning_parts,
+)
+from napari_virtualstain.training.settings import Duration
+
+if TYPE_CHECKING:
+    from napari_virtualstain.datasets.pairs import PairedField
+    from napari_virtualstain.generators.package import Model
+    from napari_virtualstain.intensity import Normalisation, Rule
+    from napari_virtualstain.jobs.tuning_judge import StainGain
+
+__all__ = ["FinetuneResult", "FinetuneSettings", "run"]
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"steps": 300, "learning_rate": 1e-3},
+    "adapter": {"steps": 400, "learning_rate": 1e-3},
+    "full": {"steps": 600, "learning_rate": 2e-4},
+}
+_PATCHES = (128, 96, 64, 48, 32, 16)
+_CHOOSING = 3
+"""Held-back groups from which one can choose the weights, and the others judge."""
+
+
+_SLIGHT, _MOST = 0.01, 0.8
+"""Of a correlation, and of a mean absolute error: what is not worth a tuning, and what is most."""
+
+
+class FinetuneSettings(PairSettings):
+    """Settings of `virtualstain finetune`."""
+
+    model: ModelText = Field(description="name of the model to tune, or its folder or zip")
+    out: PathText = Field(description="folder for the tuned model")
+    preset: Literal["quick", "adapter", "full"] = Field(
+        default="quick",
+        description="what moves: the last layer and the normalisation, besides a small change of "
+        "every other layer, or all weights",
+    )
+    rank: int = Field(default=4, ge=1, description="of adapter: ranks of the change of a layer")
+    steps: int | None = Field(
+        default=None, ge=1, description="steps of the tuning; those of the preset if not given"
+    )
+    budget: Duration | None = Field(
+        default=None, description="time for the steps instead of their number, for example 2min"
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="largest learning rate; that of the preset if not given"
+    )
+    batch: int = Field(default=8, ge=1, description="patches a step")
+    patch: int | None = Field(
+        default=None, ge=8, description="edge of a patch in pixels; what fits, up to 128"
+    )
+    hold_back: float = Field(
+        default=0.3,
+        gt=0,
+        lt=1,
+        description="share of the fields that do not teach, on which the gain is judged; of a "
+        "single field, a part of it",
+    )
+    validate_every: int = Field(
+        default=50, ge=1, description="steps between log lines and checkpoints"
+    )
+    seed: int = Field(default=0, ge=0, description="decides patches, flips, and what is held back")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    resume: bool = Field(default=False, description="go on from the last checkpoint")
+    overwrite: bool = Field(default=False, description="replace the model if it exists")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneResult:
+    """What the tuning came to.
+
+    Parameters
+    ----------
+    out
+        Folder of the tuned model.
+    finished
+        False if it was stopped early; ``--resume`` goes on.
+    steps, seconds
+        Done, and how long they took.
+    moving, of
+        Numbers of the network that could move, and that there are.
+    gains
+        By stain, on what did not teach.
+    like_before
+        PCC with what the base model stained of its own test picture: 1 is all that it could.
+    notes
+        Sentences about what should be known.
+    """
+
+    out: Path
+    finished: bool
+    steps: int
+    seconds: float
+    moving: int
+    of: int
+    gains: tuple[StainGain, ...] = ()
+    like_before: float = float("nan")
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``."""
+        return {
+            "out": str(self.out), "finished": self.finished, "steps": self.steps,
+            "seconds": round(self.seconds, 1), "moving": self.moving, "of": self.of,
+            "gains": [gain.to_json() for gain in self.gains],
+            "like_before": None if np.isnan(self.like_before) else self.like_before,
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """Return the same for people."""
+        head = f"{'stain':<12}{'PCC before':>10} {'after':>6}  {'gain (95 %)':<26}"
+        lines = [f"{head}{'MAE before':>10} {'recalibrated':>13} {'after':>10}"]
+        for g in self.gains:
+            gain = "-"
+            if g.pcc_gain is not None:
+                ends = f"{g.pcc_gain.low:+.3f} to {g.pcc_gain.high:+.3f}"
+                gain = f"{g.pcc_gain.value:+.3f} ({ends})"
+            lines.append(
+                f"{g.stain:<12}{g.pcc_before:10.3f} {g.pcc_after:6.3f}  {gain:<26}"
+                f"{g.mae_before:10.4g} {g.mae_recalibrated:13.4g} {g.mae_after:10.4g}  {g.verdict}"
+            )
+        share = f"{self.moving / max(self.of, 1):.1%} of the weights could move"
+        lines.append(
+            f"{self.out} after {self.steps} steps ({self.seconds:.0f} s), {share}; like the model "
+            f"before on its own test picture: {self.like_before:.3f}"
+        )
+        return "\n".join(lines)
+
+
+def run(
+    settings: FinetuneSettings,
+    *,
+    on_progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> FinetuneResult:
+    """Tune a model on the pairs of a user.
+
+    Fields that are held back do not teach, and the gain is judged on them. Three groups of them or
+    more, and the first chooses which weights are kept and the others judge; else the last weights
+    are kept, since whoever chooses cannot judge.
+
+    Parameters
+    ----------
+    settings
+        Which model, images and weights.
+    on_progress
+        Told of steps done.
+    should_stop
+        Asked after each step; a checkpoint is written before stopping.
+
+    Raises
+    ------
+    VirtualStainError
+        If images, model or output do not fit.
+    """
+    # Imported here, since they load torch: whoever builds a form or a command needs settings only.
+    from napari_virtualstain.zoo import load_generator
+
+    check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
+    model = load_generator(settings.model)
+    data, notes = open_tuning(settings, model.card)
+    check_alike(data)
+    check_planes(data, model.card)
+    data, parts, more = tuning_parts(data, settings)
+    return _tune(settings, model, data, parts, [*notes, *more], on_progress, should_stop)
+
+
+def _tune(
+    settings: FinetuneSettings,
+    model: Model,
+    data: FieldData,
+    parts: tuple[list[int], list[int], list[int]],
+    notes: list[str],
+    on_progress: Progress | None,
+    should_stop: Callable[[], bool],
+) -> FinetuneResult:
+    from napari_virtualstain.datasets.pairs import pair_up
+    from napari_virtualstain.generators.package import read_test_pair
+    from napari_virtualstain.generators.tuning import tune_weights
+    from napari_virtualstain.inference.memory import keep_freed_memory
+    from napari_virtualstain.intensity import Rule
+    from napari_virtualstain.jobs.tuning_card import save_tuned
+    from napari_virtualstain.jobs.tuning_judge import forgotten, judge_tuning
+    from napari_virtualstain.training.painting import fit
+    from napari_virtualstain.training.settings import LoopSettings
+    from napari_virtualstain.zoo import load_generator
+
+    keep_freed_memory()
+    card, folder = model.card, training_folder(settings.out)
+    teach, choose, judge = ([data.fields[n] for n in part] for part in parts)
+    with dask.config.set(scheduler="synchronous"):
+        base = [stain.normalisation for stain in card.stains]
+        rule = Rule(kind="zscore", clip_sd=None)
+        pair = partial(
+            pair_up, input_rule=card.input_rule, output_rule=rule, stain_names=data.stains
+        )
+        train = pair(teach, outputs=_outputs(teach, base, rule))
+        as_taught = partial(pair, outputs=train.outputs, typical_contrast=train.typical_contrast)
+        held = as_taught(judge)
+        generator = model.generator
+        tuned = tune_weights(generator, settings.preset, rank=settings.rank, seed=settings.seed)
+        usual = _PRESETS[settings.preset]
+        loop = LoopSettings(
+            steps=settings.steps or usual["steps"], budget=settings.budget, batch=settings.batch,
+            learning_rate=settings.learning_rate or usual["learning_rate"],
+            patch=settings.patch or fitting_patch(teach, generator), clip=1.0, ema=0.98,
+            validate_every=settings.validate_every, seed=settings.seed,
+        )  # fmt: skip
+        result = fit(
+            generator, train, loop, validation=as_taught(choose) if choose else None,
+            folder=folder, stain_names=data.stains, resume=settings.resume,
+            devices=devices_of(settings.device), on_step=on_progress, should_stop=should_stop,
+        )  # fmt: skip
+        tuned.finish()
+        generator.module().to("cpu")
+        if not result.finished:
+            return FinetuneResult(
+                out=Path(settings.out), finished=False, steps=result.steps,
+                seconds=result.seconds, moving=tuned.moving, of=tuned.of, notes=tuple(notes),
+            )  # fmt: skip
+        before = load_generator(settings.model).generator
+        gains = judge_tuning(
+            before, generator, teach=train, held=held, stains=data.stains, seed=settings.seed,
+            base=base,
+        )  # fmt: skip
+        like_before = forgotten(generator, *read_test_pair(model.path))
+        notes += _said(gains)
+        found = FinetuneResult(
+            out=Path(settings.out), finished=True, steps=result.steps, seconds=result.seconds,
+            moving=tuned.moving, of=tuned.of, gains=gains, like_before=like_before,
+            notes=tuple(notes),
+        )  # fmt: skip
+        save_tuned(settings, model, data, train, loop, result, found, on_progress=on_progress)
+    return found
+
+
+def _said(gains: Sequence[StainGain]) -> list[str]:
+    notes = []
+    by = {
+        verdict: [g.stain for g in gains if g.verdict == verdict]
+        for verdict in ("worse", "inside the noise")
+    }
+    if by["worse"]:
+        notes.append(f"{', '.join(by['worse'])}: worse than before. Keep the model as it was")
+    if by["inside the noise"]:
+        notes.append(f"{', '.join(by['inside the noise'])}: the gain is inside the noise")
+    for gain in gains:
+        whole = gain.mae_before - gain.mae_after
+        alone = gain.mae_before - gain.mae_recalibrated
+        same = gain.pcc_gain is None or gain.pcc_gain.value < _SLIGHT
+        if same and alone > _MOST * whole > 0:
+            notes.append(f"{gain.stain}: a gain and an offset alone explain what the tuning mended")
+    return notes
+
+
+def _outputs(
+    fields: Sequence[PairedField], base: Sequence[Normalisation], rule: Rule
+) -> list[Normalisation]:
+    """Return what normalises each stain: fitted here, that of the model where there is none."""
+    from napari_virtualstain.datasets.pairs import gather_statistics
+
+    found = []
+    for place, own in enumerate(base):
+        (seen,) = gather_statistics(field.stains[place : place + 1] for field in fields)
+        found.append(rule.fit(seen, what="stain") if seen.count else own)
+    return found

@@ -1,0 +1,80 @@
+"""What does a tuned model say of itself? What it was, what tuned it, and what that did."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_virtualstain.datasets.pairs import PairedSet
+from napari_virtualstain.generators.card import Stain
+from napari_virtualstain.generators.package import Model, save_package
+from napari_virtualstain.generators.registry import get_spec
+from napari_virtualstain.jobs.base import Progress, stage
+from napari_virtualstain.jobs.model_card import describe_model
+from napari_virtualstain.jobs.train import test_part
+from napari_virtualstain.jobs.training_fields import FieldData
+from napari_virtualstain.jobs.training_run import training_folder
+from napari_virtualstain.training.loop import TrainingResult
+from napari_virtualstain.training.settings import LoopSettings, learning_settings
+
+if TYPE_CHECKING:
+    from napari_virtualstain.jobs.finetune import FinetuneResult, FinetuneSettings
+
+__all__ = ["save_tuned"]
+
+
+def save_tuned(
+    settings: FinetuneSettings,
+    model: Model,
+    data: FieldData,
+    train: PairedSet,
+    loop: LoopSettings,
+    result: TrainingResult,
+    found: FinetuneResult,
+    *,
+    on_progress: Progress | None,
+) -> None:
+    """Write the tuned model, whose card says what it was, what tuned it, and what that did."""
+    base, generator = model.card, model.generator
+    card = describe_model(
+        data, train, loop, result, generator=base.generator,
+        preset=next(iter(get_spec(base.generator).presets)),
+        learning=learning_settings(generator.learning, loop),
+        recipe=f"finetune {settings.preset}", n_validation=len(data.fields) - len(train.fields),
+        on_field=stage(on_progress, "training fields measured for the card"),
+    )  # fmt: skip
+    after = {gain.stain: gain.pcc_after for gain in found.gains}
+    stains: list[Stain] = []
+    for new, old in zip(card.stains, base.stains, strict=True):
+        pcc = after.get(new.name, float("nan"))
+        unseen = not any(
+            np.isfinite(np.asarray(one.stains[len(stains)])).any() for one in train.fields
+        )
+        stains.append(
+            old.model_copy(update={
+                "normalisation": old.normalisation if unseen else new.normalisation,
+                "expected_pcc": round(pcc, 4) if np.isfinite(pcc) else None,
+            })
+        )  # fmt: skip
+    told = {**card.training.settings, "preset": settings.preset, "rank": settings.rank}
+    card = card.model_copy(update={
+        "architecture": base.architecture, "stains": tuple(stains), "labels": base.labels,
+        "input_rule": base.input_rule, "volume": base.volume, "resize_to": base.resize_to,
+        "title": f"{base.title or base.name}, tuned", "licence": base.licence,
+        "citation": base.citation, "description": base.description,
+        "limits": tuple(dict.fromkeys((*base.limits, *card.limits))),
+        "training": card.training.model_copy(update={
+            "parent": model.fingerprint,
+            "settings": told,
+            "tuned": {gain.stain: gain.to_json() for gain in found.gains},
+        }),
+    })  # fmt: skip
+    planes, _ = train.read(0, test_part(train.fields[0].shape, generator))
+    save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
+    folder = training_folder(settings.out)
+    shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
+    # What is left of a training says that it was not finished.
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
