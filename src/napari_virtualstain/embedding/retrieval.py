@@ -31,7 +31,8 @@ class Retrieval:
         (N,) whether a profile counts: one of its class is allowed as neighbour. For others even a
         perfect encoder has no right answer, so that they are left out, as published.
     hits
-        (N,) whether the neighbour is of the same class; only of those that are asked.
+        (N,) whether the neighbour, or one of the nearest, is of the same class; only of those that
+        are asked.
     chance
         Expected accuracy if neighbours were drawn at random among those allowed.
     classes
@@ -58,22 +59,27 @@ class Retrieval:
         return {name: float(np.mean(seen)) for name, seen in outcomes.items()}
 
 
-def cosine(profiles: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the cosine (N, N) between all profiles (N, D), over the features that both have.
+def cosine(profiles: NDArray[Any], others: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    """Return the cosine (N, M) between profiles (N, D) and others (M, D), else among themselves.
 
-    NaN where two share no feature, or one is zero in all that they share.
+    Over the features that both have; NaN where two share none, or one is zero in all that they
+    share.
     """
-    values = np.asarray(profiles, np.float64)
-    there = np.isfinite(values)
-    known = np.where(there, values, 0.0)
+    (one, here), (two, there) = (
+        (np.where(known, values, 0.0), known.astype(np.float64))
+        for values in (np.asarray(profiles), np.asarray(profiles if others is None else others))
+        for known in (np.isfinite(values),)
+    )
     # Squared length of i in the features of j: what j lacks counts on neither side.
-    lengths = (known**2) @ there.T.astype(np.float64)
-    product = np.sqrt(lengths * lengths.T)
-    return (known @ known.T) / np.where(product > 0, product, np.nan)
+    product = np.sqrt(((one**2) @ there.T) * (here @ (two**2).T))
+    return np.asarray((one @ two.T) / np.where(product > 0, product, np.nan), np.float64)
 
 
 def retrieve(
-    profiles: NDArray[Any], classes: Sequence[Hashable], *not_same: Sequence[Hashable]
+    profiles: NDArray[Any],
+    classes: Sequence[Hashable],
+    *not_same: Sequence[Hashable],
+    within: int = 1,
 ) -> Retrieval:
     """Look for the nearest neighbour of each profile.
 
@@ -87,6 +93,8 @@ def retrieve(
     *not_same
         Labels that a neighbour may not share: the compound for NSC, compound and batch for NSCB.
         A profile that is its own neighbour is never allowed.
+    within
+        How many of the nearest are looked at; one of them has to be of the class.
 
     Raises
     ------
@@ -117,16 +125,29 @@ def retrieve(
         allowed &= ~_equal(labels)
     same = _equal(classes) & allowed
     asked = np.asarray(same.any(axis=1), np.bool_)
-    nearest = np.where(allowed, similar, -np.inf).argmax(axis=1)
-    neighbours = np.where(allowed.any(axis=1), nearest, -1)
-    shares = same.sum(axis=1)[asked] / allowed.sum(axis=1)[asked]
+    nearest = np.argsort(-np.where(allowed, similar, -np.inf), axis=1, kind="stable")
+    neighbours = np.where(allowed.any(axis=1), nearest[:, 0], -1)
+    # What is not allowed is never the same: it does no harm among the nearest.
+    right = np.take_along_axis(same, nearest[:, :within], axis=1).any(axis=1)
+    chances = _by_chance(same.sum(axis=1)[asked], allowed.sum(axis=1)[asked], within)
     return Retrieval(
         neighbours=neighbours,
         asked=asked,
-        hits=asked & same[np.arange(n), neighbours],
-        chance=float(shares.mean()) if asked.any() else float("nan"),
+        hits=asked & right,
+        chance=float(chances.mean()) if asked.any() else float("nan"),
         classes=tuple(classes),
     )
+
+
+def _by_chance(
+    same: NDArray[np.int64], allowed: NDArray[np.int64], within: int
+) -> NDArray[np.float64]:
+    """Return the probability that so many drawn without replacement have one of the same."""
+    none = np.ones(len(same))
+    for drawn in range(within):
+        left = np.maximum(allowed - drawn, 1)
+        none = none * np.clip((allowed - same - drawn) / left, 0, 1)
+    return 1 - none
 
 
 def _equal(labels: Sequence[Hashable]) -> NDArray[np.bool_]:
