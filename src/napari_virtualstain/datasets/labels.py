@@ -17,7 +17,15 @@ from napari_virtualstain.io.layouts.tables import Row, key_of, read_table
 from napari_virtualstain.io.plate import Place
 from napari_virtualstain.io.scene import listed
 
-__all__ = ["ImageKey", "LabelTable", "Labelled", "label_images", "read_labels"]
+__all__ = [
+    "ImageKey",
+    "LabelTable",
+    "Labelled",
+    "label_images",
+    "name_key",
+    "place_key",
+    "read_labels",
+]
 
 ImageKey = tuple[Path, Place | None]
 """An image: its file or store, and where in a plate it lies."""
@@ -37,11 +45,46 @@ class LabelTable:
         As they are called there.
     rows
         By what they may be found: a file, a well, a site of a well.
+    lines
+        Of which place each row is, in order.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: Mapping[_Key, tuple[Row, ...]] = field(repr=False)
+    lines: tuple[tuple[Place, Row], ...] = field(default=(), repr=False)
+
+    def column(self, name: str) -> str | None:
+        """Return the column that is called so, or as a manifest would call it; `None` if none is.
+
+        A table of drugs has treatments.
+        """
+        key = key_of(name)
+        own = next((c for c in self.columns if key_of(c) == key), None)
+        fact = FACTS.get(key, key)
+        return own or next((c for c in self.columns if FACTS.get(key_of(c)) == fact), None)
+
+    def doubled(self, label: str) -> tuple[str, ...]:
+        """Return the wells, or sites of wells, of which two rows say different things.
+
+        Parameters
+        ----------
+        label
+            Names of the columns in which they are compared, several joined by ``+``.
+        """
+        columns = [self.column(part) for part in label.split("+")]
+        said: dict[str, set[tuple[str, ...]]] = {}
+        for place, row in self.lines:
+            name = "/".join(part for part in (place.plate, place.well, place.site) if part)
+            if place.well:
+                said.setdefault(name, set()).add(tuple(row[c] for c in columns if c is not None))
+        return tuple(name for name, values in said.items() if len(values) > 1)
+
+    def strange(self, images: Iterable[ImageKey]) -> tuple[str, ...]:
+        """Return the wells of which the table speaks and no image is."""
+        there = {_fold(place.well) for _, place in images if place is not None}
+        wells = dict.fromkeys(place.well for place, _ in self.lines if place.well)
+        return tuple(well for well in wells if _fold(well) not in there)
 
     def find(self, image: ImageKey) -> tuple[Row, ...]:
         """Return the rows of an image: those of its file, else of its site, else of its well."""
@@ -92,6 +135,7 @@ def read_labels(path: Path | str) -> LabelTable:
         path=table.path,
         columns=table.columns,
         rows={key: tuple(found) for key, found in rows.items()},
+        lines=tuple((place_in(row, known), row) for row in table.rows),
     )
 
 
@@ -107,6 +151,33 @@ def _keys_of(row: Row, known: dict[str, str]) -> set[_Key]:
         # Of a site, and as one voice of its well: where all sites agree, the well is known.
         keys |= {at, (*at, _site(place.site))} if place.site else {at}
     return keys
+
+
+def place_key(image: ImageKey) -> tuple[str, str, str] | None:
+    """Return by what an image of a plate is told from others, however its place is spelled.
+
+    `None` if it lies in no well. A plate without a name is called as its store or folder is.
+
+    Examples
+    --------
+    >>> place_key((Path("p1.ome.zarr"), Place(well="b3", site="f01")))
+    ('p1', 'b03', '1')
+    """
+    path, place = image
+    if place is None or not place.well:
+        return None
+    return _fold(place.plate) or _stem(path.name), _fold(place.well), _site(place.site)
+
+
+def name_key(name: str) -> str:
+    """Return by what an image without a place is told from others: its name without the ending.
+
+    Examples
+    --------
+    >>> name_key("Cells_1.ome.tif"), name_key("cells_1.zarr")
+    ('cells_1', 'cells_1')
+    """
+    return _stem(name)
 
 
 def _fold(name: str) -> str:
@@ -192,10 +263,7 @@ def _lookup(images: Sequence[ImageKey], column: str, table: LabelTable | None) -
     """Return what is said of each image under one name."""
     key = key_of(column)
     fact = FACTS.get(key, key)
-    own = next((c for c in table.columns if key_of(c) == key), None) if table else None
-    if own is None and table:
-        # As a manifest would call it: a table of drugs has treatments.
-        own = next((c for c in table.columns if FACTS.get(key_of(c)) == fact), None)
+    own = table.column(column) if table else None
     known = {name for _, place in images if place for name, _ in place.facts}
     told = next((name for name in known if fact in (FACTS.get(key_of(name)), key_of(name))), None)
     if own is None and told is None and key not in ("plate", "well"):

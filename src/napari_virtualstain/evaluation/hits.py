@@ -17,7 +17,7 @@ from napari_virtualstain.embedding.sphering import FEWEST
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.evaluation.selection import median_of, robust_scale
 
-__all__ = ["Effects", "find_hits", "scale_by_controls", "sizes_of"]
+__all__ = ["Effects", "find_hits", "membership", "scale_by_controls", "sizes_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +110,8 @@ def sizes_of(
 
 def membership(labels: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
     """Return (K, N) which wells have which label."""
-    return (np.asarray(labels)[None, :] == np.asarray(names)[:, None]).astype(np.float64)
+    same = np.asarray(labels)[None, :] == np.asarray(names)[:, None]
+    return np.asarray(same, np.float64)
 
 
 def find_hits(

@@ -11,14 +11,11 @@ from typing import Any
 from pydantic import Field
 
 from napari_virtualstain.datasets.planes import choose_channel
-from napari_virtualstain.datasets.stain_names import find_stain, is_doubt
 from napari_virtualstain.errors import (
     AxesError,
-    ChannelError,
     PixelDataError,
     SettingsError,
     VirtualStainError,
-    did_you_mean,
     unknown_name,
 )
 from napari_virtualstain.io.image import LazyImage
@@ -42,6 +39,7 @@ from napari_virtualstain.jobs.evaluation import (
     score_of,
     write_csv,
 )
+from napari_virtualstain.jobs.matched_channels import match_channels, read_match, taken_for
 from napari_virtualstain.jobs.target_shift import seen_to
 
 __all__ = ["EvaluateSettings", "run"]
@@ -129,7 +127,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         inputs = [settings.prediction, settings.target]
         check_output(Path(settings.out), inputs=inputs, overwrite=settings.overwrite)
     prediction = open_image(settings.prediction)
-    pairs = _match(prediction.channel_names, settings)
+    pairs = read_match(prediction.channel_names, settings.match)
     target = open_image(
         settings.target,
         scene=settings.scene,
@@ -139,7 +137,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     )
     # What is missing is not dark: as NaN it counts for nothing, as it does in predictions.
     prediction, target = prediction.with_gaps(), target.with_gaps()
-    pairs = _resolve(prediction, target, pairs)
+    pairs = match_channels(prediction, target, pairs)
     judge = judge_of(settings.perceptual, prediction, pairs)
     if _sizes(prediction) != _sizes(target):
         raise PixelDataError(
@@ -148,7 +146,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             "first."
         )
     denoised = [truth for _, truth in pairs if is_denoised(settings.target, truth)]
-    notes = [*prediction.guesses, *target.guesses, *_taken_for(pairs, settings)]
+    notes = [*prediction.guesses, *target.guesses, *taken_for(pairs, settings.match)]
     if denoised:
         notes.append(
             f"the truth is denoised ({', '.join(denoised)}), which a smooth stain gains from: give "
@@ -256,62 +254,6 @@ def _words(image: LazyImage) -> str:
     t, _, z, y, x = image.shape
     counts = [f"{n} {what}" for n, what in ((t, "time points"), (z, "z planes")) if n > 1]
     return " and ".join([f"{y} x {x} px", *counts])
-
-
-def _match(names: Sequence[str], settings: EvaluateSettings) -> list[tuple[str, str]]:
-    """Parse ``PREDICTED=TRUE`` pairs."""
-    pairs = []
-    for text in settings.match:
-        stain, sign, truth = text.partition("=")
-        if not sign or stain not in names:
-            raise ChannelError(
-                f"--match {text!r} does not say PREDICTED=TRUE with a predicted channel "
-                f"({', '.join(names)}).{did_you_mean(stain, list(names))} "
-                "Write for example --match DNA=DAPI."
-            )
-        pairs.append((stain, truth))
-    return pairs
-
-
-def _resolve(
-    prediction: LazyImage, target: LazyImage, pairs: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    if pairs:
-        return [
-            (stain, target.channel_names[target.channel_index(truth)]) for stain, truth in pairs
-        ]
-    folded = {name.casefold(): name for name in target.channel_names}
-    same = [
-        (name, folded[name.casefold()])
-        for name in prediction.channel_names
-        if name.casefold() in folded
-    ]
-    if not same:
-        found = (
-            (name, find_stain(name, target.channel_names))
-            for name in prediction.channel_names
-            if not is_doubt(name)
-        )
-        same = [(name, channel.channel) for name, channel in found if channel is not None]
-    if not same:
-        raise ChannelError(
-            f"No channel of the target ({', '.join(target.channel_names)}) has the name of a "
-            f"predicted stain ({', '.join(prediction.channel_names)}). "
-            "Pair them with --match, for example "
-            f"--match '{prediction.channel_names[0]}={target.channel_names[0]}'."
-        )
-    return same
-
-
-def _taken_for(pairs: Sequence[tuple[str, str]], settings: EvaluateSettings) -> list[str]:
-    """Say which channels were taken by a synonym."""
-    if settings.match:
-        return []
-    return [
-        f"{stain} is compared with the channel {truth!r}; choose another with --match"
-        for stain, truth in pairs
-        if stain.casefold() != truth.casefold()
-    ]
 
 
 def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | None]:

@@ -29,10 +29,10 @@ from napari_virtualstain.io.disk import check_output, disk_errors
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
-from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured
+from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured, over_fields
 from napari_virtualstain.words import plural
 
-__all__ = ["TABLES", "MeasureResult", "MeasureSettings", "run"]
+__all__ = ["TABLES", "MeasureResult", "MeasureSettings", "relative_stains", "run"]
 
 TABLES = ("objects.csv", "fields.csv", "wells.csv")
 """A row an object, a row a field and time point, a row a well and time point."""
@@ -213,13 +213,24 @@ def _check(out: Path, settings: MeasureSettings) -> None:
         )
 
 
-def _badge(store: Path) -> list[str]:
-    """Say of a prediction that amounts cannot be read from it, where its model says so."""
+def relative_stains(store: Path) -> tuple[str, ...]:
+    """Return the stains of a prediction whose grey values mean no amounts, as its model says.
+
+    Parameters
+    ----------
+    store
+        Of a prediction; of anything else there are none.
+    """
     try:
         units = read_record(store)["record"]["normalisation"]["units"]
     except (VirtualStainError, KeyError):
-        return []
-    relative = sorted(name for name, unit in units.items() if unit in {RELATIVE_UNIT, IQR_UNIT})
+        return ()
+    return tuple(sorted(name for name, unit in units.items() if unit in {RELATIVE_UNIT, IQR_UNIT}))
+
+
+def _badge(store: Path) -> list[str]:
+    """Say of a prediction that amounts cannot be read from it, where its model says so."""
+    relative = relative_stains(store)
     if not relative:
         return []
     names = ", ".join(relative)
@@ -260,7 +271,7 @@ class _Tables:
         """Write the wells, and give all tables their names."""
         found: list[dict[str, Any]] = []
         for (plate, well, when), fields in sorted(self._wells.items()):
-            means = {name: _over(name, [one[name] for one in fields]) for name in fields[0]}
+            means = {name: over_fields(name, [one[name] for one in fields]) for name in fields[0]}
             row = [plate, well, when, str(len(fields)), *map(_said, means.values())]
             header = [f"Metadata_{name}" for name in ("Plate", "Well", "Time")]
             self._write(TABLES[2], [*header, "fields", *means], [row])
@@ -305,14 +316,6 @@ class _Tables:
             file.close()
             if not self._done:
                 (self._out / f"{name}.partial").unlink(missing_ok=True)
-
-
-def _over(name: str, values: Sequence[float]) -> float:
-    """Return the mean over fields of what is counted, the median of what is a median already."""
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return float("nan")
-    return float(np.median(known) if name.startswith("median_") else np.mean(known))
 
 
 def _said(value: Any) -> str:

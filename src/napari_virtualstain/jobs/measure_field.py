@@ -26,7 +26,7 @@ from napari_virtualstain.objects.segment import segment_cells, segment_nuclei
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.measure import MeasureSettings
 
-__all__ = ["FieldMeasurer", "Measured"]
+__all__ = ["FieldMeasurer", "Measured", "over_fields"]
 
 _TEXTURE_UM = 1.0
 """Over how much bright field is taken to vary: cells do, background does not."""
@@ -48,12 +48,15 @@ class Measured:
         Share of the field in cells, or in nuclei if no cells are looked for; 0 to 1.
     missing
         Share of the pixels that are not there.
+    nuclei
+        (Y, X) labels; a row of the table each.
     """
 
     t: int
     table: dict[str, NDArray[Any]]
     covered: float
     missing: float
+    nuclei: NDArray[np.int32]
 
     def summary(self) -> dict[str, float]:
         """Return how many there are, how much they cover, and the median of each column."""
@@ -197,7 +200,24 @@ class FieldMeasurer:
             table={name: table[name] for name in self.columns},
             covered=float((list(parts.values())[-1] > 0).mean()),
             missing=1.0 - float(min(there)),
+            nuclei=nuclei,
         )
+
+
+def over_fields(name: str, values: Sequence[float]) -> float:
+    """Return the mean over fields of what is counted, the median of what is a median already.
+
+    Parameters
+    ----------
+    name
+        A key of `Measured.summary`.
+    values
+        Of each field; NaN is not known.
+    """
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return float("nan")
+    return float(np.median(known) if name.startswith("median_") else np.mean(known))
 
 
 def _channel(wanted: str, names: Sequence[str], option: str, notes: list[str]) -> str:
