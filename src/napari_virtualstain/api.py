@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.train import TrainResult
+    from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.preprocessing.illumination_set import IlluminationSet
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "plan",
     "stain",
     "train",
+    "verdict",
     "watch",
 ]
 
@@ -632,3 +634,51 @@ def train(
 
     values = {"out": os.fspath(out), **settings}
     return job.run(make_settings(job.TrainSettings, values), on_progress=on_progress)
+
+
+def verdict(
+    prediction: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> VerdictResult:
+    """Say whether what is concluded from predicted stains is what is concluded from true ones.
+
+    Parameters
+    ----------
+    prediction, target
+        A plate, or a folder of images; fields are put together by plate, well and site, else by
+        name.
+    out
+        Folder for the page and the tables.
+    on_progress
+        Called with fields done, fields in all, and what they are; raises `errors.RunCancelled` to
+        end the run between two fields.
+    on_note
+        Called with each sentence about what was guessed, left out or not asked.
+    **settings
+        ``labels`` (a table), ``label``, ``controls``, ``moa``, ``match``, ``nuclei``, ``cells`` and
+        the others of `napari_virtualstain.jobs.verdict.VerdictSettings`.
+
+    Returns
+    -------
+    VerdictResult
+        ``state`` and ``sentence``, ``answers`` with all tables, and the worst fields.
+
+    Raises
+    ------
+    VirtualStainError
+        If images, channels or labels do not fit, or nothing can be concluded.
+    """
+    from napari_virtualstain.jobs import verdict as job
+
+    values = {
+        "prediction": os.fspath(prediction), "target": os.fspath(target), "out": os.fspath(out),
+        **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.VerdictSettings, values), on_progress=on_progress, on_note=on_note
+    )

@@ -70,6 +70,7 @@ VERBS: dict[str, Verb] = {
         Verb("watch", "stain images as a microscope writes them", ("input",)),
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
+        Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
         Verb("measure", "count and measure nuclei and cells", ("input",)),
         Verb("embed", "say in numbers what an encoder sees on a plate", ("input",)),
         Verb("export", "write an image as OME-TIFF, OME-Zarr or PNG", ("input", "out")),

@@ -129,18 +129,23 @@ def compare_hits(
     thresholds = prediction[1].thresholds, truth[1].thresholds
     asked = truth[1].hits
 
-    def drawn_effects(drawn: NDArray[np.int64]) -> tuple[NDArray[np.bool_], list[Any]]:
-        times = np.bincount(drawn, minlength=members.shape[1])
-        counts = members * times
-        there = counts.sum(axis=1) > 0
-        return there, [sizes_of(one[0], counts[there]) for one in (prediction, truth)]
+    wells = members.sum(axis=1)
+
+    def drawn_effects(drawn: NDArray[np.int64]) -> tuple[NDArray[np.float64], list[Any]]:
+        counts = members * np.bincount(drawn, minlength=members.shape[1])
+        return counts, [sizes_of(one[0], counts[_any(counts)]) for one in (prediction, truth)]
 
     def overlap(drawn: NDArray[np.int64]) -> float:
-        there, found = drawn_effects(drawn)
+        counts, found = drawn_effects(drawn)
+        there = _any(counts)
+        own = counts[there]
+        # Two draws of one well vary as one well does, and so do controls in their place.
+        effective = own.sum(axis=1) ** 2 / (own**2).sum(axis=1)
+        wider = np.sqrt(wells[there] / effective)
         p, t = (
-            sizes > limit[there]
+            sizes > limit[there] * wider
             for (_, sizes), limit in zip(found, thresholds, strict=True)
-        )  # fmt: skip
+        )
         either = int((p | t).sum())
         return float((p & t).sum() / either) if either else float("nan")
 
@@ -150,8 +155,8 @@ def compare_hits(
         return spearman(p[known], t[known]) if known.sum() >= _FEWEST else float("nan")
 
     def recognised(drawn: NDArray[np.int64]) -> float:
-        there, ((p, _), (t, _)) = drawn_effects(drawn)
-        own = asked[there]
+        counts, ((p, _), (t, _)) = drawn_effects(drawn)
+        own = asked[_any(counts)]
         right = _nearest(cosine(p, t)) == np.arange(len(p))
         return float(right[own].mean()) if own.any() else float("nan")
 
@@ -166,6 +171,11 @@ def compare_hits(
         cosine=np.diagonal(alike).copy(), nearest=nearest,
         swapped=tuple((names[a], names[b]) for a, b in _swapped(alike, nearest, asked)),
     )  # fmt: skip
+
+
+def _any(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which treatments were drawn at all."""
+    return np.asarray(counts.sum(axis=1) > 0, np.bool_)
 
 
 def _nearest(alike: NDArray[np.float64]) -> NDArray[np.int64]:

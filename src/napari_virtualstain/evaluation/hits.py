@@ -17,7 +17,14 @@ from napari_virtualstain.embedding.sphering import FEWEST
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.evaluation.selection import median_of, robust_scale
 
-__all__ = ["Effects", "find_hits", "membership", "scale_by_controls", "sizes_of"]
+__all__ = [
+    "Effects",
+    "find_hits",
+    "membership",
+    "refuse_few_controls",
+    "scale_by_controls",
+    "sizes_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +54,21 @@ class Effects:
         return np.asarray(self.sizes > self.thresholds, np.bool_)
 
 
+def refuse_few_controls(wells: int) -> None:
+    """Refuse to say how controls vary by a few.
+
+    Raises
+    ------
+    PixelDataError
+        If there are fewer than five.
+    """
+    if wells < FEWEST:
+        raise PixelDataError(
+            f"There are {wells} control wells, and {FEWEST} are needed to know how controls vary. "
+            "Name more of them with --controls, or compare more wells."
+        )
+
+
 def scale_by_controls(
     values: NDArray[np.float64], controls: Sequence[bool], plates: Sequence[str]
 ) -> NDArray[np.float64]:
@@ -62,11 +84,7 @@ def scale_by_controls(
         If a plate has no control, or there are fewer than five in all.
     """
     untreated = np.asarray(controls, bool)
-    if untreated.sum() < FEWEST:
-        raise PixelDataError(
-            f"There are {int(untreated.sum())} control wells, and {FEWEST} are needed to know how "
-            "controls vary. Name more of them with --controls, or compare more wells."
-        )
+    refuse_few_controls(int(untreated.sum()))
     which = np.asarray(plates)
     centred = np.array(values, np.float64)
     for plate in dict.fromkeys(plates):

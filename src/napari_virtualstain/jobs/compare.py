@@ -16,7 +16,7 @@ from napari_virtualstain.metrics.spectrum import SpectralAgreement
 from napari_virtualstain.metrics.strips import Comparison
 from napari_virtualstain.metrics.structure import SSIM_WINDOW, local_ssim
 
-__all__ = ["PlaneScore", "compare_planes", "read_rows"]
+__all__ = ["PlaneScore", "compare_planes", "grid_of", "grid_words", "read_rows"]
 
 _STRIP = 1 << 22
 """Pixels of each picture that are held at a time."""
@@ -147,6 +147,19 @@ def _sum(similar: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _over(sums: NDArray[np.float64]) -> float:
     return float(sums[0] / sums[1]) if sums[1] else float("nan")
+
+
+def grid_of(image: LazyImage) -> tuple[int, ...]:
+    """Return the length of T, Z, Y and X, which images that are compared share."""
+    t, _, *rest = image.shape
+    return (t, *rest)
+
+
+def grid_words(image: LazyImage) -> str:
+    """Return the same for people; of what there is one is not said."""
+    t, _, z, y, x = image.shape
+    counts = [f"{n} {what}" for n, what in ((t, "time points"), (z, "z planes")) if n > 1]
+    return " and ".join([f"{y} x {x} px", *counts])
 
 
 def read_rows(image: LazyImage, t: int, c: int, z: int, rows: slice) -> NDArray[np.float32]:

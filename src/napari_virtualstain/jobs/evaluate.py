@@ -23,7 +23,7 @@ from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
-from napari_virtualstain.jobs.compare import compare_planes
+from napari_virtualstain.jobs.compare import compare_planes, grid_of, grid_words
 from napari_virtualstain.jobs.compare_objects import ObjectScore, compare_objects
 from napari_virtualstain.jobs.denoise_record import is_denoised
 from napari_virtualstain.jobs.evaluate_seen import (
@@ -139,9 +139,9 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     prediction, target = prediction.with_gaps(), target.with_gaps()
     pairs = match_channels(prediction, target, pairs)
     judge = judge_of(settings.perceptual, prediction, pairs)
-    if _sizes(prediction) != _sizes(target):
+    if grid_of(prediction) != grid_of(target):
         raise PixelDataError(
-            f"The prediction has {_words(prediction)} and the target {_words(target)}. "
+            f"The prediction has {grid_words(prediction)} and the target {grid_words(target)}. "
             "Choose the target of the same field, or another --scene; project or select z planes "
             "first."
         )
@@ -160,7 +160,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     planes, note = _brightfield(settings)
     planes = None if planes is None else planes.with_gaps()
     if planes is not None and (planes.shape[0], *planes.shape[3:]) != fits:
-        note = f"no floor: the bright field has {_words(planes)}"
+        note = f"no floor: the bright field has {grid_words(planes)}"
         planes = None
     planes = None if planes is None else _part(planes, settings)
     if note:
@@ -243,17 +243,6 @@ def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:
         return image
     top, left, bottom, right = settings.region
     return image.crop(slice(top, bottom), slice(left, right))
-
-
-def _sizes(image: LazyImage) -> tuple[int, ...]:
-    t, _, *rest = image.shape
-    return (t, *rest)
-
-
-def _words(image: LazyImage) -> str:
-    t, _, z, y, x = image.shape
-    counts = [f"{n} {what}" for n, what in ((t, "time points"), (z, "z planes")) if n > 1]
-    return " and ".join([f"{y} x {x} px", *counts])
 
 
 def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | None]:

@@ -1,0 +1,316 @@
+"""Would the conclusion have been another one? A plate of predictions against its truth, in words.
+
+Every field is measured in prediction and truth in the same way; what is concluded from both is
+compared, each answer with its interval over wells. What the numbers are is in `evaluation`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_virtualstain.datasets.labels import ImageKey, label_images, read_labels
+from napari_virtualstain.errors import OutputExistsError, SettingsError, unknown_name
+from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
+from napari_virtualstain.evaluation.hits import refuse_few_controls
+from napari_virtualstain.evaluation.profiles import Key
+from napari_virtualstain.io.disk import check_output
+from napari_virtualstain.io.scene import listed
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.listed_images import listed_images
+from napari_virtualstain.jobs.measure import relative_stains
+from napari_virtualstain.jobs.verdict_answers import (
+    Answers,
+    agreement_of,
+    answer,
+    labels_of_wells,
+    refuse_one_well,
+)
+from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
+from napari_virtualstain.jobs.verdict_pairs import FieldPair, pair_fields
+from napari_virtualstain.jobs.verdict_tables import FILES, write_verdict
+from napari_virtualstain.words import plural
+
+__all__ = ["VerdictResult", "VerdictSettings", "run"]
+
+_SHOWN = 5
+
+
+class VerdictSettings(JobSettings):
+    """Settings of `virtualstain verdict`."""
+
+    prediction: PathText = Field(description="predicted stains: a plate, or a folder of images")
+    target: PathText = Field(description="the true stains of the same fields")
+    out: PathText = Field(description="folder to write the page and the tables into")
+    labels: PathText | None = Field(
+        default=None, description="table of what was done to each well (CSV or TSV)"
+    )
+    label: str = Field(
+        default="treatment", description="its column with the treatment; several joined by +"
+    )
+    controls: tuple[str, ...] = Field(
+        default=(), description="treatments that do nothing, for example DMSO"
+    )
+    moa: str | None = Field(
+        default=None, description="its column with the target or mechanism of a treatment"
+    )
+    match: tuple[str, ...] = Field(
+        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
+    )
+    nuclei: str = Field(default="DNA", description="predicted stain in which nuclei are found")
+    cells: str | None = Field(
+        default=None,
+        description="predicted stain in which the cell of each nucleus is found, for example AGP; "
+        "no cells if not given",
+    )
+    nucleus: tuple[float, float] = Field(
+        default=(8.0, 30.0), description="least and largest diameter of a nucleus in micrometres"
+    )
+    reach: float = Field(
+        default=25.0, gt=0, description="how far a cell can reach from its nucleus in micrometres"
+    )
+    level: float = Field(
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="share of treatments that do nothing that are no hits",
+    )
+    scene: str | None = Field(
+        default=None,
+        description="only predicted images whose name is like this, for example B0?/f01 (see "
+        "`info`); several by commas",
+    )
+    z: Plane | None = Field(
+        default=None, description="z plane that is looked at, from 0; the middle one if not given"
+    )
+    pixel_size: float | None = Field(
+        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
+    )
+    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
+    pattern: str | None = Field(
+        default=None, description="how the files of a folder with the target are named"
+    )
+    draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
+    seed: int = Field(default=0, ge=0, description="decides what is drawn")
+    overwrite: bool = Field(default=False, description="replace the verdict that is there")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictResult:
+    """What was found.
+
+    Parameters
+    ----------
+    out
+        Folder of the page and the tables.
+    state
+        ``"kept"``, ``"changed"`` or ``"unsure"``.
+    sentence
+        The same in words.
+    answers
+        To each question.
+    worst
+        Fields that agree least with their truth, worst first.
+    fields, wells
+        How many were compared.
+    seconds
+        That it took.
+    notes
+        What was guessed, left out or not asked; a sentence each.
+    """
+
+    out: Path
+    state: State
+    sentence: str
+    answers: Answers
+    worst: tuple[ComparedField, ...]
+    fields: int
+    wells: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``; what is not a number becomes `None`."""
+        found = self.answers
+        plain: dict[str, Any] = _plain({
+            "out": str(self.out), "state": self.state, "sentence": self.sentence,
+            "findings": [one.to_json() for one in found.findings],
+            "channels": list(found.channels),
+            "groups": [
+                {**one.group._asdict(), "features": one.features, "pearson": one.pearson.value,
+                 "low": one.pearson.low, "high": one.pearson.high, "spearman": one.spearman}
+                for one in found.groups
+            ],
+            "feature_correlation": found.correlation,
+            "worst_wells": [dict(row) for row in found.wells[:_SHOWN]],
+            "fields": self.fields, "wells": self.wells, "caveat": CAVEAT,
+            "seconds": round(self.seconds, 3), "notes": list(self.notes),
+        })  # fmt: skip
+        return plain
+
+    def text(self) -> str:
+        """Return the same for people."""
+        lines = [self.sentence, ""]
+        lines += [f"{one.state:<8} {one.question}: {one.sentence}" for one in self.answers.findings]
+        lines += ["", "stain         PCC   SSIM  amount  features  trust"]
+        for row in self.answers.channels:
+            numbers = "".join(
+                f"{row[name]:{width}.3f}"
+                for name, width in (("pcc", 7), ("ssim", 7), ("amount", 8), ("features", 10))
+            )
+            lines.append(f"{row['stain']:<10}{numbers}  {row['trust']}")
+        worst = [f"{row['well']} ({row['agreement']:.2f})" for row in self.answers.wells[:_SHOWN]]
+        lines += ["", f"wells that agree least: {', '.join(worst)}", CAVEAT]
+        what = f"{plural(self.fields, 'field')} in {plural(self.wells, 'well')}"
+        return "\n".join([*lines, f"{what} -> {self.out / FILES[0]} ({self.seconds:.1f} s)"])
+
+
+def run(
+    settings: VerdictSettings,
+    *,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> VerdictResult:
+    """Compare every field with its truth, and say what it comes to.
+
+    Parameters
+    ----------
+    settings
+        Which images, and what is asked.
+    on_progress
+        Told of fields; what it raises ends the run, and nothing is written.
+    on_note
+        Told of each note at the end.
+
+    Raises
+    ------
+    VirtualStainError
+        If images, channels or labels do not fit, or nothing can be concluded.
+    """
+    began = time.monotonic()
+    out = Path(settings.out)
+    _check(out, settings)
+    predictions = listed_images(
+        settings.prediction, scene=settings.scene, axes=None, pattern=None, out=settings.out
+    )
+    truths = listed_images(
+        settings.target, scene=None, axes=settings.axes, pattern=settings.pattern, out=settings.out
+    )
+    pairs, notes = pair_fields(predictions, truths)
+    # Before the work: what cannot be asked is said at once.
+    refuse_one_well(one.key for one in pairs)
+    known, targets, said = _labels(pairs, settings)
+    comparer = FieldComparer(settings)
+
+    def told(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, len(pairs), "fields compared")
+
+    fields = list(comparer.compare(pairs, told))
+    measurer = comparer.measurer
+    found = answer(
+        fields, measurer.stains, cells=measurer.cells is not None,
+        labels=labels_of_wells(fields, [known[one.pair] for one in fields], settings.label),
+        targets=labels_of_wells(fields, [targets[one.pair] for one in fields], str(settings.moa)),
+        controls=settings.controls, relative=relative_stains(predictions[0].path),
+        level=settings.level, draws=settings.draws, seed=settings.seed,
+    )  # fmt: skip
+    state, sentence = conclusion(found.findings)
+    result = VerdictResult(
+        out=out, state=state, sentence=sentence, answers=found,
+        worst=worst_fields(fields, measurer.stains), fields=len(fields), wells=len(found.wells),
+        seconds=time.monotonic() - began,
+        notes=(*notes, *said, *comparer.notes, *found.notes),
+    )  # fmt: skip
+    about = {
+        "schema_version": 1, "job": "verdict", "settings": settings.model_dump(mode="json"),
+        "channels": comparer.pairs, "nuclei": measurer.nuclei, "cells": measurer.cells,
+        "versions": versions(),
+    }  # fmt: skip
+    write_verdict(result, fields, about, measurer.stains, comparer)
+    for note in result.notes:
+        if on_note is not None:
+            on_note(note)
+    return result
+
+
+def _check(out: Path, settings: VerdictSettings) -> None:
+    check_output(out, inputs=[settings.prediction, settings.target])
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
+    there = next((name for name in FILES if (out / name).exists()), None)
+    if there is not None and not settings.overwrite:
+        raise OutputExistsError(
+            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
+        )
+
+
+_Known = dict[FieldPair, str | None]
+
+
+def _labels(pairs: list[FieldPair], settings: VerdictSettings) -> tuple[_Known, _Known, list[str]]:
+    """Return treatment and target of each field, and what the table leaves out."""
+    nothing: _Known = dict.fromkeys(pairs)
+    table = None if settings.labels is None else read_labels(settings.labels)
+    if table is None and not settings.controls:
+        return nothing, dict(nothing), []
+    images: list[ImageKey] = [(one.truth.path, one.truth.scene.place) for one in pairs]
+    notes: list[str] = []
+    if table is not None:
+        twice = table.doubled(settings.label)
+        if twice:
+            raise SettingsError(
+                f"The table of labels says two things of {listed(twice, _SHOWN)}. Leave one row a "
+                "well, or name the column with both by --label."
+            )
+        strange = table.strange(images)
+        if strange:
+            notes.append(
+                f"of {len(strange)} wells of the table there are no images: "
+                f"{listed(strange, _SHOWN)}"
+            )
+    labelled = label_images(images, settings.label, table)
+    notes += labelled.notes
+    there = {name for name in labelled.labels if name is not None}
+    for control in settings.controls:
+        if control not in there:
+            then = "Choose among these with --controls."
+            raise unknown_name(settings.label, control, there, then=then)
+    if settings.controls and there <= set(settings.controls):
+        raise SettingsError(
+            f"All wells are controls ({', '.join(sorted(there))}), so that no treatment can be a "
+            "hit. Compare treated wells too, or leave out --controls."
+        )
+    known: _Known = dict(zip(pairs, labelled.labels, strict=True))
+    if settings.controls:
+        controls = {one.key[:2] for one, name in known.items() if name in settings.controls}
+        refuse_few_controls(len(controls))
+    if settings.moa is None:
+        return known, nothing, notes
+    targets = label_images(images, settings.moa, table)
+    # Controls have none, which is no mistake of the table.
+    return known, dict(zip(pairs, targets.labels, strict=True)), notes
+
+
+def worst_fields(
+    fields: list[ComparedField], stains: tuple[str, ...], most: int = 3
+) -> tuple[ComparedField, ...]:
+    """Return the fields that agree least with their truth, of one well no more than one."""
+    found: dict[Key, ComparedField] = {}
+    for one in sorted(fields, key=lambda one: agreement_of([one], stains)):
+        found.setdefault(one.key[:2], one)
+    return tuple(found.values())[:most]
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can say: nothing for what is not a number."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,230 @@
+"""What does a person read? One page that needs nothing but itself: answers, figures, settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from napari_virtualstain.evaluation.findings import CAVEAT
+from napari_virtualstain.jobs.svg import Point, heat_map, scatter
+from napari_virtualstain.words import plural
+
+if TYPE_CHECKING:
+    from napari_virtualstain.jobs.verdict import VerdictResult
+    from napari_virtualstain.jobs.verdict_pictures import Thumbnail
+
+__all__ = ["page"]
+
+_WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
+_COLOURS = {
+    "hit in both": "#1450a0", "lost": "#d1242f", "invented": "#e68214", "no hit": "#8c959f",
+    "": "#1450a0",
+}  # fmt: skip
+_MOST_ROWS = 100
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --line: #d0d7de; --back: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --line: #444c56; --back: #0d1117; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; } th, td { border-bottom: 1px solid var(--line);
+  padding: .25rem .7rem .25rem 0; text-align: left; vertical-align: top; }
+.wide { overflow-x: auto; }
+.state { font-weight: 600; white-space: nowrap; }
+.kept::before { content: "\\2713  "; } .changed::before { content: "\\2717  "; }
+.unsure::before { content: "?  "; }
+.kept { color: #1a7f37; } .changed { color: #d1242f; } .unsure { color: #9a6700; }
+figure { display: inline-block; margin: 0 1.5rem 1rem 0; vertical-align: top; }
+figcaption { font-size: .85rem; max-width: 26rem; }
+svg { max-width: 100%; height: auto; } svg text { font-size: 12px; }
+svg text:not([fill]) { fill: var(--ink); } .frame { fill: none; stroke: var(--line); }
+.equal { stroke: var(--line); stroke-dasharray: 4 3; }
+img { width: 200px; height: auto; background: #000; }
+.caveat { border-left: 4px solid #9a6700; padding-left: .8rem; }
+pre { overflow-x: auto; font-size: .8rem; } .dot { font-size: 1.2em; }
+@media print { body { margin: 0; max-width: none; } h2, figure { break-inside: avoid; } }
+"""
+
+
+def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thumbnail]) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    result
+        What was found.
+    whole
+        What ``verdict.json`` holds: settings and versions are shown from it.
+    pictures
+        Of the worst fields.
+    """
+    found = result.answers
+    what = f"{plural(result.fields, 'field')} in {plural(result.wells, 'well')}"
+    settings = {name: value for name, value in whole.items() if name != "result"}
+    parts = [
+        f"<h1>{escape(result.sentence)}</h1>",
+        (f"<p>{what} of {escape(str(whole['settings']['prediction']))}, compared with "
+        f"{escape(str(whole['settings']['target']))}.</p>"),
+        f'<p class="caveat">{escape(CAVEAT)}</p>',
+        "<h2>What was asked</h2>",
+        _findings(result),
+        "<h2>Which channels and features to trust</h2>",
+        _table(
+            found.channels,
+            {"stain": "stain", "pcc": "PCC", "pcc_low": "from", "pcc_high": "to", "ssim": "SSIM",
+             "gain": "gain", "amount": "amount", "features": "features", "trust": "trust"},
+        ),
+        ("<p>PCC, SSIM and gain are of pictures; <em>amount</em> is predicted over true brightness "
+        "of objects; <em>features</em> is the mean correlation over fields of what is measured in "
+        "the stain. The mean over all features that are kept "
+        f"(CPcor) is {_number(found.correlation)}.</p>"),
+        _groups(result),
+        "<h2>Counts and treatments</h2>",
+        _scatters(result),
+        _treatments(result),
+        "<h2>Wells that agree least</h2>",
+        _table(
+            found.wells[:10],
+            {"plate": "plate", "well": "well", "treatment": "treatment", "agreement": "agreement",
+             "true": "nuclei", "predicted": "predicted", "matched": "matched", "missed": "missed",
+             "invented": "invented"},
+        ),
+        *map(_picture, pictures),
+        "<h2>How this was made</h2>",
+        "".join(f"<p>{escape(note)}</p>" for note in result.notes),
+        f"<pre>{escape(json.dumps(settings, indent=1, ensure_ascii=False))}</pre>",
+    ]  # fmt: skip
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Verdict: {_WORDS[result.state]}</title><style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _findings(result: VerdictResult) -> str:
+    rows = []
+    for one in result.answers.findings:
+        low, high = one.allowed
+        ends = [f"{'from' if n == 0 else 'to'} {e:g}" for n, e in enumerate((low, high))
+                if e is not None]  # fmt: skip
+        rows.append(
+            f"<tr><td>{escape(one.question)}</td>"
+            f'<td class="state {one.state}">{_WORDS[one.state]}</td>'
+            f"<td>{escape(one.sentence)}</td><td>{' '.join(ends)}</td></tr>"
+        )
+    head = "<tr><th>question</th><th></th><th>answer</th><th>no change</th></tr>"
+    return (
+        f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+        "<p>In brackets: 95 % intervals, wells drawn with replacement. <em>Kept</em> is what lies "
+        "within the last column with its whole interval, <em>changed</em> what lies outside with "
+        "all of it.</p>"
+    )
+
+
+def _groups(result: VerdictResult) -> str:
+    groups = result.answers.groups
+    values = {}
+    for one in groups:
+        g, r = one.group, one.pearson
+        said = (
+            f"{g}: Pearson {r.value:.2f} ({r.low:.2f} to {r.high:.2f}), Spearman "
+            f"{one.spearman:.2f}, {plural(one.features, 'feature')}"
+        )
+        values[f"{g.compartment} {g.kind}", g.channel or "all"] = (r.value, said)
+    rows = list(dict.fromkeys(row for row, _ in values))
+    columns = list(dict.fromkeys(column for _, column in values))
+    label = "Correlation of features by compartment, type and channel"
+    figure = heat_map(values, rows=rows, columns=columns, label=label)
+    return (
+        f'<figure class="wide">{figure}<figcaption>Mean correlation (Pearson, over fields) of '
+        "predicted and true features; rest the pointer on a number for its interval.</figcaption>"
+        "</figure>"
+    )
+
+
+def _scatters(result: VerdictResult) -> str:
+    counts = [
+        Point(row["true"], row["predicted"], f"{row['plate']} {row['well']} {row['treatment']}")
+        for row in result.answers.wells
+    ]
+    figures = [
+        "<figure>"
+        + scatter(counts, x="true nuclei", y="predicted nuclei", colours=_COLOURS,
+                  label="Nuclei of each well, true and predicted")
+        + "<figcaption>Nuclei of each well.</figcaption></figure>"
+    ]  # fmt: skip
+    if result.answers.treatments:
+        effects = [
+            Point(row["effect_true"], row["effect_predicted"], row["treatment"], _kind(row))
+            for row in result.answers.treatments
+        ]
+        kinds = dict.fromkeys(one.kind for one in effects)
+        key = ", ".join(
+            f'<span class="dot" style="color:{_COLOURS[kind]}">&#9679;</span> {kind}'
+            for kind in kinds
+        )
+        figures.append(
+            "<figure>"
+            + scatter(effects, x="true effect", y="predicted effect", colours=_COLOURS,
+                      label="Effect of each treatment, true and predicted")
+            + "<figcaption>Effect of each treatment, in standard deviations of the controls: "
+            f"{key}.</figcaption></figure>"
+        )  # fmt: skip
+    return "".join(figures)
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    true, predicted = row["hit_true"], row["hit_predicted"]
+    if true and predicted:
+        return "hit in both"
+    return "lost" if true else "invented" if predicted else "no hit"
+
+
+def _treatments(result: VerdictResult) -> str:
+    rows = result.answers.treatments
+    if not rows:
+        return ""
+    shown = [{**row, "call": _kind(row)} for row in rows[:_MOST_ROWS]]
+    more = len(rows) - len(shown)
+    return _table(
+        shown,
+        {"treatment": "treatment", "target": "target", "wells": "wells",
+         "effect_true": "true effect", "threshold_true": "threshold",
+         "effect_predicted": "predicted", "threshold_predicted": "threshold", "call": "hit",
+         "cosine": "cosine", "looks_like": "looks like"},
+    ) + (f"<p>{more} more in treatments.csv.</p>" if more else "")  # fmt: skip
+
+
+def _picture(one: Thumbnail) -> str:
+    low, high = one.limits
+    pictures = "".join(
+        f'<img src="{address}" alt="{escape(what)}" title="{escape(what)}"> '
+        for address, what in (
+            (one.truth, "truth"), (one.prediction, "prediction"),
+            (one.both, "prediction magenta, truth green"),
+        )
+    )  # fmt: skip
+    return (
+        f"<figure>{pictures}<figcaption>{escape(one.name)}, {escape(one.stain)}: truth, "
+        f"prediction, both (prediction magenta, truth green); black is {low:.4g} and white "
+        f"{high:.4g} in all.</figcaption></figure>"
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in columns.values())
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_number(row.get(key, ''))}</td>" for key in columns) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.3f}"
+    return escape(str(value))

@@ -1,0 +1,100 @@
+"""Which truth is that of a predicted field? That of its plate, well and site, else of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from napari_virtualstain.datasets.labels import name_key, place_key
+from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.evaluation.profiles import Key
+from napari_virtualstain.io.scene import listed
+from napari_virtualstain.jobs.listed_images import ListedImage
+from napari_virtualstain.words import plural
+
+__all__ = ["FieldPair", "pair_fields"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPair:
+    """One field, predicted and true."""
+
+    prediction: ListedImage
+    truth: ListedImage
+
+    @property
+    def key(self) -> Key:
+        """Plate, well and site as the truth calls them; an image in no well is a well itself."""
+        place = self.truth.place
+        if place.well:
+            return place.plate, place.well, place.site
+        return "", self.truth.name, ""
+
+
+def pair_fields(
+    predictions: Sequence[ListedImage], truths: Sequence[ListedImage]
+) -> tuple[list[FieldPair], list[str]]:
+    """Return the fields that are predicted and true, and what to know of the others.
+
+    Parameters
+    ----------
+    predictions, truths
+        Images of both. Names of plates do not matter where either has one plate only.
+
+    Raises
+    ------
+    SettingsError
+        If two images of one side are the same field.
+    PixelDataError
+        If no field is on both sides.
+    """
+    if len(predictions) == len(truths) == 1:
+        return [FieldPair(predictions[0], truths[0])], []
+    with_plates = all(_plates(side) > 1 for side in (predictions, truths))
+    true = _by_key(truths, with_plates, "true")
+    found = _by_key(predictions, with_plates, "predicted")
+    pairs = [FieldPair(found[key], one) for key, one in true.items() if key in found]
+    if not pairs:
+        raise PixelDataError(
+            f"No predicted field ({_first(predictions)}) has a truth ({_first(truths)}). Give the "
+            "truth of the same wells and sites, with the same names."
+        )
+    notes = []
+    for own, other, said in (
+        (found, true, "predicted {} without a truth"),
+        (true, found, "true {} without a prediction"),
+    ):
+        alone = [one.name for key, one in own.items() if key not in other]
+        if alone:
+            fields = said.format("field" if len(alone) == 1 else "fields")
+            notes.append(f"{len(alone)} {fields}, left out: {listed(alone, _SHOWN)}")
+    return pairs, notes
+
+
+def _by_key(
+    images: Sequence[ListedImage], with_plates: bool, which: str
+) -> dict[Hashable, ListedImage]:
+    found: dict[Hashable, ListedImage] = {}
+    for one in images:
+        place = place_key((one.path, one.scene.place))
+        key: Hashable = (name_key(one.key[0]), one.key[1].casefold())
+        if place is not None:
+            key = place if with_plates else place[1:]
+        if key in found:
+            raise SettingsError(
+                f"Two {which} images are of the same field: {found[key].name!r} and {one.name!r}. "
+                "Choose one of them with --scene, or a folder that has each field once."
+            )
+        found[key] = one
+    return found
+
+
+def _plates(images: Sequence[ListedImage]) -> int:
+    places = [place_key((one.path, one.scene.place)) for one in images]
+    return len({place[0] for place in places if place is not None})
+
+
+def _first(images: Sequence[ListedImage]) -> str:
+    return f"{plural(len(images), 'image')}, the first {images[0].name!r}"
