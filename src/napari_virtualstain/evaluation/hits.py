@@ -195,6 +195,10 @@ def find_hits(
     )
 
 
+_VALUES = 1 << 22
+"""Numbers that are held at once."""
+
+
 class _Null:
     """Draws what treatments that do nothing look like."""
 
@@ -213,10 +217,18 @@ class _Null:
             self._wells[here] *= np.sqrt(n / (n - 1)) if n > 1 else 1.0
             # A control alone tells nothing of how sure the middle is: that of all plates does.
             pool = controls[here] if n > 1 else controls
-            self._middles[plate] = np.array(
-                [median_of(pool[self._rng.integers(len(pool), size=n)]) for _ in range(draws)]
-            )
+            self._middles[plate] = self._drawn_middles(pool, n)
         self._known: dict[tuple[tuple[str, int], ...], float] = {}
+
+    def _drawn_middles(self, pool: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        """Return (draws, D) medians of n that are drawn, some draws at a time."""
+        found = []
+        at_once = max(1, _VALUES // max(n * pool.shape[1], 1))
+        for first in range(0, self._draws, at_once):
+            count = min(at_once, self._draws - first)
+            drawn = pool[self._rng.integers(len(pool), size=(count, n))]
+            found.append(median_of(drawn.transpose(1, 0, 2).reshape(n, -1)).reshape(count, -1))
+        return np.concatenate(found)
 
     def threshold(self, layout: Counter[str], level: float) -> float:
         """Return what is seldom exceeded by so many wells of each plate."""
