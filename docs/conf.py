@@ -45,6 +45,7 @@ NAVIGATION = {
         "generators/index",
         "encoders",
         "measuring",
+        "verdict",
         "profiles",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],

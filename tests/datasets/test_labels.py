@@ -133,3 +133,29 @@ def test_every_row_of_a_table_is_found_again(tmp_path_factory, rows):
 def test_tables_that_do_not_fit_are_refused(text, images, column, kind, sentence, tmp_path):
     with pytest.raises(kind, match=sentence):
         label_images(images, column, table(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("rows", "twice"),
+    [
+        (["A01,,DMSO,", "A02,,taxol,"], ()),
+        (["A01,,DMSO,", "a1,,DMSO,"], ()),
+        (["A01,,DMSO,", "A1,,taxol,", "A02,,taxol,"], ("A01",)),
+        (["A01,1,DMSO,", "A01,2,taxol,"], ()),
+        (["A01,1,DMSO,", "A01,1,taxol,"], ("A01/1",)),
+        (["A01,,DMSO,x", "A01,,DMSO,y"], ()),
+    ],
+    ids=["once", "twice the same", "twice", "two sites", "one site twice", "another column"],
+)
+def test_wells_of_which_two_things_are_said_are_named(tmp_path, rows, twice):
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["well,site,treatment,other", *rows]), encoding="utf-8")
+    assert read_labels(path).doubled("treatment") == twice
+    assert read_labels(path).doubled("drug") == twice  # as a manifest would call it
+
+
+def test_wells_that_have_no_image_are_named(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("well,treatment\nA01,x\na2,y\nH12,z\nH12,z", encoding="utf-8")
+    images = [(Path("p.zarr"), Place(well=well)) for well in ("A1", "A02", "B01")]
+    assert read_labels(path).strange(images) == ("H12",)

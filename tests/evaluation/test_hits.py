@@ -7,7 +7,7 @@ import pytest
 
 from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.evaluation.agreement import compare_hits, ratio_of_medians, ratio_of_sums
-from napari_virtualstain.evaluation.hits import find_hits, scale_by_controls
+from napari_virtualstain.evaluation.hits import Effects, find_hits, scale_by_controls
 
 D = 8
 
@@ -157,3 +157,21 @@ def test_intervals_are_over_wells():
         assert 0.9 <= found.low <= found.value <= found.high <= 1.0
     assert ratio_of_sums(predicted, truth, wells).value == pytest.approx(0.95)
     assert np.isnan(ratio_of_medians(predicted, np.zeros(40), wells, draws=9).value)
+
+
+def test_a_hit_that_is_on_the_border_in_the_other_is_not_lost():
+    truth, near, far = (
+        Effects(treatments=("a", "b"), profiles=np.zeros((2, 1)), sizes=np.array([sizes, 3.0]),
+                thresholds=np.ones(2))
+        for sizes in (1.05, 0.95, 0.5)
+    )  # fmt: skip
+    assert truth.hits.tolist() == [True, True]
+    assert near.hits.tolist() == far.hits.tolist() == [False, True]
+    assert (near.nearly.tolist(), far.nearly.tolist()) == ([True, True], [False, True])
+    for predicted, size, lost, share in ((near, 0.95, (), 1.0), (far, 0.5, ("a",), 0.5)):
+        drawn = np.array([[size], [3.0]])
+        found = compare_hits(
+            (drawn, predicted), (np.array([[1.05], [3.0]]), truth), ["a", "b"], draws=50
+        )
+        assert (found.lost, found.invented) == (lost, ())
+        assert found.overlap.value == pytest.approx(share)

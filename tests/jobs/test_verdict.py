@@ -25,12 +25,14 @@ from napari_virtualstain.errors import (
     UnknownNameError,
     VirtualStainError,
 )
+from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs import verdict
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.verdict import VerdictSettings
 from napari_virtualstain.jobs.verdict_answers import answer
 from napari_virtualstain.jobs.verdict_fields import FieldComparer
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
+from napari_virtualstain.jobs.verdict_pictures import _small
 from napari_virtualstain.jobs.verdict_tables import FILES
 
 
@@ -353,3 +355,24 @@ def test_a_run_that_is_ended_leaves_nothing(plate, perfect, tmp_path):
     with pytest.raises(VirtualStainError, match="enough"):
         verdict.run(settings, on_progress=stop)
     assert not (tmp_path / "o").exists()
+
+
+# Pictures of the worst.
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (700, 513), (2, 2000), (1030, 1030)])
+def test_a_small_picture_is_the_mean_of_blocks_of_what_is_known(shape):
+    pixels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    pixels[: shape[0] // 2, :3] = np.nan
+    image = open_image(pixels, axes="YX")
+    small = _small(image, image.channel_names[0], 0, 0)
+    block = min(-(-max(shape) // 256), *shape)
+    height, width = (n // block for n in shape)
+    blocks = pixels[: height * block, : width * block].reshape(height, block, width, block)
+    assert max(small.shape) <= 256 or block == min(shape)
+    expected = np.full((height, width), np.nan)
+    for y in range(height):
+        for x in range(width):
+            known = blocks[y, :, x][np.isfinite(blocks[y, :, x])]
+            expected[y, x] = known.mean() if known.size else np.nan
+    assert small == pytest.approx(expected, abs=1e-6, nan_ok=True)

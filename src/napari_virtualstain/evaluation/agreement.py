@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.embedding.intervals import Interval, bootstrap
 from napari_virtualstain.embedding.retrieval import cosine
-from napari_virtualstain.evaluation.hits import Effects, membership, sizes_of
+from napari_virtualstain.evaluation.hits import BORDER, Effects, membership, sizes_of
 from napari_virtualstain.metrics.pixel import spearman
 
 __all__ = ["HitAgreement", "compare_hits", "ratio_of_medians", "ratio_of_sums"]
@@ -68,7 +68,8 @@ class HitAgreement:
     truth, prediction
         Effects of the same treatments.
     overlap
-        Hits of both over hits of either (Jaccard); NaN where neither has any.
+        Hits of both over hits of either (Jaccard); NaN where neither has any. A hit of one that is
+        on the border of being one in the other counts as that of both; see `hits.BORDER`.
     ranking
         Correlation of ranks of the effects; NaN of fewer than three treatments.
     recognised
@@ -93,13 +94,13 @@ class HitAgreement:
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """Hits of the truth alone."""
-        return self._named(self.truth.hits & ~self.prediction.hits)
+        """Hits of the truth, of which the prediction comes not even near."""
+        return self._named(self.truth.hits & ~self.prediction.nearly)
 
     @property
     def invented(self) -> tuple[str, ...]:
-        """Hits of the prediction alone."""
-        return self._named(self.prediction.hits & ~self.truth.hits)
+        """Hits of the prediction, of which the truth comes not even near."""
+        return self._named(self.prediction.hits & ~self.truth.nearly)
 
     def _named(self, chosen: NDArray[np.bool_]) -> tuple[str, ...]:
         return tuple(n for n, c in zip(self.truth.treatments, chosen, strict=True) if c)
@@ -143,11 +144,12 @@ def compare_hits(
         effective = own.sum(axis=1) ** 2 / (own**2).sum(axis=1)
         wider = np.sqrt(wells[there] / effective)
         p, t = (
-            sizes > limit[there] * wider
+            sizes / (limit[there] * wider)
             for (_, sizes), limit in zip(found, thresholds, strict=True)
         )
-        either = int((p | t).sum())
-        return float((p & t).sum() / either) if either else float("nan")
+        either = np.maximum(p, t) > 1
+        both = either & (np.minimum(p, t) > 1 / BORDER)
+        return float(both.sum() / either.sum()) if either.any() else float("nan")
 
     def ranking(drawn: NDArray[np.int64]) -> float:
         _, ((_, p), (_, t)) = drawn_effects(drawn)

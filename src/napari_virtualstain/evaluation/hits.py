@@ -18,6 +18,7 @@ from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.evaluation.selection import median_of, robust_scale
 
 __all__ = [
+    "BORDER",
     "Effects",
     "find_hits",
     "membership",
@@ -25,6 +26,10 @@ __all__ = [
     "scale_by_controls",
     "sizes_of",
 ]
+
+
+BORDER = 1.2
+"""Threshold over what is still on the border of being a hit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,6 +57,11 @@ class Effects:
     def hits(self) -> NDArray[np.bool_]:
         """Which treatments do more than controls."""
         return np.asarray(self.sizes > self.thresholds, np.bool_)
+
+    @property
+    def nearly(self) -> NDArray[np.bool_]:
+        """Which do, or come so near that another picture of the same cells might."""
+        return np.asarray(self.sizes > self.thresholds / BORDER, np.bool_)
 
 
 def refuse_few_controls(wells: int) -> None:

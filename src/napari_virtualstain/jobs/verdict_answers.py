@@ -249,11 +249,20 @@ def _hits(
          "effect_true": float(t.sizes[n]), "threshold_true": float(t.thresholds[n]),
          "hit_true": bool(t.hits[n]), "effect_predicted": float(p.sizes[n]),
          "threshold_predicted": float(p.thresholds[n]), "hit_predicted": bool(p.hits[n]),
+         "call": _call(name, t.hits[n] or p.hits[n], found),
          "cosine": float(found.cosine[n]),
          "looks_like": t.treatments[found.nearest[n]] if found.nearest[n] >= 0 else ""}
         for n, name in enumerate(t.treatments)
     ]  # fmt: skip
     return found, answers, sorted(rows, key=lambda row: -row["effect_true"])
+
+
+def _call(name: str, hit: bool, found: HitAgreement) -> str:
+    if name in found.lost:
+        return "lost"
+    if name in found.invented:
+        return "invented"
+    return "hit" if hit else "no hit"
 
 
 def _channel(

@@ -19,7 +19,7 @@ __all__ = ["page"]
 
 _WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
 _COLOURS = {
-    "hit in both": "#1450a0", "lost": "#d1242f", "invented": "#e68214", "no hit": "#8c959f",
+    "hit": "#1450a0", "lost": "#d1242f", "invented": "#e68214", "no hit": "#8c959f",
     "": "#1450a0",
 }  # fmt: skip
 _MOST_ROWS = 100
@@ -159,7 +159,7 @@ def _scatters(result: VerdictResult) -> str:
     ]  # fmt: skip
     if result.answers.treatments:
         effects = [
-            Point(row["effect_true"], row["effect_predicted"], row["treatment"], _kind(row))
+            Point(row["effect_true"], row["effect_predicted"], row["treatment"], row["call"])
             for row in result.answers.treatments
         ]
         kinds = dict.fromkeys(one.kind for one in effects)
@@ -177,18 +177,11 @@ def _scatters(result: VerdictResult) -> str:
     return "".join(figures)
 
 
-def _kind(row: Mapping[str, Any]) -> str:
-    true, predicted = row["hit_true"], row["hit_predicted"]
-    if true and predicted:
-        return "hit in both"
-    return "lost" if true else "invented" if predicted else "no hit"
-
-
 def _treatments(result: VerdictResult) -> str:
     rows = result.answers.treatments
     if not rows:
         return ""
-    shown = [{**row, "call": _kind(row)} for row in rows[:_MOST_ROWS]]
+    shown = rows[:_MOST_ROWS]
     more = len(rows) - len(shown)
     return _table(
         shown,
