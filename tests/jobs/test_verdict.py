@@ -193,7 +193,7 @@ def test_mechanisms_are_matched_and_no_name_becomes_a_part_of_the_page(plate, pe
     assert states(result)["targets"] == "kept"
     by_name = {row["treatment"]: row["target"] for row in rows(tmp_path / "o", "treatments.csv")}
     assert (by_name[nasty], by_name["nothing"]) == ("a", "")
-    assert any("no image" in note and "H12" in note for note in result.notes)
+    assert any("without an image: H12" in note for note in result.notes)
     page = (tmp_path / "o" / "verdict.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;" in page

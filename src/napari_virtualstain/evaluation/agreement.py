@@ -143,8 +143,8 @@ def compare_hits(
         # Two draws of one well vary as one well does, and so do controls in their place.
         effective = own.sum(axis=1) ** 2 / (own**2).sum(axis=1)
         wider = np.sqrt(wells[there] / effective)
-        p, t = (
-            sizes / (limit[there] * wider)
+        p, t = (  # of what is not known (a prediction without a nucleus) nothing is a hit
+            np.nan_to_num(sizes / (limit[there] * wider))
             for (_, sizes), limit in zip(found, thresholds, strict=True)
         )
         either = np.maximum(p, t) > 1
@@ -182,6 +182,8 @@ def _any(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _nearest(alike: NDArray[np.float64]) -> NDArray[np.int64]:
     known = np.isfinite(alike)
+    if not alike.size:  # a draw of controls alone
+        return np.zeros(0, np.int64)
     best = np.where(known, alike, -np.inf).argmax(axis=1)
     return np.asarray(np.where(known.any(axis=1), best, -1), np.int64)
 

@@ -129,6 +129,9 @@ def about_amounts(channel: str, ratio: Interval, *, relative: bool = False) -> F
     relative
         Whether the model says itself that its grey values are relative.
     """
+    if ratio.value != ratio.value:
+        said = f"No object tells how bright {channel} is in prediction and truth."
+        return _finding(f"amounts of {channel}", ratio, AMOUNTS, said)
     then = ""
     if state_of(ratio, *AMOUNTS) != "kept":
         then = " Compare amounts with those of other predictions only, and after a calibration."

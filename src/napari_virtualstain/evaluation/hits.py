@@ -251,5 +251,6 @@ class _Null:
             means, _ = sizes_of(self._wells, counts)
             middle = sum(n / total * self._middles[plate] for plate, n in key)
             _, sizes = sizes_of(means - middle, np.identity(self._draws))
-            self._known[key] = float(np.nanquantile(sizes, level))
+            known = sizes[np.isfinite(sizes)]
+            self._known[key] = float(np.quantile(known, level)) if len(known) else float("nan")
         return self._known[key]

@@ -121,7 +121,8 @@ def _alike(values: NDArray[np.float64], names: Sequence[str]) -> list[tuple[str,
     total = np.abs(r).sum(axis=0)
     kept: list[int] = []
     out = []
-    for one in np.argsort(total, kind="stable"):
+    # Rounded, so that of two that are equal the first is kept whatever the order of the rows.
+    for one in np.argsort(np.round(total, 9), kind="stable"):
         near = max(kept, key=lambda other: abs(r[one, other]), default=None)
         if near is not None and abs(r[one, near]) > MOST_ALIKE:
             out.append((names[one], names[near], float(r[one, near])))

@@ -14,25 +14,17 @@ from typing import Any
 
 from pydantic import Field
 
-from napari_virtualstain.datasets.labels import ImageKey, label_images, read_labels
-from napari_virtualstain.errors import OutputExistsError, SettingsError, unknown_name
+from napari_virtualstain.errors import OutputExistsError
 from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
-from napari_virtualstain.evaluation.hits import refuse_few_controls
-from napari_virtualstain.evaluation.profiles import Key
 from napari_virtualstain.io.disk import check_output
-from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.measure import relative_stains
-from napari_virtualstain.jobs.verdict_answers import (
-    Answers,
-    agreement_of,
-    answer,
-    labels_of_wells,
-    refuse_one_well,
-)
+from napari_virtualstain.jobs.verdict_answers import Answers, answer, refuse_one_well
 from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
-from napari_virtualstain.jobs.verdict_pairs import FieldPair, pair_fields
+from napari_virtualstain.jobs.verdict_labels import labels_of, labels_of_wells
+from napari_virtualstain.jobs.verdict_pairs import pair_fields
+from napari_virtualstain.jobs.verdict_rows import worst_fields
 from napari_virtualstain.jobs.verdict_tables import FILES, write_verdict
 from napari_virtualstain.words import plural
 
@@ -204,7 +196,7 @@ def run(
     pairs, notes = pair_fields(predictions, truths)
     # Before the work: what cannot be asked is said at once.
     refuse_one_well(one.key for one in pairs)
-    known, targets, said = _labels(pairs, settings)
+    known, targets, said = labels_of(pairs, settings)
     comparer = FieldComparer(settings)
 
     def told(done: int) -> None:
@@ -248,63 +240,6 @@ def _check(out: Path, settings: VerdictSettings) -> None:
         raise OutputExistsError(
             f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
         )
-
-
-_Known = dict[FieldPair, str | None]
-
-
-def _labels(pairs: list[FieldPair], settings: VerdictSettings) -> tuple[_Known, _Known, list[str]]:
-    """Return treatment and target of each field, and what the table leaves out."""
-    nothing: _Known = dict.fromkeys(pairs)
-    table = None if settings.labels is None else read_labels(settings.labels)
-    if table is None and not settings.controls:
-        return nothing, dict(nothing), []
-    images: list[ImageKey] = [(one.truth.path, one.truth.scene.place) for one in pairs]
-    notes: list[str] = []
-    if table is not None:
-        twice = table.doubled(settings.label)
-        if twice:
-            raise SettingsError(
-                f"The table of labels says two things of {listed(twice, _SHOWN)}. Leave one row a "
-                "well, or name the column with both by --label."
-            )
-        strange = table.strange(images)
-        if strange:
-            notes.append(
-                f"of {len(strange)} wells of the table there are no images: "
-                f"{listed(strange, _SHOWN)}"
-            )
-    labelled = label_images(images, settings.label, table)
-    notes += labelled.notes
-    there = {name for name in labelled.labels if name is not None}
-    for control in settings.controls:
-        if control not in there:
-            then = "Choose among these with --controls."
-            raise unknown_name(settings.label, control, there, then=then)
-    if settings.controls and there <= set(settings.controls):
-        raise SettingsError(
-            f"All wells are controls ({', '.join(sorted(there))}), so that no treatment can be a "
-            "hit. Compare treated wells too, or leave out --controls."
-        )
-    known: _Known = dict(zip(pairs, labelled.labels, strict=True))
-    if settings.controls:
-        controls = {one.key[:2] for one, name in known.items() if name in settings.controls}
-        refuse_few_controls(len(controls))
-    if settings.moa is None:
-        return known, nothing, notes
-    targets = label_images(images, settings.moa, table)
-    # Controls have none, which is no mistake of the table.
-    return known, dict(zip(pairs, targets.labels, strict=True)), notes
-
-
-def worst_fields(
-    fields: list[ComparedField], stains: tuple[str, ...], most: int = 3
-) -> tuple[ComparedField, ...]:
-    """Return the fields that agree least with their truth, of one well no more than one."""
-    found: dict[Key, ComparedField] = {}
-    for one in sorted(fields, key=lambda one: agreement_of([one], stains)):
-        found.setdefault(one.key[:2], one)
-    return tuple(found.values())[:most]
 
 
 def _plain(value: Any) -> Any:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_virtualstain.embedding.intervals import Interval, of_mean
-from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.embedding.intervals import Interval
+from napari_virtualstain.errors import PixelDataError
 from napari_virtualstain.evaluation.agreement import (
     HitAgreement,
     compare_hits,
@@ -28,7 +27,6 @@ from napari_virtualstain.evaluation.findings import (
     about_counts,
     about_hits,
     about_targets,
-    trust_in,
 )
 from napari_virtualstain.evaluation.groups import group_of
 from napari_virtualstain.evaluation.hits import find_hits, scale_by_controls
@@ -36,11 +34,11 @@ from napari_virtualstain.evaluation.profiles import Key, Profiles, joined
 from napari_virtualstain.evaluation.selection import select_features
 from napari_virtualstain.evaluation.targets import match_targets
 from napari_virtualstain.jobs.measure_field import over_fields
-from napari_virtualstain.jobs.verdict_fields import SCORES, ComparedField
+from napari_virtualstain.jobs.verdict_fields import ComparedField
+from napari_virtualstain.jobs.verdict_rows import Row, channel_row, well_rows
 
-__all__ = ["Answers", "agreement_of", "answer", "labels_of_wells", "refuse_one_well"]
+__all__ = ["Answers", "answer", "refuse_one_well"]
 
-Row = dict[str, Any]
 _NO_FEATURE = ("missing",)
 _NOT_ASKED = "hits, their order and targets are not asked: "
 
@@ -147,21 +145,12 @@ def answer(
     treatments: list[Row] = []
     if any(untreated):
         hits, more, treatments = _hits(
-            p_wells,
-            t_wells,
-            kept,
-            wells,
-            labels,
-            targets,
-            untreated,
-            level=level,
-            draws=draws,
-            seed=seed,
+            p_wells, t_wells, kept, wells, labels, targets, untreated, level=level, **drawn
         )
         findings += more
     else:
-        why_not = "no controls are named" if not controls else "no well has a label"
-        notes.append(f"{_NOT_ASKED}{why_not}; name a table with --labels and --controls")
+        why_not = "no control well is left" if controls else "no controls are named (--controls)"
+        notes.append(f"{_NOT_ASKED}{why_not}")
     r, ranks = (
         feature_correlation(prediction.values, truth.values, ranks=k) for k in (False, True)
     )
@@ -173,10 +162,12 @@ def answer(
     chosen = [row["pearson"] for row in features if row["kept"] and np.isfinite(row["pearson"])]
     return Answers(
         findings=tuple(findings),
-        channels=tuple(_channel(s, fields, of_field, amounts[s], features, drawn) for s in stains),
+        channels=tuple(
+            channel_row(s, fields, of_field, amounts[s], features, drawn) for s in stains
+        ),
         groups=tuple(groups),
         features=tuple(features),
-        wells=tuple(_well_rows(fields, wells, stains, labels)),
+        wells=tuple(well_rows(fields, wells, stains, labels)),
         treatments=tuple(treatments),
         hits=hits,
         correlation=float(np.mean(chosen)) if chosen else float("nan"),
@@ -263,83 +254,3 @@ def _call(name: str, hit: bool, found: HitAgreement) -> str:
     if name in found.invented:
         return "invented"
     return "hit" if hit else "no hit"
-
-
-def _channel(
-    stain: str, fields: Sequence[ComparedField], of_field: Sequence[Key], amount: Interval,
-    features: Sequence[Row], drawn: Mapping[str, Any],
-) -> Row:  # fmt: skip
-    own = [row["pearson"] for row in features if row["channel"] == stain]
-    known = [r for r in own if np.isfinite(r)]
-    r = float(np.mean(known)) if known else float("nan")
-    found: Row = {"stain": stain}
-    for score in SCORES:
-        values = np.array([one.scores[f"{score}_{stain}"] for one in fields])
-        there = np.isfinite(values)
-        some = [well for well, is_there in zip(of_field, there, strict=True) if is_there]
-        found[score] = float(values[there].mean()) if there.any() else float("nan")
-        if score == "pcc" and len(set(some)) > 1:
-            within = of_mean(values[there], some, **drawn)
-            found |= {"pcc_low": within.low, "pcc_high": within.high}
-    return found | {"amount": amount.value, "features": r, "trust": trust_in(r)}
-
-
-def _well_rows(
-    fields: Sequence[ComparedField], wells: Sequence[Key], stains: Sequence[str],
-    labels: Mapping[Key, str],
-) -> list[Row]:  # fmt: skip
-    """Return the wells, those first whose nuclei and pictures agree least."""
-    rows: list[Row] = []
-    for well in wells:
-        inside = [one for one in fields if one.key[:2] == well]
-        nuclei = {name: sum(one.nuclei[name] for one in inside) for name in inside[0].nuclei}
-        row: Row = {
-            "plate": well[0], "well": well[1], "treatment": labels.get(well, ""),
-            "fields": len(inside), **nuclei, "agreement": agreement_of(inside, stains),
-        }  # fmt: skip
-        for score in (f"{s}_{stain}" for stain in stains for s in SCORES):
-            row[score] = _mean([one.scores[score] for one in inside])
-        rows.append(row)
-    return sorted(rows, key=lambda row: row["agreement"])
-
-
-def agreement_of(fields: Sequence[ComparedField], stains: Sequence[str]) -> float:
-    """Return how alike fields are to their truth, up to 1: by this the worst are found.
-
-    The mean of the F1 of nuclei and the mean PCC of the stains; where one is not defined, the
-    other.
-    """
-    total = sum(one.nuclei["true"] + one.nuclei["predicted"] for one in fields)
-    f1 = 2 * sum(one.nuclei["matched"] for one in fields) / total if total else float("nan")
-    pcc = _mean([one.scores[f"pcc_{stain}"] for one in fields for stain in stains])
-    found = _mean([f1, pcc])
-    return 1.0 if np.isnan(found) else found
-
-
-def _mean(values: Sequence[float]) -> float:
-    known: NDArray[np.float64] = np.array([v for v in values if not np.isnan(v)])
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def labels_of_wells(
-    fields: Sequence[ComparedField], labels: Sequence[str | None], what: str
-) -> dict[Key, str]:
-    """Return the label of each well that has one.
-
-    Raises
-    ------
-    SettingsError
-        If fields of one well have different ones.
-    """
-    found: dict[Key, str] = {}
-    for one, label in zip(fields, labels, strict=True):
-        well = one.key[:2]
-        if label is None:
-            continue
-        if found.setdefault(well, label) != label:
-            name = "/".join(part for part in well if part)
-            raise SettingsError(
-                f"Fields of the well {name!r} have different {what}s, {found[well]!r} and "
-                f"{label!r}. Give each well one, or name another --label."
-            )
-    return found
