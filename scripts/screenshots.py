@@ -179,8 +179,8 @@ def compare(stage: Stage) -> QWidget | None:
     widget = stained(stage)
     widget.show_page("compare")
     widget.compare.start.click()
-    stage.wait(lambda: bool(widget.compare.key.text()), "the table")
-    widget.compare.modes.button(3).click()
+    stage.wait(lambda: bool(widget.compare.view.key.text()), "the table")
+    widget.compare.view.modes.button(3).click()
     return None
 
 

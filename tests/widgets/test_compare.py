@@ -19,9 +19,11 @@ from napari_virtualstain.intensity import Rule
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs import evaluate
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.napari_io.mixed import tile_edge
 from napari_virtualstain.napari_io.source import LayerSource, source_of, tagged
+from napari_virtualstain.widgets._compare_view import MODES
 
-SHOWN = {"Predicted": 0, "True": 1, "Both": 2, "Difference": 3}
+TITLES = ["PCC", "Floor", "SSIM", "PSNR", "MAE", "Gain", "Detail", "MSE"]
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +68,20 @@ def compared(both):
 
 
 def show(desk, stain, mode):
+    desk.compare.table.choose(stain)
+    desk.click(desk.compare.view.modes.button(list(MODES).index(mode)))
+
+
+def titles(desk):
     table = desk.compare.table
-    row = next(r for r in range(table.rowCount()) if table.item(r, 0).text() == stain)
-    table.selectRow(row)
-    desk.click(desk.compare.modes.button(SHOWN[mode]))
+    return [table.horizontalHeaderItem(n).text() for n in range(table.columnCount())]
+
+
+def cells(desk, stain):
+    """Return the numbers of a row by the title of their column."""
+    table = desk.compare.table
+    row = table.stains.index(stain)
+    return {title: table.item(row, n).text() for n, title in enumerate(titles(desk))}
 
 
 def visible(desk):
@@ -88,16 +100,18 @@ def test_what_is_missing_is_said(desk, stained):
 
 
 def test_the_table_holds_the_numbers_of_evaluate_with_the_floor_beside(compared, scores):
-    table = compared.compare.table
-    titles = [table.horizontalHeaderItem(n).text() for n in range(7)]
-    assert titles == ["Stain", "PCC", "Floor", "SSIM", "PSNR", "MAE", "MSE"]
-    for row in range(5):
-        name, *cells = (table.item(row, n).text() for n in range(7))
-        score = scores[name]
-        wanted = [score.pcc, score.floor_pcc, score.ssim, score.psnr, score.mae, score.mse]
-        np.testing.assert_allclose([float(cell) for cell in cells], wanted, rtol=6e-3, atol=6e-4)
+    assert titles(compared) == TITLES
+    assert compared.compare.table.stains == list(scores)
+    for name, score in scores.items():
+        wanted = {
+            "PCC": score.pcc, "Floor": score.floor_pcc, "SSIM": score.ssim, "PSNR": score.psnr,
+            "MAE": score.mae, "Gain": score.gain, "Detail": score.band_power[-1], "MSE": score.mse,
+        }  # fmt: skip
+        for title, cell in cells(compared, name).items():
+            near = {"rel": 6e-3, "abs": 6e-3 if title in ("Gain", "Detail") else 6e-4}
+            assert float(cell) == pytest.approx(wanted[title], **near), title
         assert score.floor_pcc is not None
-    assert table.selectedItems()[0].row() == 0
+    assert compared.compare.table.stain == next(iter(scores))
 
 
 @pytest.fixture
@@ -141,25 +155,23 @@ CHOSEN = {
 
 
 @pytest.mark.usefixtures("seers")
-@pytest.mark.parametrize(("name", "setting", "titles"), CHOSEN.values(), ids=CHOSEN)
+@pytest.mark.parametrize(("name", "setting", "asked"), CHOSEN.values(), ids=CHOSEN)
 def test_what_an_encoder_sees_stands_beside_the_scores(
-    both, stained, field_folder, name, setting, titles
+    both, stained, field_folder, name, setting, asked
 ):
     both.compare.features.choose(name)
     both.click(both.compare.start)
-    both.wait(lambda: both.compare.table.columnCount() == 7 + len(titles), 60)
-    table = both.compare.table
-    assert [table.horizontalHeaderItem(n).text() for n in range(7, 7 + len(titles))] == titles
+    both.wait(lambda: both.compare.table.columnCount() == len(TITLES) + len(asked), 60)
+    assert titles(both) == [*TITLES[:2], *asked, *TITLES[2:]]
     found = evaluate.run(
         EvaluateSettings(
             prediction=str(stained), target=str(field_folder / "stains.ome.zarr"), **{setting: name}
         )
     )
     fields = {"Seen": "perceptual", "Flip": "perceptual_misplaced", "KID": "kid"}
-    for row, score in enumerate(found.scores):
-        assert table.item(row, 0).text() == score.stain
-        for n, title in enumerate(titles):
-            wanted, cell = getattr(score, fields[title]), table.item(row, 7 + n).text()
+    for score in found.scores:
+        for title in asked:
+            wanted, cell = getattr(score, fields[title]), cells(both, score.stain)[title]
             assert (
                 cell == "-"
                 if wanted is None
@@ -167,11 +179,28 @@ def test_what_an_encoder_sees_stands_beside_the_scores(
             )
     assert repr(name) in both.compare.notice.text
     both.compare.copy_table.click()
-    assert QApplication.clipboard().text().splitlines()[0].split("\t")[7:] == titles
+    assert QApplication.clipboard().text().splitlines()[0].split("\t")[1:] == titles(both)
     both.compare.features.setCurrentIndex(0)
     both.click(both.compare.start)
-    both.wait(lambda: table.columnCount() == 7, 60)
-    assert not table.isColumnHidden(6)
+    both.wait(lambda: titles(both) == TITLES, 60)
+
+
+def test_names_of_stains_stay_while_the_numbers_scroll(compared):
+    table = compared.compare.table
+    compared.viewer.window.resize(1280, 800)
+    bar = table.horizontalScrollBar()
+    compared.wait(lambda: bar.maximum() > 0)
+    before = compared.dock.grab().toImage()
+    bar.setValue(bar.maximum())
+    after = compared.dock.grab().toImage()
+    names = table.verticalHeader()
+    corner = names.mapTo(compared.dock, names.rect().topLeft())
+    size = names.width(), table.viewport().height()
+    same = [grab.copy(corner.x(), corner.y(), *size) for grab in (before, after)]
+    assert same[0] == same[1]
+    assert before != after
+    bottom = table.rowViewportPosition(4) + table.rowHeight(4)
+    assert bottom <= table.viewport().height(), "the bar hides no row"
 
 
 def test_a_click_on_a_row_shows_that_stain(compared):
@@ -240,6 +269,246 @@ def test_leaving_the_page_gives_the_layers_their_colours_back(compared):
     assert true.opacity < 1.0
 
 
+def test_coming_back_to_the_page_shows_the_comparison_again(compared):
+    show(compared, "RNA", "True")
+    compared.dock.show_page("stain")
+    assert visible(compared) != {compared.pairs["RNA"][1]}
+    compared.dock.show_page("compare")
+    assert visible(compared) == {compared.pairs["RNA"][1]}
+
+
+# --- two in one -----------------------------------------------------------------------------------
+
+
+def mixed(desk, stain, mode):
+    """Show a pair in one layer; return the layer once it is on the canvas."""
+    show(desk, stain, mode)
+    mixture = desk.compare.view.mixture
+    desk.wait(lambda: mixture.layer is not None and visible(desk) == {mixture.layer})
+    return mixture.layer
+
+
+def alone(desk, stain):
+    """Return the canvas with the prediction, and with the truth."""
+    found = []
+    for mode in ("Predicted", "True"):
+        show(desk, stain, mode)
+        found.append(desk.canvas())
+    return found
+
+
+def places_of(desk, layer, canvas):
+    """Return which row of a layer each row of the canvas shows, and which column each column."""
+    camera, found = desk.viewer.scene.camera, []
+    for axis in (0, 1):
+        n = canvas.shape[axis]
+        world = camera.center[axis - 2] + (np.arange(n) + 0.5 - n / 2) / camera.zoom
+        found.append((world - layer.translate[axis - 2]) / layer.scale[axis - 2])
+    return found
+
+
+def well_inside(places, edge, margin):
+    """Return where places keep away from the edges between pixels, or tiles, of that size."""
+    return np.all([np.abs((p + 0.5 + edge / 2) % edge - edge / 2) > margin for p in places], axis=0)
+
+
+def near(one, other):
+    return np.abs(one - other).max(-1) <= 2
+
+
+@pytest.mark.parametrize("percent", [0, 30, 100])
+def test_left_of_the_curtain_the_canvas_shows_the_prediction_and_right_of_it_the_truth(
+    compared, percent
+):
+    predicted, true = alone(compared, "ER")
+    assert not near(predicted, true).all()
+    layer = mixed(compared, "ER", "Curtain")
+    compared.compare.view.curtain.setValue(10 * percent)
+    canvas = compared.canvas()
+    at = np.meshgrid(*places_of(compared, compared.pairs["ER"][0], canvas), indexing="ij")
+    _, first, _, last = compared.compare.view.mixture.pair.region
+    line = first - 0.5 + (last - first) * percent / 100
+    # A canvas pixel on the edge between two pixels may show either; a pixel is cut by no curtain.
+    clear = well_inside(at, 1, 0.15)
+    left, right = clear & (at[1] < line - 1), clear & (at[1] > line + 1)
+    assert left.any() == (percent > 0)
+    assert right.any() == (percent < 100)
+    assert near(canvas, predicted)[left].all()
+    assert near(canvas, true)[right].all()
+    assert not near(predicted, true)[left | right].all()
+    assert layer.name == "ER predicted and true"
+
+
+@pytest.mark.parametrize(("tiles", "edge"), {"large": 64, "medium": 32, "small": 16}.items())
+def test_the_checkerboard_shows_both_by_turns_on_the_canvas(compared, tiles, edge):
+    compared.viewer.window.resize(1280, 800)
+    compared.viewer.reset_view()
+    predicted, true = alone(compared, "ER")
+    mixed(compared, "ER", "Checkerboard")
+    compared.compare.view.tiles.setCurrentText(tiles)
+    canvas = compared.canvas()
+    assert f"Tiles of {edge} px" in compared.compare.view.key.text()
+    places = places_of(compared, compared.pairs["ER"][0], canvas)
+    at = np.meshgrid(*places, indexing="ij")
+    inside = np.all([(place >= 0) & (place <= 255) for place in at], axis=0)
+    # Pixels of the canvas on an edge between tiles are left out.
+    inside &= np.all(
+        [np.abs((place + 0.5 + edge / 2) % edge - edge / 2) > 1 for place in at], axis=0
+    )
+    first = sum(np.floor((place + 0.5) / edge) for place in at) % 2 == 0
+    assert near(canvas, predicted)[inside & first].all()
+    assert near(canvas, true)[inside & ~first].all()
+    assert not near(predicted, true)[inside & first].all()
+
+
+def test_the_curtain_hangs_in_what_is_in_view(compared):
+    layer = mixed(compared, "ER", "Curtain")
+    camera = compared.viewer.scene.camera
+    camera.zoom *= 4
+    compared.wait(lambda: layer.data.shape[1] < 128)
+    predicted = compared.pairs["ER"][0]
+    # The first pixel of what is read lies where that of the image lies.
+    first = np.round(predicted.world_to_data(layer.data_to_world((0, 0)))).astype(int)
+    whole = np.asarray(predicted.data[0] if predicted.multiscale else predicted.data)
+    np.testing.assert_array_equal(layer.data[:, 0], whole[first[0] :, first[1]][: len(layer.data)])
+    line = compared.compare.view.mixture.pair.line(0.5)
+    middle = predicted.world_to_data(camera.center[-2:])[1]
+    assert line == pytest.approx(middle, abs=1)
+
+
+def test_the_curtain_is_dragged_at_its_edge_and_nowhere_else(compared):
+    mixed(compared, "ER", "Curtain")
+    view = compared.compare.view
+    view.curtain.setValue(500)
+    pair, predicted = view.mixture.pair, compared.pairs["ER"][0]
+
+    class Event:
+        type = "mouse_press"
+        position = ()
+
+        def to(self, share):
+            self.position = predicted.data_to_world((100, pair.line(share)))
+            return self
+
+    event = Event().to(0.8)
+    assert list(view._drag(compared.viewer, event)) == [], "too far away"
+    event.to(0.5)
+    drag = view._drag(compared.viewer, event)
+    next(drag)
+    assert not compared.viewer.scene.camera.mouse_pan
+    event.type = "mouse_move"
+    event.to(0.25)
+    next(drag)
+    assert view.curtain.value() == 250
+    assert view._percent.text() == "25 %"
+    event.type = "mouse_release"
+    assert list(drag) == []
+    assert compared.viewer.scene.camera.mouse_pan
+
+
+def test_contrast_of_what_is_two_in_one_is_that_of_both(compared):
+    layer = mixed(compared, "DNA", "Curtain")
+    predicted, true = compared.pairs["DNA"]
+    assert layer.contrast_limits == true.contrast_limits
+    layer.contrast_limits = (5.0, 50.0)
+    assert predicted.contrast_limits == true.contrast_limits == [5.0, 50.0]
+    true.gamma = 0.5
+    assert layer.gamma == 0.5
+
+
+@pytest.mark.parametrize("mode", ["Curtain", "Checkerboard"])
+def test_the_layer_of_two_in_one_goes_with_its_mode_and_with_the_page(compared, mode):
+    before = len(compared.viewer.layers)
+    mixed(compared, "DNA", mode)
+    show(compared, "DNA", "Predicted")
+    assert len(compared.viewer.layers) == before
+    mixed(compared, "DNA", mode)
+    compared.dock.show_page("stain")
+    assert len(compared.viewer.layers) == before
+    assert compared.compare.view._drag not in compared.viewer.mouse_drag_callbacks
+    compared.viewer.scene.camera.zoom *= 2
+    compared.qtbot.wait(300)
+    assert len(compared.viewer.layers) == before, "nothing follows the view any more"
+
+
+def test_flicker_shows_both_by_turns_and_says_which(compared):
+    predicted, true = alone(compared, "ER")
+    overlay = compared.viewer.canvas.overlays.text
+    show(compared, "ER", "Flicker")
+    view = compared.compare.view
+    assert view._by_turns.interval() == 500
+    said = []
+    compared.wait(lambda: said.append(overlay.text) or len(set(said)) == 2, 5)
+    view._by_turns.stop()
+    for _ in range(2):
+        view._turn()
+        wanted, other = (predicted, true) if overlay.text == "predicted" else (true, predicted)
+        canvas = compared.canvas()[100:-100]  # the word stands at the edge
+        assert near(canvas, wanted[100:-100]).all()
+        assert not near(canvas, other[100:-100]).all()
+    view._by_turns.start()
+    compared.dock.show_page("stain")
+    assert not view._by_turns.isActive()
+    assert not overlay.visible
+    assert all(layer.opacity == pytest.approx(0.75) for layer in compared.pairs["ER"])
+
+
+@pytest.fixture
+def stack(desk, tmp_path):
+    """A comparison of layers with time points and planes, made without a run."""
+    rng = np.random.default_rng(0)
+    pair = [
+        desk.viewer.add_image(
+            rng.random((3, 2, 40, 40)).astype(np.float32), name=name, scale=(5, 2, 0.5, 0.5),
+            axis_labels=("t", "z", "y", "x"), contrast_limits=(0, 1),
+        )
+        for name in ("predicted", "true")
+    ]  # fmt: skip
+    desk.viewer.reset_view()
+    desk.dock.show_page("compare")
+    desk.pairs = {"DNA": tuple(pair)}
+    return desk
+
+
+@pytest.mark.parametrize("mode", ["Curtain", "Checkerboard"])
+def test_time_and_plane_are_those_in_view(stack, mode):
+    view, (predicted, true) = stack.compare.view, stack.pairs["DNA"]
+    view.modes.button(list(MODES).index(mode)).setChecked(True)
+    view.look_at("DNA", predicted, true)
+    stack.wait(lambda: view.mixture.layer is not None)
+    for t, z in ((0, 0), (2, 1), (1, 0)):
+        stack.viewer.dims.current_step = (t, z, 0, 0)
+        region = view.mixture.pair.region
+        planes = predicted.data[t, z], true.data[t, z]
+        wanted = planes[0].copy()
+        if mode == "Curtain":
+            middle = (region[1] + region[3]) // 2
+            wanted[:, middle:] = planes[1][:, middle:]
+        else:
+            edge = tile_edge(region, 8)
+            for row in range(40):
+                for column in range(40):
+                    if (row // edge + column // edge) % 2:
+                        wanted[row, column] = planes[1][row, column]
+        wanted = wanted[region[0] : region[2], region[1] : region[3]]
+        stack.wait(lambda wanted=wanted: np.array_equal(view.mixture.layer.data, wanted), 5)
+
+
+def test_two_in_one_needs_two_dimensions_and_says_so_once(stack):
+    view = stack.compare.view
+    stack.viewer.dims.ndisplay = 3
+    view.modes.button(list(MODES).index("Curtain")).setChecked(True)
+    view.look_at("DNA", *stack.pairs["DNA"])
+    assert stack.compare.notice.text == (
+        "Curtain and checkerboard show y and x. Switch the canvas to two dimensions, with the "
+        "axes in their own order."
+    )
+    assert view.mixture.layer is None
+    stack.viewer.dims.ndisplay = 2
+    stack.viewer.reset_view()
+    stack.wait(lambda: view.mixture.layer is not None)
+
+
 @pytest.mark.slow
 def test_a_second_comparison_leaves_no_old_difference(compared):
     show(compared, "ER", "Difference")
@@ -272,8 +541,8 @@ def test_truth_in_memory_is_written_once_and_compared(desk, stained, field_folde
     )
     desk.click(desk.compare.start)
     desk.wait(lambda: desk.compare.table.rowCount() == 1)
-    assert desk.compare.table.item(0, 0).text() == "DNA"
-    assert float(desk.compare.table.item(0, 1).text()) == pytest.approx(scores["DNA"].pcc, abs=6e-4)
+    assert desk.compare.table.stains == ["DNA"]
+    assert float(cells(desk, "DNA")["PCC"]) == pytest.approx(scores["DNA"].pcc, abs=6e-4)
     assert layer.data is pixels
 
 
@@ -337,5 +606,5 @@ def test_the_copied_command_prints_the_same_numbers(both, scores, tmp_path):
 def test_the_table_is_copied_for_a_spreadsheet(compared):
     compared.click(compared.compare.copy_table)
     rows = [line.split("\t") for line in QApplication.clipboard().text().splitlines()]
-    assert rows[0] == ["Stain", "PCC", "Floor", "SSIM", "PSNR", "MAE", "MSE"]
+    assert rows[0] == ["Stain", *TITLES]
     assert [row[0] for row in rows[1:]] == list(compared.pairs)

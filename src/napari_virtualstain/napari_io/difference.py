@@ -14,7 +14,7 @@ from napari_virtualstain.napari_io.source import LayerSource, tagged
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["difference_layer", "diverging", "same_pixels"]
+__all__ = ["difference_layer", "diverging", "levels_of", "same_pixels", "unlike"]
 
 
 def difference_layer(prediction: Image, truth: Image, *, name: str) -> LayerData:
@@ -36,11 +36,8 @@ def difference_layer(prediction: Image, truth: Image, *, name: str) -> LayerData
         If their sizes differ.
     """
     if not same_pixels(prediction, truth):
-        raise PixelDataError(
-            f"{prediction.name!r} has {_by(prediction)} and {truth.name!r} {_by(truth)} pixels, so "
-            "there is no difference to show. Choose the truth of the same field."
-        )
-    levels = [_minus(a, b) for a, b in zip(_levels(prediction), _levels(truth), strict=False)
+        raise PixelDataError(unlike(prediction, truth))
+    levels = [_minus(a, b) for a, b in zip(levels_of(prediction), levels_of(truth), strict=False)
               if _squeezed(a).shape == _squeezed(b).shape]  # fmt: skip
     low, high = (float(v) for v in truth.contrast_limits)
     limit = max((high - low) / 2, 1e-6)
@@ -77,10 +74,19 @@ def diverging() -> Any:
 
 def same_pixels(one: Image, other: Image) -> bool:
     """Return whether two layers have pixels that can be compared, axes of length one aside."""
-    return bool(_squeezed(_levels(one)[0]).shape == _squeezed(_levels(other)[0]).shape)
+    return bool(_squeezed(levels_of(one)[0]).shape == _squeezed(levels_of(other)[0]).shape)
 
 
-def _levels(layer: Image) -> list[Any]:
+def unlike(prediction: Image, truth: Image) -> str:
+    """Say why two layers cannot be compared pixel by pixel."""
+    return (
+        f"{prediction.name!r} has {_by(prediction)} and {truth.name!r} {_by(truth)} pixels, so "
+        "there is no difference to show. Choose the truth of the same field."
+    )
+
+
+def levels_of(layer: Image) -> list[Any]:
+    """Return the pixels of a layer, the finest level first."""
     return list(layer.data) if layer.multiscale else [layer.data]
 
 
@@ -96,4 +102,4 @@ def _minus(a: Any, b: Any) -> Any:
 
 
 def _by(layer: Image) -> str:
-    return " x ".join(str(n) for n in _levels(layer)[0].shape)
+    return " x ".join(str(n) for n in levels_of(layer)[0].shape)

@@ -90,7 +90,7 @@ class MainWidget(QWidget):
         self.models.compares.connect(self._compare_by)
         self.models.changed.connect(self._offer_models)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        pages = (self.stain, self.queue, self.models)
+        pages = (self.stain, self.compare, self.queue, self.models)
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
@@ -174,6 +174,7 @@ class MainWidget(QWidget):
     def end(self) -> None:
         """Cancel this viewer's runs and stop watching it; the session lives on for others."""
         self.stain.close_runs()
+        self.compare.close_runs()
         self.queue.close_runs()
         self.models.close_runs()
         self.fields.close()
