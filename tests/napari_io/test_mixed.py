@@ -40,6 +40,13 @@ def test_at_its_ends_the_curtain_shows_one_of_them_alone(share, wanted):
     np.testing.assert_array_equal(whole().curtain(share), wanted)
 
 
+def test_marks_above_and_below_show_where_the_curtain_hangs():
+    changed = np.argwhere(whole().curtain(0.5, 9.0) != whole().curtain(0.5))
+    np.testing.assert_array_equal(changed, [[0, 30], [1, 30], [38, 30], [39, 30]])
+    for share in (0.0, 1.0):
+        assert whole().curtain(share, 9.0).max() < 9
+
+
 @given(st.floats(0, 1))
 def test_a_curtain_is_dragged_to_where_it_hangs(share):
     pair = whole(region=(3, 7, 30, 50))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,13 +15,18 @@ import numpy as np
 import pytest
 from little_encoders import write_encoder
 from qtpy.QtWidgets import QApplication
+from scipy.ndimage import binary_dilation
 
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs import evaluate
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.napari_io.mixed import tile_edge
+from napari_virtualstain.napari_io.nuclei import KIND_COLOURS
 from napari_virtualstain.napari_io.source import LayerSource, source_of, tagged
+from napari_virtualstain.objects.match import KINDS
+from napari_virtualstain.objects.segment import segment_nuclei
 from napari_virtualstain.widgets._compare_view import MODES
 
 TITLES = ["PCC", "Floor", "SSIM", "PSNR", "MAE", "Gain", "Detail", "MSE"]
@@ -277,6 +283,107 @@ def test_coming_back_to_the_page_shows_the_comparison_again(compared):
     assert visible(compared) == {compared.pairs["RNA"][1]}
 
 
+# --- nuclei ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(desk, field_folder, tmp_path):
+    """A comparison of nuclei: the prediction is the truth with one of its nuclei moved away."""
+    pixels, stains = open_image(field_folder / "stains.ome.zarr"), tmp_path / "made.ome.zarr"
+    made = pixels.data.compute().astype(np.float32)
+    dna = made[0, pixels.channel_index("DNA"), 0]
+    labels = segment_nuclei(dna, diameter_px=(8 / 0.6, 30 / 0.6))
+    inside = np.bincount(labels.ravel(), minlength=labels.max() + 1)
+    gone = int(np.argmax(inside[1:])) + 1
+    rows, columns = np.nonzero(binary_dilation(labels == gone, iterations=12))
+    dna[rows, columns] = np.median(dna[labels == 0])
+    with OmeZarrSink.create(
+        stains, shape=made.shape, channels=list(pixels.channels), n_tiles=1, dtype="float32",
+        pixel_size_um=pixels.pixel_size_um, origin_um=pixels.origin_um, record={"job": "stain"},
+    ) as sink:  # fmt: skip
+        sink.write(tuple(slice(0, n) for n in made.shape), made)
+        sink.commit(0)
+    desk.open(field_folder / "stains.ome.zarr")
+    desk.open(stains, page="compare")
+    desk.wait(lambda: desk.compare.start.isEnabled())
+    desk.gone = labels == gone
+    desk.stains = stains
+    return desk
+
+
+def count(desk):
+    desk.compare.nuclei.choose("DNA")
+    desk.click(desk.compare.start)
+    desk.wait(lambda: desk.compare.compared_nuclei.layer is not None, 60)
+    return desk.compare.compared_nuclei.layer
+
+
+def test_nuclei_are_counted_and_coloured_by_what_became_of_them(counted, field_folder):
+    assert counted.compare.nuclei.stain is None
+    predicted = next(
+        layer for layer in counted.viewer.layers
+        if source_of(layer).role == "prediction" and source_of(layer).channel == "DNA"
+    )  # fmt: skip
+    predicted.translate = (20.0, 30.0)
+    layer = count(counted)
+    found = evaluate.run(
+        EvaluateSettings(
+            prediction=str(counted.stains), target=str(field_folder / "stains.ome.zarr"),
+            objects="DNA",
+        )
+    ).objects  # fmt: skip
+    assert found.counts["missed"] == 1
+    assert found.counts["matched"] >= 3
+    line = counted.compare.compared_nuclei
+    assert line.isVisible()
+    plain = re.sub("<span[^>]*>■</span>.", "", line.text()).replace("\u00a0", " ")
+    assert plain.casefold() == f"{found.words()}. nuclei are 8 to 30 µm wide.".casefold()
+    assert "“" not in counted.compare.notice.text, "nothing is asked for that the page has not got"
+    for colour in KIND_COLOURS.values():
+        assert colour in line.text()
+    # It lies on the prediction, wherever that has been moved to, and shows what it says.
+    assert layer.name == "nuclei compared"
+    for pixel in ((0, 0), (100, 50)):
+        np.testing.assert_allclose(layer.data_to_world(pixel), predicted.data_to_world(pixel))
+    assert list(layer.units) == list(predicted.units)
+    kinds = np.asarray(layer.data)
+    assert KINDS[kinds[counted.gone].max() - 1] == "missed"
+    assert (kinds[counted.gone] == KINDS.index("missed") + 1).mean() > 0.95
+    assert ((kinds == KINDS.index("matched") + 1) & ~counted.gone).any()
+    assert counted.compare.table.stain == "DNA"
+    counted.viewer.reset_view()
+    y, x = (int(np.median(place)) for place in np.nonzero(counted.gone))
+    red, _, blue = counted.at(counted.canvas(), layer, (y, x))
+    assert blue > 80
+    assert blue > 2 * red
+
+
+def test_nuclei_show_over_their_own_stain_and_go_with_the_page_and_the_comparison(counted):
+    layer = count(counted)
+    assert layer.visible
+    show(counted, "ER", "Predicted")
+    assert not layer.visible
+    show(counted, "DNA", "Predicted")
+    assert layer.visible
+    layer.visible = False
+    show(counted, "DNA", "True")
+    assert not layer.visible, "as the user has it"
+    counted.dock.show_page("stain")
+    counted.dock.show_page("compare")
+    assert layer.visible
+    counted.dock.show_page("stain")
+    assert not layer.visible
+    counted.dock.show_page("compare")
+    store = next(Path(counted.jobs.session.folder).glob("*-nuclei.ome.zarr"))
+    assert "--objects DNA" in counted.compare.command()
+    assert store.name not in counted.compare.command()
+    counted.compare.nuclei.setCurrentIndex(0)
+    counted.click(counted.compare.start)
+    counted.wait(lambda: layer not in counted.viewer.layers, 60)
+    assert not counted.compare.compared_nuclei.isVisible()
+    assert "--objects" not in counted.compare.command()
+
+
 # --- two in one -----------------------------------------------------------------------------------
 
 
@@ -337,6 +444,8 @@ def test_left_of_the_curtain_the_canvas_shows_the_prediction_and_right_of_it_the
     assert near(canvas, true)[right].all()
     assert not near(predicted, true)[left | right].all()
     assert layer.name == "ER predicted and true"
+    over = compared.viewer.layers.index(layer)
+    assert over == 1 + max(map(compared.viewer.layers.index, compared.pairs["ER"]))
 
 
 @pytest.mark.parametrize(("tiles", "edge"), {"large": 64, "medium": 32, "small": 16}.items())
@@ -484,6 +593,7 @@ def test_time_and_plane_are_those_in_view(stack, mode):
         if mode == "Curtain":
             middle = (region[1] + region[3]) // 2
             wanted[:, middle:] = planes[1][:, middle:]
+            wanted[:2, middle] = wanted[-2:, middle] = 1.0  # the marks
         else:
             edge = tile_edge(region, 8)
             for row in range(40):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pair", "in_truth", "mixed_keywords", "read_pair", "tile_edge"]
 
+_MARKED = 20
+"""A mark takes this part of the height."""
+
 Region = tuple[int, int, int, int]
 """First row, first column, last row + 1, last column + 1, in pixels of the finest level."""
 
@@ -61,11 +64,24 @@ class Pair:
         _, left, _, right = self.region
         return float(np.clip((column + 0.5 - left) / (right - left), 0.0, 1.0))
 
-    def curtain(self, share: float) -> NDArray[np.float32]:
-        """Return the prediction left of a curtain, and the truth right of it; see `line`."""
+    def curtain(self, share: float, mark: float | None = None) -> NDArray[np.float32]:
+        """Return the prediction left of a curtain, and the truth right of it.
+
+        Parameters
+        ----------
+        share
+            See `line`.
+        mark
+            Value of two short lines above and below, where the curtain hangs: on a dark field it
+            would not be seen. None without it.
+        """
         _, columns = self._middles()
-        left = np.broadcast_to(columns < self.line(share), self.true.shape)
-        return np.where(left, self.predicted, self.true)
+        left = columns < self.line(share)
+        found = np.where(np.broadcast_to(left, self.true.shape), self.predicted, self.true)
+        if mark is not None and 0 < left.sum() < len(left):
+            high = max(1, len(found) // _MARKED)
+            found[:high, left.sum()] = found[-high:, left.sum()] = mark
+        return found
 
     def checkerboard(self, edge: int) -> NDArray[np.float32]:
         """Return tiles of both by turns; the first tile of the image is predicted.

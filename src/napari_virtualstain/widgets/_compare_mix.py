@@ -19,7 +19,7 @@ from napari_virtualstain.widgets._view import shown_place, shown_region
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["LINKED", "Mixture"]
+__all__ = ["LINKED", "Mixture", "put_over"]
 
 LINKED = ("contrast_limits", "gamma")
 """What prediction, truth and what is made of both have in common on the canvas."""
@@ -149,7 +149,7 @@ class Mixture(QObject):
             layer = Image(pixels, **keywords)
             layer.contrast_limits_range = true.contrast_limits_range
             self.layer = layer
-            self._viewer.add_layer(layer)
+            put_over(self._viewer, layer, (predicted, true))
             self._viewer.layers.link_layers([predicted, true, layer], LINKED)
             self.shown.emit()
         elif self.layer in self._viewer.layers:
@@ -160,3 +160,20 @@ class Mixture(QObject):
             self.shown.emit()
         else:
             self.close()  # the user has removed it
+
+
+def put_over(viewer: napari.Viewer, layer: Image, below: tuple[Image, ...]) -> None:
+    """Add a layer right above others, so that what lies over them is seen over it, too.
+
+    Parameters
+    ----------
+    viewer
+        To add it to; what is selected there stays selected.
+    layer
+        To be added.
+    below
+        Layers of the viewer.
+    """
+    selected = list(viewer.layers.selection)
+    viewer.layers.insert(max(viewer.layers.index(one) for one in below) + 1, layer)
+    viewer.layers.selection = selected

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.napari_io.difference import difference_layer
 from napari_virtualstain.napari_io.mixed import Pair, tile_edge
-from napari_virtualstain.widgets._compare_mix import LINKED, Mixture
+from napari_virtualstain.widgets._compare_mix import LINKED, Mixture, put_over
 from napari_virtualstain.widgets._parts import Wrapped, wide
 
 if TYPE_CHECKING:
@@ -142,6 +142,11 @@ class CompareView(QWidget):
             # Detail is seen best in grey; the colours come back when the page is left.
             self._own[layer] = {name: getattr(layer, name) for name in _LOOKS}
             layer.colormap, layer.opacity, layer.blending = colour, 1.0, "additive"
+        active = self._viewer.layers.selection.active
+        if active is None or isinstance(active, Image):
+            # The controls of the viewer are those of what is looked at.
+            looked_at = true if mode == "True" else difference or predicted
+            self._viewer.layers.selection.active = looked_at
         if mode == "Flicker":
             overlay = self._viewer.canvas.overlays.text
             self._title = (overlay.visible, overlay.text)
@@ -203,7 +208,8 @@ class CompareView(QWidget):
         except VirtualStainError as error:
             self._complain(str(error))
             return None
-        self._differences[stain] = self._viewer.add_layer(Layer.create(*data))
+        self._differences[stain] = Layer.create(*data)
+        put_over(self._viewer, self._differences[stain], (predicted, true))
         return self._differences[stain]
 
     def _link(self, predicted: Image, true: Image) -> None:
@@ -221,7 +227,8 @@ class CompareView(QWidget):
 
     def _mixed(self, pair: Pair) -> NDArray[np.float32]:
         if self.mode == "Curtain":
-            return pair.curtain(self.curtain.value() / _STEPS)
+            bright = float(self._now[2].contrast_limits[1]) if self._now else None
+            return pair.curtain(self.curtain.value() / _STEPS, bright)
         return pair.checkerboard(self._edge(pair))
 
     def _edge(self, pair: Pair) -> int:
@@ -289,7 +296,7 @@ class CompareView(QWidget):
                 "Difference": f"Predicted minus true: blue too dark, orange too bright, black "
                 f"right; from -{half:.4g} to {half:.4g}.",
                 "Curtain": f"Predicted left of the curtain, true right of it; both in grey from "
-                f"{span}. Its edge can be dragged on the picture, too.",
+                f"{span}. Drag it by its edge, which two marks show, or by the slider.",
                 "Checkerboard": f"{tiles}, predicted and true by turns, the first of the image "
                 f"predicted; both in grey from {span}.",
                 "Flicker": "Predicted and true by turns, twice a second; the canvas says which. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -12,8 +13,10 @@ from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
 from napari_virtualstain.errors import ChannelError, MissingInputError, VirtualStainError
 from napari_virtualstain.jobs.base import make_settings
+from napari_virtualstain.jobs.compare_objects import ObjectScore
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.widgets._compare_nuclei import NucleiBox, NucleiView
 from napari_virtualstain.widgets._compare_table import ScoreTable
 from napari_virtualstain.widgets._compare_view import CompareView
 from napari_virtualstain.widgets._feature_box import FeatureBox
@@ -59,11 +62,13 @@ class ComparePage(QWidget):
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
         self.truth = FieldBox(fields, lambda f: bool(f.with_role("truth")), "no true stain is open")
         self.features = FeatureBox()
+        self.nuclei = NucleiBox()
         self.start = QPushButton("Compare")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.copy_table = QPushButton("Copy table")
         self.notice = Notice(viewer)
         self.table = ScoreTable()
+        self.compared_nuclei = NucleiView(viewer, self.notice.warn)
         self.view = CompareView(viewer, self.notice.warn)
         self._arrange()
         self.prediction.chosen.connect(self._changed)
@@ -86,19 +91,25 @@ class ComparePage(QWidget):
         VirtualStainError
             If there is nothing to compare.
         """
-        return _settings(self.prediction.field, self.truth.field, None, self.features.settings)
+        return _settings(self.prediction.field, self.truth.field, None, self._more())
 
     def command(self) -> str:
         """Return the line that gives the same table."""
         return to_command("evaluate", self.settings().absolute(), positional=("prediction",))
 
+    def _more(self) -> dict[str, Any]:
+        """Return what is asked besides the scores."""
+        return {**self.features.settings, "objects": self.nuclei.stain}
+
     def _changed(self) -> None:
-        ready = self.prediction.field is not None and self.truth.field is not None
-        self.start.setEnabled(ready)
-        self.copy.setEnabled(ready)
-        if self.prediction.field is None:
+        predicted, true = self.prediction.field, self.truth.field
+        both = predicted is not None and true is not None
+        self.nuclei.offer(() if predicted is None or true is None else _pairs(predicted, true))
+        self.start.setEnabled(both)
+        self.copy.setEnabled(both)
+        if predicted is None:
             self.notice.hint(_NO_PREDICTION)
-        elif self.truth.field is None:
+        elif true is None:
             self.notice.hint(_NO_TRUTH)
         elif self.notice.text in (_NO_PREDICTION, _NO_TRUTH):
             self.notice.clear()
@@ -107,21 +118,23 @@ class ComparePage(QWidget):
 
     def compare(self) -> None:
         """Compute the table; what is compared is what is chosen now, whatever is chosen later."""
-        predicted, true, seen = self.prediction.field, self.truth.field, self.features.settings
+        predicted, true, more = self.prediction.field, self.truth.field, self._more()
+        if more["objects"] is not None:
+            more["out"] = str(self._jobs.temporary("nuclei.ome.zarr"))
         if true is not None and predicted is not None and true.path is None:
             self._spool.write(
                 true,
-                lambda path: self._submit(predicted, true, path, seen),
+                lambda path: self._submit(predicted, true, path, more),
                 lambda sentence: self.notice.fail(words_of(sentence)),
             )
             return
-        self._submit(predicted, true, None, seen)
+        self._submit(predicted, true, None, more)
 
     def _submit(
-        self, predicted: Field | None, true: Field | None, target: str | None, seen: dict[str, Any]
+        self, predicted: Field | None, true: Field | None, target: str | None, more: dict[str, Any]
     ) -> None:
         try:
-            settings = _settings(predicted, true, target, seen)
+            settings = _settings(predicted, true, target, more)
         except VirtualStainError as error:
             self.notice.fail(words_of(str(error)))
             return
@@ -142,15 +155,24 @@ class ComparePage(QWidget):
                 self.notice.fail(words_of(run.outcome.sentence), report)
             return
         self._pairs = self._asked
-        self._show_scores(run.outcome.result)
+        self._show_scores(run.outcome.result, getattr(run.settings, "out", None))
 
-    def _show_scores(self, result: dict[str, Any]) -> None:
+    def _show_scores(self, result: dict[str, Any], store: str | None) -> None:
         self.view.forget()
+        self.compared_nuclei.forget()
         self.table.show_scores(result["channels"])
-        if result["notes"]:
-            self.notice.warn(words_of(" ".join(f"{note.rstrip('.')}." for note in result["notes"])))
+        # The page has no row for that setting: how wide nuclei are is said beside their number.
+        sizes = [note.partition(";")[0] for note in result["notes"] if "--nucleus" in note]
+        notes = [note for note in result["notes"] if "--nucleus" not in note]
+        if notes:
+            self.notice.warn(words_of(" ".join(f"{note.rstrip('.')}." for note in notes)))
+        stain = ""
+        if store is not None and "objects" in result:
+            score = ObjectScore.from_json(result["objects"])
+            stain = score.stain
+            self.compared_nuclei.show_score(score, Path(store), self._pairs[stain][0], sizes)
         if result["channels"]:
-            self.table.selectRow(0)
+            self.table.choose(stain)
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -159,6 +181,7 @@ class ComparePage(QWidget):
         stain = self.table.stain
         if stain is not None and self.isVisible():
             self.view.look_at(stain, *self._pairs[stain])
+            self.compared_nuclei.look_at(stain)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802
         """Show what was compared, as it was when the page was left."""
@@ -168,6 +191,7 @@ class ComparePage(QWidget):
     def hideEvent(self, event: Any) -> None:  # noqa: N802
         """Give the layers their own colours back when the page is left, and show what was shown."""
         self.view.leave()
+        self.compared_nuclei.look_at(None)
         super().hideEvent(event)
 
     def close_runs(self) -> None:
@@ -181,6 +205,7 @@ class ComparePage(QWidget):
         rows.addRow("Predicted", self.prediction)
         rows.addRow("True", self.truth)
         rows.addRow("Seen by", self.features)
+        rows.addRow("Nuclei in", self.nuclei)
         buttons = QHBoxLayout()
         buttons.addWidget(self.start)
         buttons.addWidget(self.copy)
@@ -191,12 +216,13 @@ class ComparePage(QWidget):
         column.addLayout(buttons)
         column.addWidget(self.notice)
         column.addWidget(self.table)
+        column.addWidget(self.compared_nuclei)
         column.addWidget(self.view)
         column.addStretch(1)
 
 
 def _settings(
-    predicted: Field | None, true: Field | None, target: str | None, seen: dict[str, Any]
+    predicted: Field | None, true: Field | None, target: str | None, more: dict[str, Any]
 ) -> EvaluateSettings:
     """Return the settings of a comparison; `target` is where a truth in memory was written."""
     if predicted is None or predicted.path is None:
@@ -212,7 +238,7 @@ def _settings(
         "prediction": predicted.path,
         "target": target or true.path,
         "match": _match(predicted, true),
-        **seen,
+        **more,
     }
     if not in_memory:
         values |= {"scene": true.scene or None, "axes": true.axes, "pattern": true.pattern}
