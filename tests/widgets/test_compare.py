@@ -338,7 +338,7 @@ def test_nuclei_are_counted_and_coloured_by_what_became_of_them(counted, field_f
     assert line.isVisible()
     plain = re.sub("<span[^>]*>■</span>.", "", line.text()).replace("\u00a0", " ")
     assert plain.casefold() == f"{found.words()}. nuclei are 8 to 30 µm wide.".casefold()
-    assert "“" not in counted.compare.notice.text, "nothing is asked for that the page has not got"
+    assert "Nucleus" not in counted.compare.notice.text, "the page has no such row"
     for colour in KIND_COLOURS.values():
         assert colour in line.text()
     # It lies on the prediction, wherever that has been moved to, and shows what it says.
