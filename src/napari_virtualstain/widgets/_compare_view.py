@@ -92,7 +92,7 @@ class CompareView(QWidget):
     @property
     def mode(self) -> str:
         """Which way is chosen."""
-        return list(MODES)[max(self.modes.checkedId(), 0)]
+        return str(list(MODES)[max(self.modes.checkedId(), 0)])
 
     # --- showing ----------------------------------------------------------------------------------
 
