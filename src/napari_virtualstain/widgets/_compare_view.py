@@ -92,7 +92,8 @@ class CompareView(QWidget):
     @property
     def mode(self) -> str:
         """Which way is chosen."""
-        return str(list(MODES)[max(self.modes.checkedId(), 0)])
+        number: int = self.modes.checkedId()
+        return list(MODES)[max(number, 0)]
 
     # --- showing ----------------------------------------------------------------------------------
 
