@@ -178,6 +178,7 @@ def compare(stage: Stage) -> QWidget | None:
     """The window with the table, and the difference of one stain."""
     widget = stained(stage)
     widget.show_page("compare")
+    stage.pump(1)  # the fields follow the last layer in a turn of their own
     widget.compare.start.click()
     stage.wait(lambda: bool(widget.compare.view.key.text()), "the table")
     widget.compare.view.modes.button(3).click()
