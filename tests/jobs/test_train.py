@@ -22,10 +22,11 @@ from napari_virtualstain.errors import (
     SettingsError,
 )
 from napari_virtualstain.generators.package import load_package, read_card
+from napari_virtualstain.inference import device
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
-from napari_virtualstain.jobs import recipes, stain, train, training_run
+from napari_virtualstain.jobs import recipes, stain, train
 from napari_virtualstain.jobs.train import TrainSettings, train_on_fields
 from napari_virtualstain.jobs.training_fields import FieldData
 
@@ -289,7 +290,7 @@ def test_files_that_cannot_teach_together_are_refused(files, tmp_path):
 
 
 def test_devices_of_several_kinds_do_not_share_a_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_run, "choose_device", lambda name: name)
+    monkeypatch.setattr(device, "choose_device", lambda name: name)
     with pytest.raises(SettingsError, match="several kinds.*--device cuda:0,cuda:1"):
         train_on_fields(data(field(0), field(1)), settings(tmp_path / "m", device="cpu, cuda:0"))
 
