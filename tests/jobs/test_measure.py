@@ -90,6 +90,7 @@ def test_each_nucleus_and_its_cell_is_a_row(field, tmp_path):
     areas = sorted(float(row["nucleus_area"]) for row in found)
     assert float(whole["median_nucleus_area"]) == pytest.approx(areas[1])
     assert not (tmp_path / "o" / "wells.csv").exists()
+    assert "(objects.csv, fields.csv;" in result.text()
     record = json.loads((tmp_path / "o" / "record.json").read_text(encoding="utf-8"))
     assert (record["nuclei"], record["cells"]) == ("Hoechst", "AGP")
 

@@ -124,7 +124,7 @@ class MeasureResult:
         """Return the same for people."""
         return (
             f"{plural(self.objects, 'object')} in {plural(self.fields, 'field')} -> {self.out} "
-            f"({', '.join(TABLES)}; {self.seconds:.1f} s)"
+            f"({', '.join(TABLES if self.wells else TABLES[:2])}; {self.seconds:.1f} s)"
         )
 
 
