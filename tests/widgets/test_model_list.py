@@ -15,6 +15,12 @@ HERE = ["demo", "ecoli-membrane", "isl-neurons", "jurkat-dna", "mine"]
 """Those that come with the program, and one of the user's."""
 
 
+@pytest.fixture(autouse=True)
+def no_extras(monkeypatch):
+    """Without the encoders that extras bring, whether they are installed or not."""
+    monkeypatch.setattr("napari_virtualstain.zoo.PACKAGED", {})
+
+
 @pytest.fixture
 def shown(tiny_model, tmp_path, monkeypatch, qtbot):
     monkeypatch.setenv("NVS_MODELS", str(tmp_path))
