@@ -119,7 +119,7 @@ def test_the_nuclei_are_written_with_what_became_of_them(compared, tmp_path):
 def test_without_a_pixel_size_diameters_are_pixels_and_that_is_said(compared):
     found = compared([TRUTH], [TRUTH], pixel_um=None, nucleus=(10, 40))
     assert found.objects.diameter_px == (10, 40)
-    assert any("10 to 40 px, since neither image" in note for note in found.notes)
+    assert any("10 to 40 px wide, since neither image" in note for note in found.notes)
     fine = compared([TRUTH], [TRUTH], pixel_um=0.5, nucleus=(5, 20))
     assert fine.objects.diameter_px == (10, 40)
 

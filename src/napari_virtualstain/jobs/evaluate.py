@@ -225,8 +225,9 @@ def _nuclei(
         overwrite=settings.overwrite,
         on_plane=lambda done, total: on_progress and on_progress(done, total, "planes of nuclei"),
     )  # fmt: skip
-    unit = "px, since neither image says how large a pixel is" if size is None else "µm"
-    return found, [f"nuclei are {least:g} to {most:g} {unit} wide; choose others with --nucleus"]
+    note = f"nuclei are {least:g} to {most:g} {'px' if size is None else 'µm'} wide"
+    note += ", since neither image says how large a pixel is" if size is None else ""
+    return found, [f"{note}; choose others with --nucleus"]
 
 
 def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:

@@ -48,8 +48,8 @@ def segment_nuclei(
     picture
         (Y, X); NaN is missing and is background.
     diameter_px
-        Least and largest diameter of a nucleus. Smaller things are left out, larger ones are split
-        where their outline has a waist.
+        Least and largest diameter of a nucleus. Smaller things are left out; what has a waist, or
+        is larger, is split, and what then is still larger is left out.
     classes
         3 for the lower threshold of three classes, which also finds weak nuclei beside bright ones
         and the whole of each; 2 for Otsu's, which is stricter.
@@ -80,7 +80,7 @@ def segment_nuclei(
     mask = ndimage.binary_fill_holes(mask)
     mask = ndimage.binary_opening(mask, iterations=max(1, round(least / 8)))
     area = np.pi / 4 * least**2
-    found = _split(_within(label(mask), area / 2, np.inf) > 0, least)
+    found = _split(_within(label(mask), area / 2, np.inf) > 0, diameter_px)
     found = _within(_own_outline(found, smooth), area, np.pi / 4 * most**2)
     if not keep_border:
         found = clear_border(found)
@@ -173,14 +173,15 @@ def _foreground(
     return found
 
 
-def _split(mask: NDArray[np.bool_], least: float) -> Labels:
-    """Number the parts of a mask; those that are not convex are split at their waists."""
+def _split(mask: NDArray[np.bool_], diameter_px: tuple[float, float]) -> Labels:
+    """Number the parts of a mask; split what has a waist, and what is larger than any nucleus."""
     whole: Labels = label(mask).astype(np.int32)
+    largest = np.pi / 4 * diameter_px[1] ** 2
     count = int(whole.max())
     for part in regionprops(whole):
-        if part.solidity >= _SOLID:
+        if part.solidity >= _SOLID and part.area <= largest:
             continue
-        pieces = _pieces(np.pad(part.image, 1), least)[1:-1, 1:-1]
+        pieces = _pieces(np.pad(part.image, 1), diameter_px[0], largest)[1:-1, 1:-1]
         window = whole[part.slice]
         for number in np.unique(pieces)[2:]:  # behind the background and the first, which stays
             count += 1
@@ -188,8 +189,11 @@ def _split(mask: NDArray[np.bool_], least: float) -> Labels:
     return whole
 
 
-def _pieces(inside: NDArray[np.bool_], least: float) -> Labels:
-    """Return the pieces of one object: as many as it has bellies with a waist between them."""
+def _pieces(inside: NDArray[np.bool_], least: float, largest: float) -> Labels:
+    """Return the pieces of one object: as many as it has bellies with a waist between them.
+
+    Where there is no waist two bellies are one, unless that would be larger than a nucleus is.
+    """
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), least / 20)
     peaks = peak_local_max(
         distance, min_distance=max(1, round(least / 2)), labels=inside.astype(int),
@@ -199,10 +203,17 @@ def _pieces(inside: NDArray[np.bool_], least: float) -> Labels:
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     pieces: Labels = watershed(-distance, markers, mask=inside).astype(np.int32)
     heights = np.array([0.0, *distance[tuple(peaks.T)]])
+    areas = np.bincount(pieces.ravel(), minlength=len(heights))
     names = np.arange(len(heights))
-    for (one, other), waist in _waists(pieces, distance).items():
-        if waist > _WAIST * min(heights[one], heights[other]):
-            names[names == names[other]] = names[one]
+    relative = {
+        pair: waist / min(heights[pair[0]], heights[pair[1]])
+        for pair, waist in _waists(pieces, distance).items()
+    }
+    for (one, other), waist in sorted(relative.items(), key=lambda item: -item[1]):
+        first, second = names[one], names[other]
+        if waist > _WAIST and first != second and areas[first] + areas[second] <= largest:
+            areas[first] += areas[second]
+            names[names == second] = first
     return names.astype(np.int32)[pieces]
 
 
