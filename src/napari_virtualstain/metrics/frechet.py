@@ -46,11 +46,7 @@ def frechet_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
     ----------
     Heusel et al. 2017, arXiv:1706.08500, section 2, there over features of an Inception network.
     """
-    if min(len(one), len(other)) < 2 or one.shape[1:] != other.shape[1:]:
-        raise PixelDataError(
-            f"A Fréchet distance compares two sets of pictures by the same features, got "
-            f"{one.shape} and {other.shape}. Give at least two pictures each."
-        )
+    _check_sets("Fréchet", one, other)
     means = np.mean(one, axis=0), np.mean(other, axis=0)
     spreads = [np.atleast_2d(np.cov(np.asarray(s, np.float64), rowvar=False)) for s in (one, other)]
     # The trace of (S1 S2)^(1/2) from the symmetric S1^(1/2) S2 S1^(1/2), whose roots are real.
@@ -59,6 +55,14 @@ def frechet_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
     mixed = linalg.eigvalsh(root @ spreads[1] @ root)
     distance = float(((means[0] - means[1]) ** 2).sum()) + sum(float(np.trace(s)) for s in spreads)
     return max(distance - 2 * float(np.sqrt(np.maximum(mixed, 0)).sum()), 0.0)
+
+
+def _check_sets(kind: str, one: NDArray[Any], other: NDArray[Any]) -> None:
+    if min(len(one), len(other)) < 2 or one.shape[1:] != other.shape[1:]:
+        raise PixelDataError(
+            f"A {kind} distance compares two sets of pictures by the same features, got "
+            f"{one.shape} and {other.shape}. Give at least two pictures each."
+        )
 
 
 def kernel_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -85,11 +89,7 @@ def kernel_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
     Bińkowski et al. 2018, arXiv:1801.01401, section 3 and equation 4; there as a mean over drawn
     subsets, to save pairs, and over features of an Inception network.
     """
-    if min(len(one), len(other)) < 2 or one.shape[1:] != other.shape[1:]:
-        raise PixelDataError(
-            f"A kernel distance compares two sets of pictures by the same features, got "
-            f"{one.shape} and {other.shape}. Give at least two pictures each."
-        )
+    _check_sets("kernel", one, other)
     first, second = (np.asarray(s, np.float64) for s in (one, other))
     within = [_mean_kernel(s, s, but_itself=True) for s in (first, second)]
     return sum(within) - 2 * _mean_kernel(first, second)
