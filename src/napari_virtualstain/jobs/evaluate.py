@@ -39,7 +39,12 @@ from napari_virtualstain.jobs.evaluation import (
     score_of,
     write_csv,
 )
-from napari_virtualstain.jobs.matched_channels import match_channels, read_match, taken_for
+from napari_virtualstain.jobs.matched_channels import (
+    match_channels,
+    open_truth,
+    read_match,
+    taken_for,
+)
 from napari_virtualstain.jobs.target_shift import seen_to
 
 __all__ = ["EvaluateSettings", "run"]
@@ -128,13 +133,10 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         check_output(Path(settings.out), inputs=inputs, overwrite=settings.overwrite)
     prediction = open_image(settings.prediction)
     pairs = read_match(prediction.channel_names, settings.match)
-    target = open_image(
-        settings.target,
-        scene=settings.scene,
-        axes=settings.axes,
-        pattern=settings.pattern,
-        channels=[truth for _, truth in pairs] or None,
-    )
+    target = open_truth(
+        settings.target, prediction.channel_names, scene=settings.scene, axes=settings.axes,
+        pattern=settings.pattern, channels=[truth for _, truth in pairs],
+    )  # fmt: skip
     # What is missing is not dark: as NaN it counts for nothing, as it does in predictions.
     prediction, target = prediction.with_gaps(), target.with_gaps()
     pairs = match_channels(prediction, target, pairs)

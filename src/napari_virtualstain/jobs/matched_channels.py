@@ -7,8 +7,53 @@ from collections.abc import Sequence
 from napari_virtualstain.datasets.stain_names import find_stain, is_doubt
 from napari_virtualstain.errors import ChannelError, did_you_mean
 from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.io.open import list_scenes, open_image
 
-__all__ = ["match_channels", "read_match", "taken_for"]
+__all__ = ["match_channels", "open_truth", "read_match", "taken_for"]
+
+_FEW = 8
+"""Images of a file or folder that are looked into for stains, unasked."""
+
+
+def open_truth(
+    path: str,
+    stains: Sequence[str],
+    *,
+    scene: str | None = None,
+    axes: str | None = None,
+    pattern: str | None = None,
+    channels: Sequence[str] = (),
+) -> LazyImage:
+    """Open the image that holds true stains: of a few in one folder or file, the one that has some.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    stains
+        What is looked for, by name or synonym.
+    scene, axes, pattern, channels
+        As in `io.open.open_image`; a scene or channels that are named decide alone.
+
+    Raises
+    ------
+    VirtualStainError
+        If it cannot be opened, or several images could be meant.
+    """
+    if scene is None and not channels:
+        scenes = list_scenes(path, axes=axes, pattern=pattern)
+        if 1 < len(scenes) <= _FEW:
+            opened = [one.open() for one in scenes]
+            holding = [
+                image
+                for image in opened
+                if any(find_stain(stain, [n]) for stain in stains for n in image.channel_names)
+            ]
+            if len(holding) == 1:
+                return holding[0]
+    return open_image(
+        path, scene=scene, axes=axes, pattern=pattern, channels=list(channels) or None
+    )
 
 
 def read_match(names: Sequence[str], match: Sequence[str]) -> list[tuple[str, str]]:

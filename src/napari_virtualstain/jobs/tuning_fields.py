@@ -14,7 +14,7 @@ from napari_virtualstain.datasets.pairs import PairedField
 from napari_virtualstain.datasets.split import split_by_group
 from napari_virtualstain.datasets.stain_names import find_stain
 from napari_virtualstain.errors import ChannelError, SettingsError
-from napari_virtualstain.io.open import open_image
+from napari_virtualstain.jobs.matched_channels import open_truth
 from napari_virtualstain.jobs.training_fields import FieldData, open_pairs
 from napari_virtualstain.words import plural
 
@@ -69,21 +69,19 @@ def _channels(settings: FinetuneSettings, card: ModelCard) -> dict[str, str]:
         raise SettingsError(
             "Nothing to tune on. Name images with --input and --target, or a file of --pairs."
         )
-    scene = settings.target_scene or settings.scene
-    names = open_image(
-        targets[0], scene=scene, axes=settings.target_axes or settings.axes
-    ).channel_names
-    if settings.stains:
-        wanted = [find_stain(one, card.stain_names) for one in settings.stains]
-        strange = [s for s, w in zip(settings.stains, wanted, strict=True) if w is None]
-        if strange:
-            raise ChannelError(
-                f"The model has no stain {', '.join(strange)}, but {', '.join(card.stain_names)}. "
-                "Leave it out of --stains, or train a model that has it with `virtualstain train`."
-            )
-        return {w.channel: s for s, w in zip(settings.stains, wanted, strict=True) if w is not None}
+    names = settings.stains
+    if not names:
+        axes = settings.target_axes or settings.axes
+        truth = open_truth(targets[0], card.stain_names, scene=settings.target_scene, axes=axes)
+        names = truth.channel_names
     found = {stain: find_stain(stain, names) for stain in card.stain_names}
     there = {stain: one.channel for stain, one in found.items() if one is not None}
+    strange = [name for name in settings.stains if name not in there.values()]
+    if strange:
+        raise ChannelError(
+            f"The model has no stain {', '.join(strange)}, but {', '.join(card.stain_names)}. "
+            "Leave it out of --stains, or train a model that has it with `virtualstain train`."
+        )
     if not there:
         raise ChannelError(
             f"No channel of the target ({', '.join(names)}) is a stain of the model "
