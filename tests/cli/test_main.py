@@ -700,7 +700,7 @@ def test_the_floor_is_found_from_another_folder(
         (("--preset", "tinny"), "Did you mean 'tiny'"),
         (("--patch", "100"), "Use --patch 96"),
         (("--resume",), "no checkpoint.*Train without --resume"),
-        (("--perceptual", "no-one"), "No encoder named 'no-one'.*models import"),
+        (("--perceptual", "no-one"), "No encoder named 'no-one'.*encoder folder"),
         (("--perceptual", "demo"), "'demo' is a model that stains, and gives no features"),
     ],
 )

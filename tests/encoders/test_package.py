@@ -107,7 +107,7 @@ def test_an_encoder_is_none_to_stain_with(models, tmp_path):
 
 
 def test_a_model_that_stains_is_none_to_see_with(tiny_model):
-    with pytest.raises(SettingsError, match="'demo' is a model that stains.*train --encoder"):
+    with pytest.raises(SettingsError, match="'demo' is a model that stains.*Give an encoder: "):
         load_encoder("demo")
     with pytest.raises(ModelPackageError, match="a model that stains.*here an encoder"):
         load_encoder_package(tiny_model)

@@ -167,7 +167,7 @@ def test_what_an_encoder_sees_stands_beside_the_scores(
 ):
     both.compare.features.choose(name)
     both.click(both.compare.start)
-    both.wait(lambda: both.compare.table.columnCount() == len(TITLES) + len(asked), 60)
+    both.wait(lambda: both.compare.table.columnCount() == len(TITLES) + len(asked), 180)
     assert titles(both) == [*TITLES[:2], *asked, *TITLES[2:]]
     found = evaluate.run(
         EvaluateSettings(
