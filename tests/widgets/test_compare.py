@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from little_encoders import write_encoder
+from PIL import Image as Pictures
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import binary_dilation
 
@@ -433,7 +434,7 @@ def test_left_of_the_curtain_the_canvas_shows_the_prediction_and_right_of_it_the
     compared.compare.view.curtain.setValue(10 * percent)
     canvas = compared.canvas()
     at = np.meshgrid(*places_of(compared, compared.pairs["ER"][0], canvas), indexing="ij")
-    _, first, _, last = compared.compare.view.mixture.pair.region
+    _, first, _, last = compared.compare.view.watch.pair.region
     line = first - 0.5 + (last - first) * percent / 100
     # A canvas pixel on the edge between two pixels may show either; a pixel is cut by no curtain.
     clear = well_inside(at, 1, 0.15)
@@ -480,7 +481,7 @@ def test_the_curtain_hangs_in_what_is_in_view(compared):
     first = np.round(predicted.world_to_data(layer.data_to_world((0, 0)))).astype(int)
     whole = np.asarray(predicted.data[0] if predicted.multiscale else predicted.data)
     np.testing.assert_array_equal(layer.data[:, 0], whole[first[0] :, first[1]][: len(layer.data)])
-    line = compared.compare.view.mixture.pair.line(0.5)
+    line = compared.compare.view.watch.pair.line(0.5)
     middle = predicted.world_to_data(camera.center[-2:])[1]
     assert line == pytest.approx(middle, abs=1)
 
@@ -489,7 +490,7 @@ def test_the_curtain_is_dragged_at_its_edge_and_nowhere_else(compared):
     mixed(compared, "ER", "Curtain")
     view = compared.compare.view
     view.curtain.setValue(500)
-    pair, predicted = view.mixture.pair, compared.pairs["ER"][0]
+    pair, predicted = view.watch.pair, compared.pairs["ER"][0]
 
     class Event:
         type = "mouse_press"
@@ -587,7 +588,7 @@ def test_time_and_plane_are_those_in_view(stack, mode):
     stack.wait(lambda: view.mixture.layer is not None)
     for t, z in ((0, 0), (2, 1), (1, 0)):
         stack.viewer.dims.current_step = (t, z, 0, 0)
-        region = view.mixture.pair.region
+        region = view.watch.pair.region
         planes = predicted.data[t, z], true.data[t, z]
         wanted = planes[0].copy()
         if mode == "Curtain":
@@ -617,6 +618,96 @@ def test_two_in_one_needs_two_dimensions_and_says_so_once(stack):
     stack.viewer.dims.ndisplay = 2
     stack.viewer.reset_view()
     stack.wait(lambda: view.mixture.layer is not None)
+
+
+# --- look closer ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def close(compared):
+    """DNA looked at, with the numbers of what is in view."""
+    show(compared, "DNA", "Both")
+    compared.click(compared.compare.view.close_up.heading)
+    compared.wait(lambda: "PCC" in compared.compare.view.closer.numbers.text())
+    return compared
+
+
+def plane_of(layer):
+    pixels = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    return pixels.reshape(pixels.shape[-2:])
+
+
+def point_at(desk, row, column):
+    """Move the mouse over a pixel of the prediction."""
+    layer, viewer = desk.compare.view.watch.of[0], desk.viewer
+    world = np.asarray(viewer.dims.point, dtype=float)
+    world[-2:] = layer.data_to_world((*(0,) * (layer.ndim - 2), row, column))[-2:]
+    event = type("Event", (), {"position": tuple(world)})()
+    for call in viewer.mouse_move_callbacks:
+        call(viewer, event)
+
+
+def test_the_whole_field_in_view_has_the_numbers_of_the_table_and_a_part_has_its_own(close, scores):
+    closer, view = close.compare.view.closer, close.compare.view
+    close.viewer.reset_view()
+    close.wait(lambda: view.watch.pair.step == (1.0, 1.0))
+    close.wait(lambda: f"({256 * 256:,} px)" in closer.numbers.text())
+    said = closer.numbers.text()
+    assert f"PCC {scores['DNA'].pcc:.3f}, SSIM {scores['DNA'].ssim:.3f}" in said
+    close.viewer.scene.camera.zoom *= 4
+    close.wait(lambda: closer.numbers.text() not in ("", said))
+    top, left, bottom, right = view.watch.pair.region
+    assert f"({(bottom - top) * (right - left):,} px)" in closer.numbers.text()
+    show(close, "ER", "Curtain")
+    close.wait(lambda: closer.joint.joint is not None and "PCC" in closer.numbers.text())
+
+
+def test_the_cursor_reads_both_pictures_and_their_row(close):
+    closer, view = close.compare.view.closer, close.compare.view
+    close.viewer.reset_view()
+    close.wait(lambda: view.watch.pair.region[0] == 0 and view.watch.pair.region[2] == 256)
+    point_at(close, 100, 40)
+    predicted, true = (float(plane_of(layer)[100, 40]) for layer in view.watch.of)
+    said = re.sub("<[^>]*>", "", closer.cursor.text())
+    assert said == (
+        f"Row 100, column 40: predicted {predicted:.4g}, true {true:.4g}, "
+        f"difference {predicted - true:+.4g}."
+    )
+    profile, left = closer.profile.profile, view.watch.pair.region[1]
+    assert profile.true[40 - left] == pytest.approx(true)
+    assert profile.predicted[40 - left] == pytest.approx(predicted)
+    point_at(close, -50, -50)
+    assert closer.cursor.text() == "Cursor: move the mouse over the image."
+    close.dock.show_page("stain")
+    assert closer.numbers.text() == ""
+    assert not close.viewer.mouse_move_callbacks
+
+
+def test_a_line_that_is_drawn_is_the_profile(close):
+    view, watch = close.compare.view, close.compare.view.watch
+    layer = watch.of[0]
+    close.viewer.reset_view()
+    close.wait(lambda: watch.pair.region[0] == 0 and watch.pair.region[2] == 256)
+    ends = [layer.data_to_world((*(0,) * (layer.ndim - 2), *p))[-2:] for p in ((10, 20), (90, 20))]
+    shapes = close.viewer.add_shapes([np.asarray(ends)], shape_type="line", name="line")
+    close.viewer.layers.selection = [shapes]
+    point_at(close, 100, 40)
+    assert len(view.closer.profile.profile.distance) == 81
+    wanted = plane_of(watch.of[1])[10:91, 20]
+    np.testing.assert_allclose(view.closer.profile.profile.true, wanted, rtol=1e-5)
+
+
+def test_a_figure_of_what_is_in_view_is_saved_and_copied(close, tmp_path):
+    figure, notice = close.compare.view.closer.figure, close.compare.notice
+    figure.save_to(tmp_path / "dna")
+    close.wait(lambda: notice.text == f"The figure is saved as '{tmp_path / 'dna.png'}'.")
+    saved = np.asarray(Pictures.open(tmp_path / "dna.png").convert("RGB"))
+    assert saved.shape[1] > 4 * 420
+    close.click(figure.copy)
+    close.wait(lambda: notice.text.startswith("The figure is on the clipboard"))
+    assert QApplication.clipboard().image().width() == saved.shape[1]
+    figure.save_to("/proc/nowhere/dna.png")
+    close.wait(lambda: "/proc/nowhere" in notice.text)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.pyramid import level_shapes, levels_needed
 from napari_virtualstain.io.save import Picture, coarse_block
 
-__all__ = ["Shown", "bar_length_um", "compose", "write_png"]
+__all__ = ["Shown", "bar_length_um", "compose", "draw_bar", "overlay", "save_png", "write_png"]
 
 QUANTILES = (0.002, 0.998)
 """Of the finite pixels of a plane: between them it is shown unless somebody says otherwise."""
@@ -102,6 +102,17 @@ def compose(
     return composed
 
 
+def overlay(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (Y, X, 3): the prediction in magenta, the truth in green.
+
+    Examples
+    --------
+    >>> overlay(np.uint8([[255, 0]]), np.uint8([[255, 255]])).tolist()
+    [[[255, 255, 255], [0, 255, 0]]]
+    """
+    return np.stack([prediction, truth, prediction], axis=-1)
+
+
 def write_png(
     path: Path,
     picture: Picture,
@@ -156,14 +167,15 @@ def write_png(
     reduced = 2**level
     length = None
     if bar and size is not None and width >= _SMALLEST_WITH_BAR:
-        length = _draw_bar(image, size * reduced)
+        length = draw_bar(image, size * reduced)
     result = Shown(
         limits={name: shown[name] for name in planes},
         colours=colours,
         bar_um=length,
         reduced=reduced,
     )
-    _save(image, path, result)
+    said = {"limits": result.limits, "colours": colours, "bar_um": length}
+    save_png(image, path, said)
     return result
 
 
@@ -179,7 +191,7 @@ def _limits(plane: NDArray[np.generic], name: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _draw_bar(image: Image.Image, pixel_um: float) -> float:
+def draw_bar(image: Image.Image, pixel_um: float) -> float:
     """Draw a bar with its length at the lower right; return the length in micrometres."""
     width, height = image.size
     length = bar_length_um(width * pixel_um)
@@ -213,13 +225,26 @@ def _draw_bar(image: Image.Image, pixel_um: float) -> float:
     return length
 
 
-def _save(image: Image.Image, path: Path, shown: Shown) -> None:
+def save_png(image: Image.Image, path: Path, shown: Mapping[str, object]) -> None:
+    """Write a picture, whole or not at all.
+
+    Parameters
+    ----------
+    image
+        Of any mode that PNG has.
+    path
+        Where; what is there is replaced.
+    shown
+        How grey values are shown; goes into the text entry ``virtualstain`` as JSON.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be written.
+    """
     notes = PngInfo()
     notes.add_text("Software", "napari-virtualstain")
-    notes.add_text(
-        "virtualstain",
-        json.dumps({"limits": shown.limits, "colours": shown.colours, "bar_um": shown.bar_um}),
-    )
+    notes.add_text("virtualstain", json.dumps(shown))
     scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with disk_errors(path):

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.io.save_png import QUANTILES
+from napari_virtualstain.io.save_png import QUANTILES, overlay
 from napari_virtualstain.jobs.compare import read_rows
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
 
-__all__ = ["Thumbnail", "overlay", "thumbnail"]
+__all__ = ["Thumbnail", "thumbnail"]
 
 _EDGE = 256
 """Pixels of the longer edge, at most."""
@@ -63,17 +63,6 @@ def thumbnail(comparer: FieldComparer, field: ComparedField, stain: str) -> Thum
         name=field.pair.prediction.name, stain=stain, limits=(low, high), truth=_png(shown[1]),
         prediction=_png(shown[0]), both=_png(overlay(*shown)),
     )  # fmt: skip
-
-
-def overlay(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (Y, X, 3): the prediction in magenta, the truth in green.
-
-    Examples
-    --------
-    >>> overlay(np.uint8([[255, 0]]), np.uint8([[255, 255]])).tolist()
-    [[[255, 255, 255], [0, 255, 0]]]
-    """
-    return np.stack([prediction, truth, prediction], axis=-1)
 
 
 def _small(image: LazyImage, stain: str, t: int, z: int) -> NDArray[np.float32]:

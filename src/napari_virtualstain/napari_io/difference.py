@@ -14,7 +14,10 @@ from napari_virtualstain.napari_io.source import LayerSource, tagged
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["difference_layer", "diverging", "levels_of", "same_pixels", "unlike"]
+__all__ = ["DIVERGING", "difference_layer", "diverging", "levels_of", "same_pixels", "unlike"]
+
+DIVERGING = ((0.35, 0.65, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0), (1.0, 0.6, 0.1, 1.0))
+"""Too dark, right, too bright (RGBA, 0 to 1)."""
 
 
 def difference_layer(prediction: Image, truth: Image, *, name: str) -> LayerData:
@@ -67,9 +70,7 @@ def diverging() -> Any:
     """Return blue over black to orange: told apart by nearly everybody, and dark where right."""
     from napari.utils import Colormap
 
-    return Colormap(
-        [[0.35, 0.65, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.6, 0.1, 1.0]], name="too dark/bright"
-    )
+    return Colormap([list(colour) for colour in DIVERGING], name="too dark/bright")
 
 
 def same_pixels(one: Image, other: Image) -> bool:

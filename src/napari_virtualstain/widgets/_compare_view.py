@@ -21,10 +21,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtualstain.errors import VirtualStainError
-from napari_virtualstain.napari_io.difference import difference_layer
+from napari_virtualstain.napari_io.difference import difference_layer, unlike
 from napari_virtualstain.napari_io.mixed import Pair, tile_edge
+from napari_virtualstain.widgets._compare_closer import Closer
 from napari_virtualstain.widgets._compare_mix import LINKED, Mixture, put_over
-from napari_virtualstain.widgets._parts import Wrapped, wide
+from napari_virtualstain.widgets._compare_pair import PairWatch
+from napari_virtualstain.widgets._parts import Foldout, Wrapped, wide
 
 if TYPE_CHECKING:
     import napari
@@ -49,6 +51,10 @@ _STEPS = 1000
 """Of the slider, which so moves the curtain by less than a pixel of the canvas or two."""
 _NEAR = 8.0
 """Pixels of the canvas, within which the curtain's edge is taken hold of."""
+_FLAT = (
+    "Curtain and checkerboard show y and x. Switch the canvas to two dimensions, with the axes in "
+    "their own order."
+)
 _LOOKS = ("colormap", "opacity", "blending")
 
 
@@ -61,11 +67,16 @@ class CompareView(QWidget):
     ----------
     viewer
         Whose layers are shown and hidden.
-    complain
-        Takes a sentence.
+    tell, complain
+        Take a sentence: what was done, and what could not be.
     """
 
-    def __init__(self, viewer: napari.Viewer, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        tell: Callable[[str], None],
+        complain: Callable[[str], None],
+    ) -> None:
         super().__init__()
         self._viewer, self._complain = viewer, complain
         self._now: tuple[str, Image, Image] | None = None
@@ -74,11 +85,15 @@ class CompareView(QWidget):
         self._own: dict[Image, dict[str, Any]] = {}
         self._differences: dict[str, Image] = {}
         self._title: tuple[bool, str] | None = None
-        self.mixture = Mixture(viewer, self)
+        self._range: float | None = None
+        self.watch = PairWatch(viewer, self)
+        self.mixture = Mixture(viewer, self.watch)
         self.modes = QButtonGroup(self)
         self.curtain = QSlider(Qt.Orientation.Horizontal)
         self.tiles = wide(QComboBox())
         self.key = Wrapped()
+        self.closer = Closer(viewer, self.watch, tell, complain)
+        self.close_up = Foldout("Look closer", self.closer)
         self._by_turns = QTimer(self)
         self._by_turns.setInterval(_BY_TURNS_MS)
         self._arrange()
@@ -87,7 +102,9 @@ class CompareView(QWidget):
         self.tiles.currentIndexChanged.connect(self._recompose)
         self._by_turns.timeout.connect(self._turn)
         self.mixture.shown.connect(self._hide_below)
-        self.mixture.failed.connect(complain)
+        self.watch.failed.connect(complain)
+        self.watch.flat.connect(self._say_flat)
+        self.close_up.heading.toggled.connect(lambda _: self.look_again())
 
     @property
     def mode(self) -> str:
@@ -97,7 +114,9 @@ class CompareView(QWidget):
 
     # --- showing ----------------------------------------------------------------------------------
 
-    def look_at(self, stain: str, predicted: Image, true: Image) -> None:
+    def look_at(
+        self, stain: str, predicted: Image, true: Image, range_: float | None = None
+    ) -> None:
         """Show a pair of layers in the chosen way; everything else hides.
 
         Parameters
@@ -106,8 +125,10 @@ class CompareView(QWidget):
             Name of the pair.
         predicted, true
             Its layers.
+        range_
+            Largest minus smallest value of the truth, to which SSIM is relative, where it is known.
         """
-        self._now = (stain, predicted, true)
+        self._now, self._range = (stain, predicted, true), range_
         self.look_again()
 
     def look_again(self) -> None:
@@ -123,8 +144,11 @@ class CompareView(QWidget):
         self.rest(but_mixture=mode in _MIXED)
         difference = self._difference() if mode == "Difference" else None
         self._link(predicted, true)
-        if mode in _MIXED:
-            self.mixture.show(predicted, true, f"{stain} predicted and true", self._mixed)
+        closer = self.close_up.heading.isChecked()
+        if mode in _MIXED or closer:
+            self._follow(stain, predicted, true)
+        else:
+            self.watch.stop()
         mixed = self.mixture.layer
         colours: dict[Image, str] = {
             "Predicted": {predicted: "gray"},
@@ -171,6 +195,7 @@ class CompareView(QWidget):
             self._viewer.mouse_drag_callbacks.remove(self._drag)
         if not but_mixture:
             self.mixture.stop()
+        self.closer.leave()
         for layer, own in self._own.items():
             for name, value in own.items():
                 setattr(layer, name, value)
@@ -179,6 +204,7 @@ class CompareView(QWidget):
     def leave(self) -> None:
         """Show what was shown before, as it was."""
         self.rest()
+        self.watch.stop()
         for layer, visible in self._visible.items():
             layer.visible = visible
         self._visible.clear()
@@ -187,6 +213,8 @@ class CompareView(QWidget):
         """Drop the pair, and layers that were made of an older comparison."""
         self._now = None
         self.mixture.stop()
+        self.closer.leave()
+        self.watch.stop()
         for layer in self._differences.values():
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -195,7 +223,8 @@ class CompareView(QWidget):
     def close_view(self) -> None:
         """Move nothing any more; the viewer is closing."""
         self._by_turns.stop()
-        self.mixture.close()
+        self.closer.leave()
+        self.watch.stop()
 
     def _difference(self) -> Image | None:
         """Return the layer of a stain's difference, made when it is first looked at."""
@@ -224,6 +253,24 @@ class CompareView(QWidget):
         predicted.contrast_limits = true.contrast_limits
         self._viewer.layers.link_layers([predicted, true], LINKED)
 
+    # --- what is in view --------------------------------------------------------------------------
+
+    def _follow(self, stain: str, predicted: Image, true: Image) -> None:
+        """Read what is in view of a pair, now and whenever that changes."""
+        if not self.watch.follow(predicted, true):
+            self._complain(unlike(predicted, true))
+            return
+        if self.watch.is_flat:
+            self._say_flat()
+        if self.mode in _MIXED:
+            self.mixture.show(f"{stain} predicted and true", self._mixed)
+        if self.close_up.heading.isChecked():
+            self.closer.look_at(self._range)
+
+    def _say_flat(self) -> None:
+        if self.mode in _MIXED:
+            self._complain(_FLAT)
+
     # --- curtain, checkerboard, flicker -----------------------------------------------------------
 
     def _mixed(self, pair: Pair) -> NDArray[np.float32]:
@@ -247,7 +294,7 @@ class CompareView(QWidget):
 
     def _drag(self, viewer: napari.Viewer, event: Any) -> Iterator[None]:
         """Move the curtain with the mouse, if it is taken hold of at its edge."""
-        pair = self.mixture.pair
+        pair = self.watch.pair
         if pair is None or self._now is None:
             return
         predicted, camera = self._now[1], viewer.scene.camera
@@ -285,7 +332,7 @@ class CompareView(QWidget):
         assert self._now is not None
         low, high = (float(v) for v in self._now[2].contrast_limits)
         span, half = f"{low:.4g} to {high:.4g}", (high - low) / 2
-        pair = self.mixture.pair
+        pair = self.watch.pair
         tiles = "Tiles" if pair is None else f"Tiles of {self._edge(pair)} px"
         self.key.setText(
             {
@@ -334,6 +381,7 @@ class CompareView(QWidget):
         column.addWidget(self._curtain_row)
         column.addWidget(self._tiles_row)
         column.addWidget(self.key)
+        column.addWidget(self.close_up)
 
 
 def _row(title: str, *widgets: QWidget) -> QWidget:

@@ -59,6 +59,7 @@ class ComparePage(QWidget):
         self._run: Run | None = None
         self._asked: dict[str, tuple[Image, Image]] = {}
         self._pairs: dict[str, tuple[Image, Image]] = {}
+        self._ranges: dict[str, float] = {}
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
         self.truth = FieldBox(fields, lambda f: bool(f.with_role("truth")), "no true stain is open")
         self.features = FeatureBox()
@@ -69,7 +70,7 @@ class ComparePage(QWidget):
         self.notice = Notice(viewer)
         self.table = ScoreTable()
         self.compared_nuclei = NucleiView(viewer, self.notice.warn)
-        self.view = CompareView(viewer, self.notice.warn)
+        self.view = CompareView(viewer, self.notice.hint, self.notice.warn)
         self._arrange()
         self.prediction.chosen.connect(self._changed)
         self.truth.chosen.connect(self._changed)
@@ -160,6 +161,7 @@ class ComparePage(QWidget):
     def _show_scores(self, result: dict[str, Any], store: str | None) -> None:
         self.view.forget()
         self.compared_nuclei.forget()
+        self._ranges = {one["stain"]: one["data_range"] for one in result["channels"]}
         self.table.show_scores(result["channels"])
         # The page has no row for that setting: how wide nuclei are is said beside their number.
         sizes = [note.partition(";")[0] for note in result["notes"] if "--nucleus" in note]
@@ -180,7 +182,7 @@ class ComparePage(QWidget):
         """Show the stain that is chosen, if somebody looks."""
         stain = self.table.stain
         if stain is not None and self.isVisible():
-            self.view.look_at(stain, *self._pairs[stain])
+            self.view.look_at(stain, *self._pairs[stain], self._ranges.get(stain))
             self.compared_nuclei.look_at(stain)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802
