@@ -135,9 +135,13 @@ class PatchEncoder(Encoder, Protocol):
     ----------
     patch
         Edge of a patch in pixels.
+    depth, heads
+        Blocks that attend, and ways in which each does.
     """
 
     patch: int
+    depth: int
+    heads: int
 
     def attention(
         self, pictures: Pictures, *, block: int = -1, rows: Sequence[int] = (0,)
@@ -157,4 +161,18 @@ class PatchEncoder(Encoder, Protocol):
         -------
         numpy.ndarray
             (B, heads, len(rows), 1 + patches) float32, each row summing to 1.
+        """
+
+    def rollout(self, pictures: Pictures, *, rows: Sequence[int] = (0,)) -> NDArray[np.float32]:
+        """Return from which tokens of the picture some tokens come, through all blocks.
+
+        Parameters
+        ----------
+        pictures, rows
+            As for `attention`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (B, len(rows), 1 + patches) float32, each row summing to 1.
         """

@@ -129,6 +129,7 @@ class DinoEncoder:
         if classes:
             raise ValueError(f"it tells no classes apart, and {classes} are asked for")
         self.in_channels, self.dim, self.patch = in_channels, dim, patch
+        self.depth, self.heads = depth, heads
         self.multiple_of = self.smallest = patch
         self._head = HeadSizes(prototypes, hidden, bottleneck, batch_norm)
         self._net = VisionTransformer(
@@ -158,12 +159,29 @@ class DinoEncoder:
         SettingsError
             If there is no such block or token.
         """
-        depth = len(self._net.blocks)
+        depth = self.depth
         if not -depth <= block < depth:
             raise SettingsError(
                 f"There is no block {block}: the network has {depth}. Choose 0 to {depth - 1}, or "
                 "-1 for the last."
             )
+        self._refuse_tokens(pictures, rows)
+        return ask(self._net, pictures, lambda x: self._net.attention(x, block=block, rows=rows))
+
+    def rollout(
+        self, pictures: NDArray[np.float32], *, rows: Sequence[int] = (0,)
+    ) -> NDArray[np.float32]:
+        """Return from which tokens some come; see `encoders.base.PatchEncoder`.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such token.
+        """
+        self._refuse_tokens(pictures, rows)
+        return ask(self._net, pictures, lambda x: self._net.rollout(x, rows=rows))
+
+    def _refuse_tokens(self, pictures: NDArray[np.float32], rows: Sequence[int]) -> None:
         down, across = self._net.grid(pictures.shape[2:])
         wrong = next((row for row in rows if not 0 <= row <= down * across), None)
         if wrong is not None:
@@ -171,7 +189,6 @@ class DinoEncoder:
                 f"There is no token {wrong}: a picture of {down} x {across} patches has "
                 f"{down * across + 1}. Choose 0 for the picture's own, or 1 to {down * across}."
             )
-        return ask(self._net, pictures, lambda x: self._net.attention(x, block=block, rows=rows))
 
 
 class WeaklyLabelledDino(DinoEncoder):

@@ -24,6 +24,8 @@ __all__ = ["Positions", "VisionTransformer"]
 Positions = Literal["dino", "timm"]
 """How learnt positions are brought to another grid of patches: as DINO does it, or as timm does."""
 _EPS = 1e-6
+_HELD_BYTES = 1 << 26
+"""Of the rows of a matrix of attention that are in memory at a time."""
 
 
 class _Attention(nn.Module):
@@ -52,6 +54,23 @@ class _Attention(nn.Module):
         query = query[:, :, list(rows)] * query.shape[-1] ** -0.5
         weights: torch.Tensor = (query @ key.transpose(2, 3)).softmax(dim=-1)
         return weights
+
+    def passed_back(self, x: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """Return shares (B, R, N) of tokens, handed on to the tokens that each attends to.
+
+        That is ``shares @ A``, with A the matrix of all pairs, its heads averaged, of which only
+        some rows are held at a time.
+        """
+        query, key, _ = self._asked(x)
+        query = query * query.shape[-1] ** -0.5
+        batch, heads, n, _ = key.shape
+        some = max(1, _HELD_BYTES // (4 * batch * heads * n))
+        found = torch.zeros_like(shares)
+        for start in range(0, n, some):
+            rows = slice(start, start + some)
+            weights = (query[:, :, rows] @ key.transpose(2, 3)).softmax(dim=-1).mean(dim=1)
+            found += shares[:, :, rows] @ weights
+        return found
 
 
 class _Mlp(nn.Module):
@@ -196,6 +215,37 @@ class VisionTransformer(nn.Module):
             x = before(x)
         last = cast(_Block, self.blocks[chosen])
         return last.attn.rows(last.norm1(x), rows)
+
+    def rollout(self, x: torch.Tensor, *, rows: Sequence[int] = (0,)) -> torch.Tensor:
+        """Return from which tokens of the picture some tokens come, through all blocks.
+
+        Attention rollout, Abnar & Zuidema 2020, arXiv:2005.00928: the product of all blocks'
+        matrices, their heads averaged, each with half of the identity for what goes past it. It is
+        taken from the left, row by row, so that no matrix of all pairs is ever held.
+
+        Parameters
+        ----------
+        x
+            Pictures (B, C, Y, X).
+        rows
+            See `attention`.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, len(rows), 1 + N), each row summing to 1.
+        """
+        x = self.tokens(x)
+        seen = []
+        for block in self.blocks:
+            seen.append(cast(_Block, block).norm1(x))
+            if len(seen) < len(self.blocks):
+                x = block(x)
+        shares = x.new_zeros(len(x), len(rows), x.shape[1])
+        shares[:, range(len(rows)), list(rows)] = 1
+        for block, given in zip(reversed(self.blocks), reversed(seen), strict=True):
+            shares = (shares + cast(_Block, block).attn.passed_back(given, shares)) / 2
+        return shares
 
     def _positions(self, rows: int, columns: int) -> torch.Tensor:
         learnt = self.pos_embed
