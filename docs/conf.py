@@ -35,6 +35,7 @@ NAVIGATION = {
     "Understand": [
         "trust",
         "passport",
+        "explain",
         "engine",
         "metrics",
         "normalisation",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.batch_item import Item
     from napari_virtualstain.jobs.embed import EmbedResult
     from napari_virtualstain.jobs.evaluation import Evaluation
+    from napari_virtualstain.jobs.explain import ExplainResult
     from napari_virtualstain.jobs.export import ExportResult
     from napari_virtualstain.jobs.finetune import FinetuneResult
     from napari_virtualstain.jobs.focus import FocusResult
@@ -37,6 +38,7 @@ __all__ = [
     "denoise",
     "embed",
     "evaluate",
+    "explain",
     "export",
     "finetune",
     "focus",
@@ -183,6 +185,58 @@ def passport(
     image, name = _opened(source, settings)
     values = {"input": name, "model": os.fspath(model), **settings}
     return job.run(make_settings(job.PassportSettings, values), image=image)
+
+
+def explain(
+    source: str | os.PathLike[str] | LazyImage | ArrayLike,
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] = "demo",
+    encoder: str | os.PathLike[str] | None = None,
+    at: tuple[int, int] | None = None,
+    on_progress: Progress | None = None,
+    **settings: Any,
+) -> ExplainResult:
+    """Show what a model or an encoder looked at, each map beside those that say nothing.
+
+    Parameters
+    ----------
+    source
+        Path, image, or array; for an array of more than two axes give ``axes``.
+    out
+        OME-Zarr to write, one channel a map.
+    model
+        Name or folder of a model, one of whose stains is explained.
+    encoder
+        Name or folder of an encoder whose attention is shown instead.
+    at
+        Row and column of the pixel that is explained, or whose patch asks.
+    on_progress
+        Told of pictures computed. What it raises ends the run.
+    **settings
+        Such as ``method`` (names of `napari_virtualstain.explain.methods.METHODS`), ``stain``,
+        ``target``, ``region``, ``against``, ``block`` and ``mass``; see
+        `napari_virtualstain.jobs.explain.ExplainSettings`.
+
+    Returns
+    -------
+    ExplainResult
+        ``sentences`` that the maps come to, ``maps`` with the verdict of each, and ``out``.
+
+    Raises
+    ------
+    VirtualStainError
+        If the network has no such map, or the picture does not fit it.
+    """
+    from napari_virtualstain.jobs import explain as job
+
+    image, name = _opened(source, settings)
+    values = {
+        "input": name, "out": os.fspath(out), "model": os.fspath(model), "at": at,
+        "encoder": None if encoder is None else os.fspath(encoder), **settings,
+    }  # fmt: skip
+    made = make_settings(job.ExplainSettings, values)
+    return job.run(made, image=image, on_progress=on_progress)
 
 
 def illumination(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_virtualstain.encoders.registry import build_encoder
-from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.explain.attention import (
     agreement,
     attention_maps,
@@ -16,7 +16,6 @@ from napari_virtualstain.explain.attention import (
     rollout_map,
     token_at,
     top_mass,
-    whole_patches,
 )
 
 
@@ -77,12 +76,6 @@ def test_a_pixel_lies_in_the_patch_that_its_token_is_of():
 def test_a_pixel_outside_of_whole_patches_is_refused(at):
     with pytest.raises(SettingsError, match="outside.*--at"):
         token_at(at, (24, 40), 8)
-
-
-def test_a_picture_smaller_than_a_patch_is_refused():
-    with pytest.raises(PixelDataError, match="5 x 90 px.*patches of 8 px.*larger"):
-        whole_patches((5, 90), 8)
-    assert whole_patches((17, 90), 8) == (16, 88)
 
 
 def published_mask(values, fraction):

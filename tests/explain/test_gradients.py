@@ -96,7 +96,7 @@ def test_integrated_gradients_are_complete(request, planes, network):
     found, missing = integrated_gradient(probe, planes, AT, steps=64)
     wanted = probe.value(planes, AT) - probe.value(flat_baseline(planes), AT)
     assert found.sum() == pytest.approx(wanted, rel=0.02)
-    assert missing < 0.02
+    assert missing < 0.02 * abs(wanted)
 
 
 def test_a_linear_network_needs_one_step(planes):

@@ -71,6 +71,9 @@ VERBS: dict[str, Verb] = {
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
         Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
+        Verb(
+            "explain", "show what a network looked at, and whether the map may be read", ("input",)
+        ),
         Verb("measure", "count and measure nuclei and cells", ("input",)),
         Verb("embed", "say in numbers what an encoder sees on a plate", ("input",)),
         Verb("export", "write an image as OME-TIFF, OME-Zarr or PNG", ("input", "out")),

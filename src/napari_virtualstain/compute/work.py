@@ -37,7 +37,9 @@ __all__ = [
     "warm",
 ]
 
-JOBS = ("stain", "plan", "evaluate", "embed", "doctor", "batch", "passport", "models")
+JOBS = (
+    "stain", "plan", "evaluate", "embed", "doctor", "batch", "passport", "models", "explain",
+)  # fmt: skip
 """The verbs that may run elsewhere: those whose inputs and outputs are paths."""
 _HERE = ("models",)
 """Those that are about this computer, also where a scheduler elsewhere does the others."""

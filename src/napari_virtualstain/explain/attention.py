@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.encoders.base import PatchEncoder
-from napari_virtualstain.errors import PixelDataError, SettingsError
+from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.metrics.pixel import spearman
 
 __all__ = [
@@ -28,28 +28,10 @@ __all__ = [
     "rollout_map",
     "token_at",
     "top_mass",
-    "whole_patches",
 ]
 
 Picture = NDArray[np.float32]
 Map = NDArray[np.float32]
-
-
-def whole_patches(shape: tuple[int, int], patch: int) -> tuple[int, int]:
-    """Return the edges (Y, X) of the largest part of a picture that is made of whole patches.
-
-    Raises
-    ------
-    PixelDataError
-        If it is smaller than a patch.
-    """
-    height, width = (n // patch * patch for n in shape)
-    if not height or not width:
-        raise PixelDataError(
-            f"The picture has {shape[0]} x {shape[1]} px and the encoder looks at patches of "
-            f"{patch} px. Choose a larger picture or --region."
-        )
-    return height, width
 
 
 def token_at(at: tuple[int, int], shape: tuple[int, int], patch: int) -> int:

@@ -141,7 +141,9 @@ def beyond_distance(values: NDArray[np.float32], at: tuple[int, int]) -> NDArray
     count = np.bincount(ring.ravel())
     mean = np.bincount(ring.ravel(), values.ravel()) / np.maximum(count, 1)
     usual = mean[ring]
-    return np.divide(values, usual, out=np.zeros_like(values), where=usual > 0)
+    found = np.zeros_like(values)
+    np.divide(values, usual, out=found, where=usual > 0)
+    return found
 
 
 def compared(

@@ -150,7 +150,7 @@ class SampledStainer(Stainer):
             Told of forward passes done, of `rounds`. What it raises ends the run.
         """
         walker = _Walker(self)
-        plan, shape = self._tiles(tiles), self._grid
+        plan, shape = self._tiles(tiles), self.grid
         outputs = self.generator.out_channels
         small = plan.shape
         with ExitStack() as stack:
@@ -193,15 +193,10 @@ class SampledStainer(Stainer):
         step = self.generator.step_network(self.generator.rule(self.how).prepare(0), self.how)
         return prepare_network(step.to("meta"), device="meta", precision=self.typical.precision)
 
-    @property
-    def _grid(self) -> tuple[int, ...]:
-        """Edges of the image on the model's grid."""
-        return self.source.shape if self.ratios is None else self._model_shape(self.ratios)
-
     def _tiles(self, tiles: TilePlan) -> TilePlan:
         """Return the tiles of x: as those of the run, on the grid that is walked."""
         shrink = self.generator.shrink
-        shape = tuple(-(-n // shrink) for n in self._grid)
+        shape = tuple(-(-n // shrink) for n in self.grid)
         core = tuple(
             n if own >= whole else -(-own // shrink)
             for own, whole, n in zip(tiles.core, tiles.shape, shape, strict=True)
@@ -213,7 +208,7 @@ class SampledStainer(Stainer):
         """Return the same tiles on the model's grid, with a margin."""
         shrink = self.generator.shrink
         return plan_tiles(
-            self._grid, core=[shrink * n for n in plan.core], halo=margin,
+            self.grid, core=[shrink * n for n in plan.core], halo=margin,
             multiple_of=[shrink * n for n in plan.multiple_of],
         )  # fmt: skip
 

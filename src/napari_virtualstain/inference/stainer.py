@@ -77,7 +77,7 @@ class Stainer:
         """Read normalised planes (C, *S) of a region of the model's grid, zero beyond the image."""
         if self.ratios is None:
             return padded(self.source, t, region)
-        inside = clipped(region, self._model_shape(self.ratios))
+        inside = clipped(region, self.grid)
         read = source_region(inside, self.ratios, self.source.shape)
         pixels = resample_region(self.source.read(t, read), read, inside, self.ratios)
         missing = [(0, a.stop - b.stop) for a, b in zip(region, inside, strict=True)]
@@ -126,13 +126,20 @@ class Stainer:
         _, needed = self._on_model_grid(t, tile)
         return resample_region(grey, needed, tile.write, tuple(1 / r for r in self.ratios))
 
-    def _model_shape(self, ratios: tuple[float, ...]) -> tuple[int, ...]:
-        return tuple(resampled_length(n, r) for n, r in zip(self.source.shape, ratios, strict=True))
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Edges of the image on the model's grid."""
+        if self.ratios is None:
+            return self.source.shape
+        return tuple(
+            resampled_length(n, ratio)
+            for n, ratio in zip(self.source.shape, self.ratios, strict=True)
+        )
 
     def _on_model_grid(self, t: int, tile: Tile) -> tuple[Tile, Region]:
         """Return the tile that the network is given, and what of it the core is made from."""
         ratios = self.ratios or (1.0,) * len(self.source.shape)
-        shape, reach = self._model_shape(ratios), self.typical.reach
+        shape, reach = self.grid, self.typical.reach
         needed = source_region(tile.write, tuple(1 / ratio for ratio in ratios), shape)
         inner = tile_around(needed, shape=shape, halo=reach.halo, multiple_of=reach.multiple_of)
         return inner, needed

@@ -36,7 +36,7 @@ from napari_virtualstain.jobs.rescale import LARGEST_RATIO, PIXEL_TOLERANCE, off
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.embed import EmbedSettings
 
-__all__ = ["FieldEncoder", "Seen"]
+__all__ = ["FieldEncoder", "FieldPart", "Seen"]
 
 Pixels = NDArray[np.float32]
 
@@ -59,6 +59,29 @@ class Seen:
     features: NDArray[np.float64]
     scores: NDArray[np.float64] | None = None
     missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FieldPart:
+    """A part of a field as an encoder of planes is given it.
+
+    Parameters
+    ----------
+    pictures
+        By name of the channel, or of all of them joined by ``+`` where they go in together:
+        normalised (in_channels, Y, X).
+    region
+        Which part, on the grid of the encoder.
+    ratios
+        Pixels of the encoder over those of the image (y, x), `None` where they are alike.
+    image
+        The plane that is looked at.
+    """
+
+    pictures: dict[str, Pixels]
+    region: Region
+    ratios: tuple[float, ...] | None
+    image: LazyImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,6 +187,61 @@ class FieldEncoder:
             ),
             missing=tuple(missing),
         )
+
+    def part(self, image: LazyImage, region: Region | None = None) -> FieldPart:
+        """Return a part of a field as an encoder of planes is given it, cut to what it can take.
+
+        Parameters
+        ----------
+        image
+            The field, whose grey values normalise the part.
+        region
+            Which, in pixels of the image, inside it; all of it if `None`.
+
+        Raises
+        ------
+        PixelDataError
+            If the part is smaller than what the encoder takes, or pixels are missing.
+        PixelSizeError, AxesError, ChannelError
+            As of `look`.
+        """
+        image = self._planes(image)
+        ratios = self._ratios(image.pixel_size_um)
+        shape, multiple = image.shape[3:], self.model.encoder.multiple_of
+        wanted = region or tuple(slice(0, n) for n in shape)
+        scale = ratios or (1.0, 1.0)
+        starts = [round(part.start / ratio) for part, ratio in zip(wanted, scale, strict=True)]
+        lengths = [
+            resampled_length(part.stop - part.start, ratio)
+            for part, ratio in zip(wanted, scale, strict=True)
+        ]
+        if min(lengths) < self.model.encoder.smallest:
+            raise PixelDataError(
+                f"The picture has {lengths[0]} x {lengths[1]} px for the encoder "
+                f"{self.model.card.name!r}, which looks at {self.model.encoder.smallest} px at "
+                "least. Choose a larger picture or --region."
+            )
+        cut = tuple(
+            slice(start, start + length // multiple * multiple)
+            for start, length in zip(starts, lengths, strict=True)
+        )
+        source = cut if ratios is None else source_region(cut, ratios, shape)
+        groups = (
+            [(name,) for name in self.channels] if self.model.card.per_channel else [self.channels]
+        )
+        found = {}
+        for names in groups:
+            planes = []
+            for name in names:
+                channel = image.select([self._channel(image, name)])
+                planes.append(self._reader(channel, name, [(source, cut)], ratios)(0))
+            pictures = pictures_for(self.model.card, np.stack(planes))
+            if not np.isfinite(pictures).all():
+                raise PixelDataError(
+                    f"{' and '.join(names)}: pixels are missing (NaN). Choose another --region."
+                )
+            found["+".join(names)] = pictures[0]
+        return FieldPart(pictures=found, region=cut, ratios=ratios, image=image)
 
     def _knows(self, image: LazyImage) -> bool:
         """Return whether an image has any of the channels."""

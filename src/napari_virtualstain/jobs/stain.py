@@ -41,7 +41,7 @@ from napari_virtualstain.jobs.stain_share import (
 )
 from napari_virtualstain.tiling.plan import TilePlan
 
-__all__ = ["StainResult", "StainSettings", "run"]
+__all__ = ["StainResult", "StainSettings", "run", "stain_origin"]
 
 _DARKEST, _BRIGHTEST = 10.0, 55.0
 """What uint16 holds, in standard deviations of the training stains around their mean."""
@@ -294,7 +294,7 @@ def _create(
         shape=shape,
         channels=[Channel(s.name, "fluorescence", s.colour) for s in card.stains],
         pixel_size_um=PixelSize(size.z if prepared.depth else None, *yx),
-        origin_um=image.origin_um if prepared.depth else _origin(image),
+        origin_um=image.origin_um if prepared.depth else stain_origin(image),
         z_positions_um=image.z_positions_um if prepared.depth else None,
         time_interval_s=image.time_interval_s,
         chunks_yx=_chunk(prepared.plan),
@@ -348,8 +348,19 @@ def _close(
     return done
 
 
-def _origin(image: LazyImage) -> tuple[float, float, float]:
-    """Return where the stains lie: over the input, in the plane in focus if it is known."""
+def stain_origin(image: LazyImage) -> tuple[float, float, float]:
+    """Return where a flat result lies: over the input, in the plane in focus if it is known.
+
+    Parameters
+    ----------
+    image
+        The planes that it is made from.
+
+    Returns
+    -------
+    tuple
+        z, y, x in micrometres.
+    """
     z, y, x = image.origin_um
     # The origin is that of the first plane, which lies so far from focus.
     return (z - (image.z_positions_um[0] if image.z_positions_um else 0.0), y, x)
