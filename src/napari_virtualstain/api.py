@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.train import TrainResult
+    from napari_virtualstain.jobs.tuning_plan import FinetunePlan
     from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.preprocessing.illumination_set import IlluminationSet
 
@@ -644,7 +645,7 @@ def finetune(
     on_progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     **settings: Any,
-) -> FinetuneResult:
+) -> FinetuneResult | FinetunePlan:
     """Tune a trained model on a handful of images, and say whether that helped.
 
     Parameters
@@ -663,8 +664,9 @@ def finetune(
 
     Returns
     -------
-    FinetuneResult
-        ``gains``: by stain, what the tuning did on fields that did not teach.
+    FinetuneResult or FinetunePlan
+        ``gains``: by stain, what the tuning did on fields that did not teach. With ``plan=True``,
+        what would be done.
 
     Raises
     ------

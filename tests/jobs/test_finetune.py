@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +13,27 @@ from napari_virtualstain import simulate
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.errors import (
     ChannelError,
+    ImageFileError,
     OutputExistsError,
     SettingsError,
 )
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
-from napari_virtualstain.jobs import finetune
+from napari_virtualstain.jobs import finetune, tuning_watch
 from napari_virtualstain.jobs.finetune import FinetuneSettings
 from napari_virtualstain.jobs.simulate import write_field
+from napari_virtualstain.jobs.tuning_run import (
+    ask_run,
+    looks_in,
+    read_crop,
+    read_curves,
+    read_look,
+    read_settings,
+    wish_in,
+    write_look,
+)
 from napari_virtualstain.zoo import load_generator
 
 
@@ -169,3 +182,144 @@ def test_a_model_that_is_there_is_not_replaced_unasked(tiny_model, four, tmp_pat
     with pytest.raises(OutputExistsError):
         finetune.run(settings(tiny_model, four, tmp_path / "m"))
     finetune.run(settings(tiny_model, four, tmp_path / "m", overwrite=True))
+
+
+def weights(model):
+    return load_generator(model).generator.module().state_dict()
+
+
+def test_a_tuning_that_is_watched_learns_the_same(tiny_model, four, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning_watch, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(tuning_watch, "_SHARE", 0)
+    told = []
+    finetune.run(settings(tiny_model, four, tmp_path / "a", watch=True), on_store=told.append)
+    finetune.run(settings(tiny_model, four, tmp_path / "b"))
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all((one[name] == other[name]).all() for name in one)
+    (folder,) = told
+    assert folder == tmp_path / "a.training"
+    curves, crop = read_curves(folder), read_crop(folder)
+    assert looks_in(folder) == tuple(range(9)) == tuple(point.step for point in curves.points)
+    assert (curves.steps, curves.judges, len(curves.stains)) == (8, True, 5)
+    assert crop.truth.shape == crop.base.shape == read_look(folder, 8).shape == (5, 96, 96)
+    # Before the first step it is the base model, but for how its stains become grey values.
+    np.testing.assert_allclose(curves.points[0].pcc, curves.base.pcc, atol=1e-4)
+    assert curves.points[0].train is None
+    assert curves.points[-1].train > 0
+    assert not looks_in(tmp_path / "b.training")
+
+
+def test_the_base_model_is_measured_in_the_units_of_the_tuning(tiny_model, tmp_path):
+    """Of one held-back field that is watched whole, the loss is that of the grey values written."""
+    places = fields(tmp_path / "f", 2, gain=3.0)
+    finetune.run(settings(tiny_model, places, tmp_path / "m", watch=True, steps=1))
+    folder = tmp_path / "m.training"
+    curves, crop = read_curves(folder), read_crop(folder)
+    for point, grey in ((curves.base, crop.base), (curves.points[-1], read_look(folder, 1))):
+        errors = [
+            np.abs(stain.normalisation.apply(g) - stain.normalisation.apply(t)).mean()
+            for stain, g, t in zip(read_card(tmp_path / "m").stains, grey, crop.truth, strict=True)
+        ]
+        assert point.held == pytest.approx(np.mean(errors), rel=1e-3)
+    # The old model is returned to grey values by its own numbers, which are of another camera.
+    old = load_generator(tiny_model).card.stains[0].normalisation
+    assert abs(crop.base[0].mean() - old.invert(np.zeros(1))[0]) < crop.truth[0].mean()
+
+
+def test_old_looks_are_thinned_and_the_first_and_last_stay(tmp_path):
+    (tmp_path / "watch").mkdir()
+    for step in range(1, 40):
+        write_look(tmp_path, step, np.full((1, 2, 2), step, np.float32), most=5)
+    kept = looks_in(tmp_path)
+    assert len(kept) <= 6
+    assert (kept[0], kept[-1]) == (1, 39)
+    assert read_look(tmp_path, 39)[0, 0, 0] == 39
+    with pytest.raises(ImageFileError, match="Look at another step"):
+        read_look(tmp_path, 2)
+
+
+def test_whoever_follows_a_run_can_pause_it_and_go_on(tiny_model, four, tmp_path):
+    chosen = settings(tiny_model, four, tmp_path / "a", watch=True)
+    folder = tmp_path / "a.training"
+
+    def ask(done, total, what):
+        if what.startswith("steps") and done == 3:
+            ask_run(folder, "pause")
+
+    begun = finetune.run(chosen, on_progress=ask)
+    assert (begun.finished, begun.steps) == (False, 4)
+    assert wish_in(folder) is None
+    kept = FinetuneSettings.model_validate({**read_settings(folder), "resume": True})
+    assert kept == chosen.model_copy(update={"resume": True})
+    finetune.run(kept)
+    finetune.run(settings(tiny_model, four, tmp_path / "b"))
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all((one[name] == other[name]).all() for name in one)
+    steps = [point.step for point in read_curves(folder).points]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 8
+
+
+def test_whoever_follows_a_run_can_end_it_and_keep_what_it_has(tiny_model, four, tmp_path):
+    def ask(done, total, what):
+        if what.startswith("steps") and done == 3:
+            ask_run(tmp_path / "a.training", "end")
+
+    found = finetune.run(settings(tiny_model, four, tmp_path / "a"), on_progress=ask)
+    assert (found.finished, found.steps) == (True, 4)
+    assert found.gains
+    assert read_card(tmp_path / "a").training.tuned
+
+
+def test_from_scratch_nothing_of_the_base_model_is_left_but_its_shape(tiny_model, four, tmp_path):
+    found = finetune.run(
+        settings(tiny_model, four, tmp_path / "m", preset="scratch", steps=1, seed=7)
+    )
+    base, card = load_generator(tiny_model), read_card(tmp_path / "m")
+    assert card.training.parent is None
+    assert card.architecture == base.card.architecture
+    assert card.title.endswith("from scratch")
+    assert abs(found.like_before) < 0.9
+    old, new = base.generator.module().state_dict(), weights(tmp_path / "m")
+    name = next(name for name, value in old.items() if value.ndim == 4)
+    assert abs(np.corrcoef(old[name].ravel(), new[name].ravel())[0, 1]) < 0.5
+
+
+def test_a_plan_says_who_teaches_and_how_long_it_takes_and_writes_nothing(
+    tiny_model, four, tmp_path
+):
+    chosen = settings(tiny_model, four, tmp_path / "m", plan=True)
+    plan = finetune.run(chosen)
+    assert sorted(field.role for field in plan.fields) == ["judges", *["teaches"] * 3]
+    assert all(field.stains == read_card(tiny_model).stain_names for field in plan.fields)
+    assert all(field.shape == (96, 96) for field in plan.fields)
+    assert plan.seconds > 0
+    assert plan.steps == 8
+    assert "of the weights may move" in plan.text()
+    assert any("judged on 1 held-back field" in note for note in plan.notes)
+    json.dumps(plan.to_json())
+    assert not list(tmp_path.iterdir())
+    judged = {field.name for field in plan.fields if field.role == "judges"}
+    done = finetune.run(chosen.model_copy(update={"plan": False, "watch": True}))
+    assert done.finished
+    assert set(read_curves(tmp_path / "m.training").fields) == judged
+
+
+def test_a_plan_says_what_is_doubtful_of_a_field(tiny_model, tmp_path):
+    places = fields(tmp_path / "f", 3, edge=128)
+    image = open_image(places[0] / "stains.ome.zarr")
+    pixels, names = image.data.compute(), list(image.channel_names)
+    dna, er = (pixels[:, names.index(name)] for name in ("DNA", "ER"))
+    light = open_image(places[0] / "brightfield.ome.zarr").data.compute()[:, 0, 1:2]
+    er[:] = np.roll(np.abs(light - light.mean()), 10, axis=-1)
+    dna[:] = np.minimum(dna, np.quantile(dna, 0.9))
+    shutil.rmtree(places[0] / "stains.ome.zarr")
+    write(places[0] / "stains.ome.zarr", pixels, list(image.channels))
+    plan = finetune.run(settings(tiny_model, places, tmp_path / "m", plan=True))
+    by_name = {field.name: " / ".join(field.notes) for field in plan.fields}
+    said = next(notes for name, notes in by_name.items() if str(places[0]) in name)
+    assert "ER lies 10.0 px beside the bright field" in said
+    assert "DNA: " in said
+    assert "of the pixels are saturated" in said
+    others = [notes for name, notes in by_name.items() if str(places[0]) not in name]
+    assert not any("lies" in notes or "saturated" in notes for notes in others)

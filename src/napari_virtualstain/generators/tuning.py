@@ -4,6 +4,7 @@
 ``quick``      the last layer, and what follows every normalisation
 ``adapter``    besides, a change of low rank of every other layer (LoRA)
 ``full``       all
+``scratch``    all, of another network that knows nothing yet
 =============  ==============================================================
 
 Few images say little, and what may not move cannot be spoilt. An adapter is a change ``B A`` of a
@@ -26,7 +27,7 @@ from napari_virtualstain.generators.base import Generator
 
 __all__ = ["Tuned", "TuningPreset", "tune_weights"]
 
-TuningPreset = Literal["quick", "adapter", "full"]
+TuningPreset = Literal["quick", "adapter", "full", "scratch"]
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 _NORMS = (
@@ -101,7 +102,7 @@ def tune_weights(
             "This model is a graph of another program, whose weights cannot be moved. Tune a model "
             "that was trained or imported here."
         )
-    if preset == "full":
+    if preset in ("full", "scratch"):
         return Tuned(moving=total, of=total, finish=lambda: None)
     if getattr(generator, "rule", None) is not None:
         raise SettingsError(

@@ -13,7 +13,7 @@ import platform
 import psutil
 import torch
 
-__all__ = ["free_memory", "keep_freed_memory", "release_freed_memory"]
+__all__ = ["MemoryUse", "free_memory", "keep_freed_memory", "release_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 
@@ -26,6 +26,33 @@ def free_memory(device: str) -> int:
         held = torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card)
         return int(torch.cuda.mem_get_info(card)[0]) + held
     return int(psutil.virtual_memory().available)
+
+
+class MemoryUse:
+    """How much memory something takes where a network computes, from now on.
+
+    Parameters
+    ----------
+    device
+        Of torch. On a processor what was freed counts only while it is kept, see
+        `keep_freed_memory`.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._card = torch.device(device) if device.startswith("cuda") else None
+        if self._card is not None:
+            torch.cuda.reset_peak_memory_stats(self._card)
+        self._before = self._held()
+
+    @property
+    def taken(self) -> int:
+        """Bytes at most since then."""
+        return max(self._held() - self._before, 0)
+
+    def _held(self) -> int:
+        if self._card is not None:
+            return int(torch.cuda.max_memory_allocated(self._card))
+        return int(psutil.Process().memory_info().rss)
 
 
 def keep_freed_memory() -> bool:

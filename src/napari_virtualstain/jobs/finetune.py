@@ -25,25 +25,32 @@ from napari_virtualstain.jobs.tuning_fields import (
     open_tuning,
     tuning_parts,
 )
-from napari_virtualstain.training.settings import Duration
+from napari_virtualstain.jobs.tuning_keep import write_result
+from napari_virtualstain.jobs.tuning_run import (
+    forget_looks,
+    forget_wish,
+    wish_in,
+    write_settings,
+)
+from napari_virtualstain.training.settings import Duration, LoopSettings
 
 if TYPE_CHECKING:
-    from napari_virtualstain.datasets.pairs import PairedField
+    from napari_virtualstain.datasets.pairs import PairedField, PairedSet
+    from napari_virtualstain.generators.base import Generator
     from napari_virtualstain.generators.package import Model
+    from napari_virtualstain.generators.tuning import Tuned
     from napari_virtualstain.intensity import Normalisation, Rule
     from napari_virtualstain.jobs.tuning_judge import StainGain
+    from napari_virtualstain.jobs.tuning_plan import FinetunePlan
 
-__all__ = ["FinetuneResult", "FinetuneSettings", "run"]
+__all__ = ["FinetuneResult", "FinetuneSettings", "Tuning", "run"]
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"steps": 300, "learning_rate": 1e-3},
     "adapter": {"steps": 400, "learning_rate": 1e-3},
     "full": {"steps": 600, "learning_rate": 2e-4},
+    "scratch": {"steps": 2000, "learning_rate": None},
 }
-_PATCHES = (128, 96, 64, 48, 32, 16)
-_CHOOSING = 3
-"""Held-back groups from which one can choose the weights, and the others judge."""
-
 
 _SLIGHT, _MOST = 0.01, 0.8
 """Of a correlation, and of a mean absolute error: what is not worth a tuning, and what is most."""
@@ -54,10 +61,10 @@ class FinetuneSettings(PairSettings):
 
     model: ModelText = Field(description="name of the model to tune, or its folder or zip")
     out: PathText = Field(description="folder for the tuned model")
-    preset: Literal["quick", "adapter", "full"] = Field(
+    preset: Literal["quick", "adapter", "full", "scratch"] = Field(
         default="quick",
         description="what moves: the last layer and the normalisation, besides a small change of "
-        "every other layer, or all weights",
+        "every other layer, or all weights; scratch: all, from random ones",
     )
     rank: int = Field(default=4, ge=1, description="of adapter: ranks of the change of a layer")
     steps: int | None = Field(
@@ -82,6 +89,16 @@ class FinetuneSettings(PairSettings):
     )
     validate_every: int = Field(
         default=50, ge=1, description="steps between log lines and checkpoints"
+    )
+    watch: bool = Field(
+        default=False,
+        description="stain a part of a held-back field every few seconds, into OUT.training, where "
+        "the page Tune shows it",
+    )
+    plan: bool = Field(
+        default=False,
+        description="say what would teach and judge, what is doubtful about it, and how long it "
+        "takes here, without doing it",
     )
     seed: int = Field(default=0, ge=0, description="decides patches, flips, and what is held back")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
@@ -156,8 +173,9 @@ def run(
     settings: FinetuneSettings,
     *,
     on_progress: Progress | None = None,
+    on_store: Callable[[Path], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> FinetuneResult:
+) -> FinetuneResult | FinetunePlan:
     """Tune a model on the pairs of a user.
 
     Fields that are held back do not teach, and the gain is judged on them. Three groups of them or
@@ -170,6 +188,9 @@ def run(
         Which model, images and weights.
     on_progress
         Told of steps done.
+    on_store
+        Told the folder of the training, in which the run can be followed and asked to pause or to
+        end; see `jobs.tuning_run`.
     should_stop
         Asked after each step; a checkpoint is written before stopping.
 
@@ -179,6 +200,7 @@ def run(
         If images, model or output do not fit.
     """
     # Imported here, since they load torch: whoever builds a form or a command needs settings only.
+    from napari_virtualstain.inference.memory import release_freed_memory
     from napari_virtualstain.zoo import load_generator
 
     check_training_output(settings.out, resume=settings.resume, overwrite=settings.overwrite)
@@ -186,8 +208,87 @@ def run(
     data, notes = open_tuning(settings, model.card)
     check_alike(data)
     check_planes(data, model.card)
+    whole = data
     data, parts, more = tuning_parts(data, settings)
-    return _tune(settings, model, data, parts, [*notes, *more], on_progress, should_stop)
+    notes += more
+    try:
+        if settings.plan:
+            from napari_virtualstain.jobs.tuning_plan import plan_tuning
+
+            tuning = _made_ready(settings, model, data, parts)
+            return plan_tuning(settings, model.card, whole, tuning, notes, on_progress)
+        if on_store is not None:
+            on_store(training_folder(settings.out))
+        return _tune(settings, model, data, parts, notes, on_progress, should_stop)
+    finally:
+        release_freed_memory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """A tuning that may begin.
+
+    Parameters
+    ----------
+    generator
+        That learns.
+    tuned
+        What of it moves.
+    train, choose, judge
+        Fields, normalised alike; nothing chooses where there are too few.
+    base
+        By stain: what returns a prediction of the base model to grey values.
+    loop
+        How it learns.
+    """
+
+    generator: Generator
+    tuned: Tuned
+    train: PairedSet
+    choose: PairedSet | None
+    judge: PairedSet
+    base: Sequence[Normalisation]
+    loop: LoopSettings
+
+
+def _made_ready(
+    settings: FinetuneSettings,
+    model: Model,
+    data: FieldData,
+    parts: tuple[list[int], list[int], list[int]],
+) -> Tuning:
+    from napari_virtualstain.datasets.pairs import pair_up
+    from napari_virtualstain.generators.registry import build_generator
+    from napari_virtualstain.generators.tuning import tune_weights
+    from napari_virtualstain.intensity import Rule
+
+    card, generator = model.card, model.generator
+    teach, choose, judge = ([data.fields[n] for n in part] for part in parts)
+    with dask.config.set(scheduler="synchronous"):
+        base = [stain.normalisation for stain in card.stains]
+        rule = Rule(kind="zscore", clip_sd=None)
+        pair = partial(
+            pair_up, input_rule=card.input_rule, output_rule=rule, stain_names=data.stains
+        )
+        train = pair(teach, outputs=_outputs(teach, base, rule))
+        as_taught = partial(pair, outputs=train.outputs, typical_contrast=train.typical_contrast)
+        tuned = tune_weights(generator, settings.preset, rank=settings.rank, seed=settings.seed)
+        if settings.preset == "scratch":
+            generator = build_generator(
+                card.generator, in_channels=len(card.inputs), out_channels=len(card.stains),
+                architecture=card.architecture, seed=settings.seed,
+            )  # fmt: skip
+        usual = _PRESETS[settings.preset]
+        loop = LoopSettings(
+            steps=settings.steps or usual["steps"], budget=settings.budget, batch=settings.batch,
+            learning_rate=settings.learning_rate or usual["learning_rate"],
+            patch=settings.patch or fitting_patch(teach, generator), clip=1.0, ema=0.98,
+            validate_every=settings.validate_every, seed=settings.seed,
+        )  # fmt: skip
+        return Tuning(
+            generator=generator, tuned=tuned, train=train, judge=as_taught(judge), base=base,
+            choose=as_taught(choose) if choose else None, loop=loop,
+        )  # fmt: skip
 
 
 def _tune(
@@ -199,64 +300,59 @@ def _tune(
     on_progress: Progress | None,
     should_stop: Callable[[], bool],
 ) -> FinetuneResult:
-    from napari_virtualstain.datasets.pairs import pair_up
     from napari_virtualstain.generators.package import read_test_pair
-    from napari_virtualstain.generators.tuning import tune_weights
     from napari_virtualstain.inference.memory import keep_freed_memory
-    from napari_virtualstain.intensity import Rule
     from napari_virtualstain.jobs.tuning_card import save_tuned
     from napari_virtualstain.jobs.tuning_judge import forgotten, judge_tuning
+    from napari_virtualstain.jobs.tuning_watch import TuningWatch
     from napari_virtualstain.training.painting import fit
-    from napari_virtualstain.training.settings import LoopSettings
     from napari_virtualstain.zoo import load_generator
 
     keep_freed_memory()
-    card, folder = model.card, training_folder(settings.out)
-    teach, choose, judge = ([data.fields[n] for n in part] for part in parts)
+    folder = training_folder(settings.out)
+    ready = _made_ready(settings, model, data, parts)
+    generator, tuned = ready.generator, ready.tuned
+    forget_wish(folder)
+    if not settings.resume:
+        forget_looks(folder)
+    write_settings(folder, settings.model_dump(mode="json"))
     with dask.config.set(scheduler="synchronous"):
-        base = [stain.normalisation for stain in card.stains]
-        rule = Rule(kind="zscore", clip_sd=None)
-        pair = partial(
-            pair_up, input_rule=card.input_rule, output_rule=rule, stain_names=data.stains
-        )
-        train = pair(teach, outputs=_outputs(teach, base, rule))
-        as_taught = partial(pair, outputs=train.outputs, typical_contrast=train.typical_contrast)
-        held = as_taught(judge)
-        generator = model.generator
-        tuned = tune_weights(generator, settings.preset, rank=settings.rank, seed=settings.seed)
-        usual = _PRESETS[settings.preset]
-        loop = LoopSettings(
-            steps=settings.steps or usual["steps"], budget=settings.budget, batch=settings.batch,
-            learning_rate=settings.learning_rate or usual["learning_rate"],
-            patch=settings.patch or fitting_patch(teach, generator), clip=1.0, ema=0.98,
-            validate_every=settings.validate_every, seed=settings.seed,
-        )  # fmt: skip
+        watch = None
+        if settings.watch:
+            watch = TuningWatch(
+                folder, generator, model.generator, ready.choose or ready.judge,
+                stains=data.stains, base=ready.base, judges=ready.choose is None,
+                loss=ready.loop.loss, resume=settings.resume,
+            )  # fmt: skip
         result = fit(
-            generator, train, loop, validation=as_taught(choose) if choose else None,
-            folder=folder, stain_names=data.stains, resume=settings.resume,
-            devices=devices_of(settings.device), on_step=on_progress, should_stop=should_stop,
+            generator, ready.train, ready.loop, validation=ready.choose, folder=folder,
+            stain_names=data.stains, resume=settings.resume, devices=devices_of(settings.device),
+            on_step=on_progress, watch=watch,
+            should_stop=lambda: should_stop() or wish_in(folder) == "pause",
+            should_end=lambda: wish_in(folder) == "end",
         )  # fmt: skip
+        forget_wish(folder)
         tuned.finish()
         generator.module().to("cpu")
+        found = partial(
+            FinetuneResult, out=Path(settings.out), steps=result.steps, seconds=result.seconds,
+            moving=tuned.moving, of=tuned.of,
+        )  # fmt: skip
         if not result.finished:
-            return FinetuneResult(
-                out=Path(settings.out), finished=False, steps=result.steps,
-                seconds=result.seconds, moving=tuned.moving, of=tuned.of, notes=tuple(notes),
-            )  # fmt: skip
-        before = load_generator(settings.model).generator
+            return found(finished=False, notes=tuple(notes))
         gains = judge_tuning(
-            before, generator, teach=train, held=held, stains=data.stains, seed=settings.seed,
-            base=base,
+            load_generator(settings.model).generator, generator, teach=ready.train,
+            held=ready.judge, stains=data.stains, seed=settings.seed, base=ready.base,
         )  # fmt: skip
         like_before = forgotten(generator, *read_test_pair(model.path))
         notes += _said(gains)
-        found = FinetuneResult(
-            out=Path(settings.out), finished=True, steps=result.steps, seconds=result.seconds,
-            moving=tuned.moving, of=tuned.of, gains=gains, like_before=like_before,
-            notes=tuple(notes),
+        done = found(finished=True, gains=gains, like_before=like_before, notes=tuple(notes))
+        save_tuned(
+            settings, model, data, ready.train, ready.loop, generator, result, done,
+            on_progress=on_progress,
         )  # fmt: skip
-        save_tuned(settings, model, data, train, loop, result, found, on_progress=on_progress)
-    return found
+        write_result(Path(settings.out), done.to_json())
+    return done
 
 
 def _said(gains: Sequence[StainGain]) -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.jobs.focus_direction import focus_direction
 from napari_virtualstain.jobs.passport import PassportCheck, Status
-from napari_virtualstain.jobs.passport_measure import Measured, MeasuredPlane
+from napari_virtualstain.jobs.passport_measure import Measured
 from napari_virtualstain.jobs.passport_ranges import FAR, FARTHEST, above, beyond, worst
 from napari_virtualstain.preprocessing.focus import MEASURES
 
-__all__ = ["focus"]
+__all__ = ["focus", "sharpness"]
 
 _DETAIL = "laplacian_energy"
 """Tells more detail from less, and where focus is: of the four it hears the noise least."""
@@ -40,7 +40,7 @@ def focus(card: ModelCard, measured: Measured, *, empty: bool) -> PassportCheck:
     status: Status = "green"
     said: dict[str, list[int]] = {}
     for p, plane in enumerate(measured.planes):
-        one, words = _sharpness(card, p, plane)
+        one, words = sharpness(card, p, plane.numbers)
         status = worst((status, one))
         if one != "green":
             said.setdefault(words, []).append(measured.z[p])
@@ -61,14 +61,29 @@ def _where(said: dict[str, list[int]]) -> Iterator[str]:
         yield f"{words} in plane{'s' * (len(planes) > 1)} {', '.join(map(str, planes))}"
 
 
-def _sharpness(card: ModelCard, p: int, plane: MeasuredPlane) -> tuple[Status, str]:
-    """Judge a plane by its second most unusual measure, so that two have to agree."""
+def sharpness(card: ModelCard, p: int, numbers: Mapping[str, float]) -> tuple[Status, str]:
+    """Judge a plane by its second most unusual measure, so that two have to agree.
+
+    Parameters
+    ----------
+    card
+        Of a model that states how sharp its training planes were.
+    p
+        Which of its planes.
+    numbers
+        Measures of focus by name; see `preprocessing.likeness.focus_in_windows`.
+
+    Returns
+    -------
+    tuple
+        How unusual it is, and in which way: sharper, blurrier, ...
+    """
     ranges = card.inputs[p].ranges
     assert ranges is not None
     far = {
-        name: beyond(ranges, name, plane.numbers[name])
+        name: beyond(ranges, name, numbers[name])
         for name in MEASURES
-        if name in plane.numbers and name in ranges.numbers
+        if name in numbers and name in ranges.numbers
     }
     if not far:
         return "amber", "cannot be measured"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtualstain.datasets.pairs import PairedSet
+from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import Stain
 from napari_virtualstain.generators.package import Model, save_package
 from napari_virtualstain.generators.registry import get_spec
@@ -32,13 +33,14 @@ def save_tuned(
     data: FieldData,
     train: PairedSet,
     loop: LoopSettings,
+    generator: Generator,
     result: TrainingResult,
     found: FinetuneResult,
     *,
     on_progress: Progress | None,
 ) -> None:
     """Write the tuned model, whose card says what it was, what tuned it, and what that did."""
-    base, generator = model.card, model.generator
+    base = model.card
     card = describe_model(
         data, train, loop, result, generator=base.generator,
         preset=next(iter(get_spec(base.generator).presets)),
@@ -63,11 +65,11 @@ def save_tuned(
     card = card.model_copy(update={
         "architecture": base.architecture, "stains": tuple(stains), "labels": base.labels,
         "input_rule": base.input_rule, "volume": base.volume, "resize_to": base.resize_to,
-        "title": f"{base.title or base.name}, tuned", "licence": base.licence,
+        "title": f"{base.title or base.name}, {_made(settings.preset)}", "licence": base.licence,
         "citation": base.citation, "description": base.description,
         "limits": tuple(dict.fromkeys((*base.limits, *card.limits))),
         "training": card.training.model_copy(update={
-            "parent": model.fingerprint,
+            "parent": None if settings.preset == "scratch" else model.fingerprint,
             "settings": told,
             "tuned": {gain.stain: gain.to_json() for gain in found.gains},
         }),
@@ -78,3 +80,7 @@ def save_tuned(
     shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
     # What is left of a training says that it was not finished.
     (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _made(preset: str) -> str:
+    return "from scratch" if preset == "scratch" else "tuned"

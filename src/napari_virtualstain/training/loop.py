@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import cos, pi
@@ -28,9 +28,9 @@ from napari_virtualstain.losses.descent import Learner, Moment
 from napari_virtualstain.training.pace import Pace
 from napari_virtualstain.training.prefetch import Prefetch
 from napari_virtualstain.training.settings import LoopSettings
-from napari_virtualstain.training.state import State, snapshot
+from napari_virtualstain.training.state import State, Weights, snapshot
 
-__all__ = ["Examination", "Task", "TrainingResult", "learn", "rate_factor", "seeded"]
+__all__ = ["Examination", "Task", "TrainingResult", "Watch", "learn", "rate_factor", "seeded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,16 @@ class Task(Protocol):
         """Examine the network with the weights that it has; `None` if there is nothing to."""
 
 
+class Watch(Protocol):
+    """Looks on while a network learns; what comes out of the training is the same without it."""
+
+    def follow(self, said: Mapping[str, float]) -> bool:
+        """Take what a step said; return whether to look at the network now."""
+
+    def look(self, step: int, steps: int) -> None:
+        """Look at the network, which has the averaged weights of this step for the moment."""
+
+
 def rate_factor(step: int, steps: int, schedule: str = "cosine") -> float:
     """Return which part of the largest rate a step has.
 
@@ -133,6 +143,8 @@ def learn(
     devices: Sequence[str] = ("cpu",),
     on_step: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    should_end: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> TrainingResult:
     """Train a network in place; it ends with the best averaged weights.
 
@@ -152,6 +164,10 @@ def learn(
         Called with steps done, steps in all, and a sentence.
     should_stop
         Asked after every step; a checkpoint is written before stopping.
+    should_end
+        Asked after every step; the training then ends as after its last one.
+    watch
+        Looks before the first step, when it wants to, and after the last.
 
     Raises
     ------
@@ -187,6 +203,9 @@ def learn(
     finished = True
     for network in learner.networks.values():
         network.train()
+    if watch is not None:
+        with _averaged(module, state.average):
+            watch.look(state.step, pace.steps)
     with Prefetch(task.draw, state.step) as drawn:
         while state.step < pace.steps:
             step = state.step
@@ -212,9 +231,10 @@ def learn(
                 )
             state.take(said, module, settings)
             pace.tell(state)
+            looks = watch is not None and watch.follow(said)
             stopping = should_stop()
             examined = state.step % settings.validate_every == 0
-            last = state.step >= pace.steps
+            last = state.step >= pace.steps or should_end()
             if last or examined:
                 _take_stock(
                     task, state,
@@ -224,6 +244,9 @@ def learn(
                 with disk_errors(folder):
                     _write_log(folder / "log.csv", state.rows)
                 last = last or bool(settings.patience and state.stale >= settings.patience)
+            if watch is not None and (looks or last):
+                with _averaged(module, state.average):
+                    watch.look(state.step, pace.steps)
             if last or stopping or examined:
                 # Stopping in between examines nothing: it must not change what is kept as best.
                 with disk_errors(checkpoint):
@@ -251,6 +274,18 @@ def seeded(*seeds: int, device: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _averaged(module: nn.Module, average: Weights) -> Iterator[None]:
+    """Give a network its averaged weights for the moment."""
+    current = snapshot(module)
+    module.load_state_dict(average)
+    try:
+        yield
+    finally:
+        module.load_state_dict(current)
+        module.train()
+
+
 def _take_stock(task: Task, state: State, *, seconds: float, waited: float, rate: float) -> None:
     """Examine the averaged weights, keep them if they are the best, and note it."""
     row: dict[str, Any] = {
@@ -261,21 +296,18 @@ def _take_stock(task: Task, state: State, *, seconds: float, waited: float, rate
         "waited_s": round(waited, 1),
     }
     module = task.module()
-    current = snapshot(module)
-    module.load_state_dict(state.average)
-    found = task.examine()
-    if found is not None:
-        state.stale += 1
-        if found.loss < state.best_loss:
-            state.best, state.stale = snapshot(module), 0
-            state.best_loss, state.best_scores = found.loss, list(found.scores)
-        row["validation_loss"] = found.loss
-        row |= {
-            f"{task.score} {name}": value
-            for name, value in zip(task.names, found.scores, strict=True)
-        }
-    module.load_state_dict(current)
-    module.train()
+    with _averaged(module, state.average):
+        found = task.examine()
+        if found is not None:
+            state.stale += 1
+            if found.loss < state.best_loss:
+                state.best, state.stale = snapshot(module), 0
+                state.best_loss, state.best_scores = found.loss, list(found.scores)
+            row["validation_loss"] = found.loss
+            row |= {
+                f"{task.score} {name}": value
+                for name, value in zip(task.names, found.scores, strict=True)
+            }
     state.rows.append(row)
     state.running = {}
 

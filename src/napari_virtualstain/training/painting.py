@@ -24,12 +24,20 @@ from napari_virtualstain.generators.sampled import SampledGenerator
 from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.metrics.pixel import pearson
-from napari_virtualstain.training.loop import Examination, TrainingResult, learn
+from napari_virtualstain.training.loop import Examination, TrainingResult, Watch, learn
 from napari_virtualstain.training.patches import check_patch_size, draw_batch, middle
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
 from napari_virtualstain.training.together import make_learner
 
-__all__ = ["Beside", "Painting", "examine", "fit", "painted_on_nothing", "patch_shape"]
+__all__ = [
+    "Beside",
+    "Painting",
+    "examine",
+    "examined_part",
+    "fit",
+    "painted_on_nothing",
+    "patch_shape",
+]
 
 Patches = tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, ...]]
 _EXAMINED = {2: 1024, 3: 128}
@@ -167,6 +175,8 @@ def fit(
     devices: Sequence[str] = ("cpu",),
     on_step: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    should_end: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> TrainingResult:
     """Train a generator in place; see `Painting` and `training.loop.learn`."""
     task = Painting(
@@ -175,7 +185,7 @@ def fit(
     )  # fmt: skip
     return learn(
         task, settings, folder=folder, resume=resume, devices=devices, on_step=on_step,
-        should_stop=should_stop,
+        should_stop=should_stop, should_end=should_end, watch=watch,
     )  # fmt: skip
 
 
@@ -198,7 +208,7 @@ def examine(
     losses, correlations, others = [], [], []
     for index, field in enumerate(pairs.fields):
         # Cut to the stride: padding would be judged along with the picture.
-        part = _examined(field.shape, generator)
+        part = examined_part(field.shape, generator)
         planes, stains = pairs.read(index, part)
         predicted = generator.predict(planes[None])[0]
         found = float(measure(torch.from_numpy(predicted), torch.from_numpy(stains)))
@@ -244,7 +254,7 @@ def painted_on_nothing(generator: Generator, pairs: PairedSet) -> float:
     pairs
         Its first field says what cells have.
     """
-    part = _examined(pairs.fields[0].shape, generator)
+    part = examined_part(pairs.fields[0].shape, generator)
     planes, stains = pairs.read(0, part)
     noise = np.random.default_rng(0).normal(0, _EMPTY_SD, planes.shape).astype(np.float32)
     painted = generator.predict(noise[None])[0]
@@ -260,7 +270,8 @@ def painted_on_nothing(generator: Generator, pairs: PairedSet) -> float:
     return float(np.mean(shares)) if shares else 0.0
 
 
-def _examined(shape: tuple[int, ...], generator: Generator) -> Region:
+def examined_part(shape: tuple[int, ...], generator: Generator) -> Region:
+    """Return the middle of a field, as large as an examination looks at; see `examine`."""
     largest, stride, window = _EXAMINED[generator.ndim], generator.multiple_of, generator.window
     if isinstance(generator, SampledGenerator):
         largest = _DRAWN

@@ -15,7 +15,7 @@ from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_virtualstain.training.settings import LoopSettings
 
-__all__ = ["State", "snapshot"]
+__all__ = ["State", "Weights", "snapshot"]
 
 Weights = dict[str, torch.Tensor]
 

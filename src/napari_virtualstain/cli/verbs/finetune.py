@@ -15,7 +15,7 @@ def run(settings: job.FinetuneSettings, console: Console) -> tuple[Any, str]:
     """Tune a model; Ctrl-C writes a checkpoint, then interrupts."""
     with stop_on_interrupt() as should_stop:
         result = job.run(settings, on_progress=console.progress, should_stop=should_stop)
-    if not result.finished:
+    if isinstance(result, job.FinetuneResult) and not result.finished:
         raise KeyboardInterrupt(
             f"Stopped after {result.steps} steps, with a checkpoint. "
             "Go on with the same command and --resume."
