@@ -118,6 +118,32 @@ def test_what_was_measured_survives_another_process(compare):
     assert again.table() == found.table()
 
 
+def test_a_replicate_says_what_can_be_reached(compare, tmp_path):
+    again = tmp_path / "again.ome.zarr"
+    noisy = (TRUTH + RNG.normal(0, TRUTH.std() / 2, TRUTH.shape)).astype(np.float32)
+    write(again, noisy, [Channel("DNA"), Channel("ER")])
+    found = compare(NEAR, TRUTH, replicate=str(again), csv=str(tmp_path / "s.csv"))
+    for c, score in enumerate(found.scores):
+        planes = [(noisy[t, c, z], TRUTH[t, c, z]) for t in range(2) for z in range(3)]
+        assert score.ceiling_pcc == pytest.approx(np.mean([pearson(p, t) for p, t in planes]))
+        assert score.ceiling_ssim == pytest.approx(np.mean([ssim(p, t) for p, t in planes]))
+    assert "PCC of a replicate" in found.table()
+    assert "ceiling_pcc" in (tmp_path / "s.csv").read_text(encoding="utf-8")
+    assert Evaluation.from_json(json.loads(json.dumps(found.to_json()))).table() == found.table()
+    assert "ceiling" not in compare(NEAR, TRUTH).table()
+
+
+def test_a_replicate_that_is_the_truth_or_of_another_field_is_no_ceiling(compare, tmp_path):
+    again, other = tmp_path / "again.ome.zarr", tmp_path / "other.ome.zarr"
+    write(again, TRUTH[:, :1], [Channel("DNA")])
+    notes = compare(NEAR, TRUTH, replicate=str(again)).notes
+    assert any("the replicate is the truth itself" in note for note in notes)
+    assert "ER: no ceiling, the replicate has no such stain" in notes
+    write(other, TRUTH[..., :20, :], [Channel("DNA"), Channel("ER")])
+    with pytest.raises(PixelDataError, match="replicate has .*Give a second measurement"):
+        compare(NEAR, TRUTH, replicate=str(other))
+
+
 def test_the_floor_is_that_of_the_planes_on_the_pixels_that_are_compared(compare):
     p = NEAR[:, :, :1].copy()
     p[0, 0, 0, :9] = np.nan

@@ -25,6 +25,7 @@ from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import compare_planes, grid_of, grid_words
 from napari_virtualstain.jobs.compare_objects import ObjectScore, compare_objects
+from napari_virtualstain.jobs.compare_replicate import open_replicate, with_ceiling
 from napari_virtualstain.jobs.denoise_record import is_denoised
 from napari_virtualstain.jobs.evaluate_seen import (
     features_of,
@@ -59,6 +60,11 @@ class EvaluateSettings(JobSettings):
         default=None, description="bright field for the floor; that of the run if not given"
     )
     channel: str | None = Field(default=None, description="bright-field channel for the floor")
+    replicate: PathText | None = Field(
+        default=None,
+        description="a second measurement of the true stains of the same field: what it scores is "
+        "the ceiling",
+    )
     match: tuple[str, ...] = Field(
         default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
     )
@@ -154,6 +160,10 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             f"the truth is denoised ({', '.join(denoised)}), which a smooth stain gains from: give "
             "scores against the raw truth, and these only beside them, labelled"
         )
+    replicate = None
+    if settings.replicate is not None:
+        truths = [truth for _, truth in pairs]
+        replicate = _part(open_replicate(settings.replicate, target, truths), settings)
     fits = (target.shape[0], *target.shape[3:])
     prediction, target = (_part(image, settings) for image in (prediction, target))
     features = features_of(settings.fid_features, prediction)
@@ -183,6 +193,12 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
         score = score_of(stain, truth, rows, with_floor=planes is not None)
         scores.append(replace(score, denoised_truth=truth in denoised))
         notes += doubts_about(scores[-1], rows)
+    if replicate is not None:
+        scores, said = with_ceiling(
+            scores, target, replicate,
+            on_plane=lambda done, n: on_progress and on_progress(done, n, "replicate planes"),
+        )  # fmt: skip
+        notes += said
     seen: dict[str, Any] | None = None
     if judge is not None:
         scores, seen, said = scores_of_judge(judge, prediction, target, pairs, scores, on_progress)

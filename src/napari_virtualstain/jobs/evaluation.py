@@ -19,6 +19,7 @@ __all__ = ["ChannelScore", "Evaluation", "check_csv", "doubts_about", "score_of"
 
 _PERCEPTUAL = ("perceptual", "perceptual_misplaced")
 _SETS = ("fid", "kid")
+_CEILING = ("ceiling_pcc", "ceiling_ssim")
 """Scores that are there only where they were asked for."""
 
 
@@ -41,6 +42,9 @@ class ChannelScore:
         bright field.
     missing
         Share of pixels that the prediction or truth does not have.
+    ceiling_pcc, ceiling_ssim
+        Of a second measurement of the same stain against the same truth; `None` where none was
+        given.
     ms_ssim
         SSIM over five scales; `None` for pictures below 112 px.
     rank
@@ -79,6 +83,8 @@ class ChannelScore:
     data_range: float
     floor_pcc: float | None
     missing: float
+    ceiling_pcc: float | None = None
+    ceiling_ssim: float | None = None
     ms_ssim: float | None = None
     rank: float = float("nan")
     gain: float = float("nan")
@@ -134,7 +140,7 @@ class Evaluation:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """Return the scores that `to_json` was called on, perhaps in another process."""
-        absent = ("ssim", "ms_ssim", "floor_pcc", *_PERCEPTUAL, *_SETS)
+        absent = ("ssim", "ms_ssim", "floor_pcc", *_CEILING, *_PERCEPTUAL, *_SETS)
         rows: list[dict[str, Any]] = [
             {name: value if name in absent else _number(value) for name, value in row.items()}
             for row in values["channels"]
@@ -147,10 +153,17 @@ class Evaluation:
             sets=values.get("sets"),
         )
 
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether a second measurement was compared, too."""
+        return any(score.ceiling_pcc is not None for score in self.scores)
+
     def table(self) -> str:
         """Return the scores as lines of text."""
         lines = ["stain         PCC  floor   SSIM   PSNR        MAE        MSE   gain detail"]
         more: list[tuple[str, str, int, str]] = []
+        if self.has_ceiling:
+            more += [("PCC of a replicate", "ceiling_pcc", 20, ".3f")]
         if self.perceptual is not None:
             more += [("features", "perceptual", 10, ".4f")]
             more += [("misplaced", "perceptual_misplaced", 11, ".4f")]
@@ -302,6 +315,7 @@ def write_csv(path: Path, result: Evaluation) -> None:
         {name: _digits(value) for name, value in _columns(score).items()} for score in result.scores
     ]
     unasked = (
+        *(() if result.has_ceiling else _CEILING),
         *(_PERCEPTUAL if result.perceptual is None else ()),
         *(_SETS if result.sets is None else ()),
         *(() if any(score.denoised_truth for score in result.scores) else ("denoised_truth",)),
