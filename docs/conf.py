@@ -36,6 +36,7 @@ NAVIGATION = {
         "trust",
         "passport",
         "explain",
+        "qc",
         "engine",
         "metrics",
         "normalisation",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.measure import MeasureResult
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
+    from napari_virtualstain.jobs.qc import QcResult
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
     from napari_virtualstain.jobs.verdict import VerdictResult
@@ -49,6 +50,7 @@ __all__ = [
     "pairs",
     "passport",
     "plan",
+    "qc",
     "stain",
     "train",
     "verdict",
@@ -690,6 +692,54 @@ def train(
 
     values = {"out": os.fspath(out), **settings}
     return job.run(make_settings(job.TrainSettings, values), on_progress=on_progress)
+
+
+def qc(
+    prediction: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> QcResult:
+    """Say which predicted fields can be trusted, worst first, and why not.
+
+    Parameters
+    ----------
+    prediction
+        An image, a plate, or a folder of images.
+    out
+        Folder for the page and the tables; may be left out with ``calibrate=True`` and a
+        ``reference`` to write.
+    on_progress
+        Called with images done, images in all, and what they are; raises `errors.RunCancelled` to
+        end the run between two images.
+    on_note
+        Called with each sentence about what was guessed, left out or could not be judged.
+    **settings
+        ``source``, ``target``, ``reference``, ``calibrate``, ``alarms``, ``maps`` and the others
+        of `napari_virtualstain.jobs.qc.QcSettings`.
+
+    Returns
+    -------
+    QcResult
+        ``state``, ``fields`` worst first with the findings of each, and ``guard``: by stain,
+        whether intensity may be read as amount.
+
+    Raises
+    ------
+    VirtualStainError
+        If images do not fit, or no field can be judged.
+    """
+    from napari_virtualstain.jobs import qc as job
+
+    values = {
+        "prediction": os.fspath(prediction), "out": None if out is None else os.fspath(out),
+        **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.QcSettings, values), on_progress=on_progress, on_note=on_note
+    )
 
 
 def verdict(

@@ -61,6 +61,7 @@ def test_forms_and_help_need_no_torch(subprocess_python):
         "plan",
         "evaluate",
         "measure",
+        "qc",
         "denoise",
         "doctor",
         "replay",
@@ -94,6 +95,8 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "preview",
         "guides",
         "replicate",
+        "source",
+        "reference",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb == "explain" else set()

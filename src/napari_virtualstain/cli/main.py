@@ -74,6 +74,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "explain", "show what a network looked at, and whether the map may be read", ("input",)
         ),
+        Verb("qc", "say which predicted fields can be trusted, worst first", ("prediction",)),
         Verb("measure", "count and measure nuclei and cells", ("input",)),
         Verb("embed", "say in numbers what an encoder sees on a plate", ("input",)),
         Verb("export", "write an image as OME-TIFF, OME-Zarr or PNG", ("input", "out")),

@@ -25,7 +25,7 @@ from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
 from napari_virtualstain.jobs.verdict_labels import labels_of, labels_of_wells
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.jobs.verdict_rows import worst_fields
-from napari_virtualstain.jobs.verdict_tables import FILES, write_verdict
+from napari_virtualstain.jobs.verdict_tables import FILES, plain_values, write_verdict
 from napari_virtualstain.words import plural
 
 __all__ = ["VerdictResult", "VerdictSettings", "run"]
@@ -129,7 +129,7 @@ class VerdictResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``; what is not a number becomes `None`."""
         found = self.answers
-        plain: dict[str, Any] = _plain({
+        plain: dict[str, Any] = plain_values({
             "out": str(self.out), "state": self.state, "sentence": self.sentence,
             "findings": [one.to_json() for one in found.findings],
             "channels": list(found.channels),
@@ -240,12 +240,3 @@ def _check(out: Path, settings: VerdictSettings) -> None:
         raise OutputExistsError(
             f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
         )
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can say: nothing for what is not a number."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.evaluation.findings import CAVEAT
+from napari_virtualstain.jobs.page import document, number_cell, table
 from napari_virtualstain.jobs.svg import Point, heat_map, scatter
 from napari_virtualstain.words import plural
 
@@ -23,29 +24,6 @@ _COLOURS = {
     "": "#1450a0",
 }  # fmt: skip
 _MOST_ROWS = 100
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --line: #d0d7de; --back: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --line: #444c56; --back: #0d1117; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; } th, td { border-bottom: 1px solid var(--line);
-  padding: .25rem .7rem .25rem 0; text-align: left; vertical-align: top; }
-.wide { overflow-x: auto; }
-.state { font-weight: 600; white-space: nowrap; }
-.kept::before { content: "\\2713  "; } .changed::before { content: "\\2717  "; }
-.unsure::before { content: "?  "; }
-.kept { color: #1a7f37; } .changed { color: #d1242f; } .unsure { color: #9a6700; }
-figure { display: inline-block; margin: 0 1.5rem 1rem 0; vertical-align: top; }
-figcaption { font-size: .85rem; max-width: 26rem; }
-svg { max-width: 100%; height: auto; } svg text { font-size: 12px; }
-svg text:not([fill]) { fill: var(--ink); } .frame { fill: none; stroke: var(--line); }
-.equal { stroke: var(--line); stroke-dasharray: 4 3; }
-img { width: 200px; height: auto; background: #000; }
-.caveat { border-left: 4px solid #9a6700; padding-left: .8rem; }
-pre { overflow-x: auto; font-size: .8rem; } .dot { font-size: 1.2em; }
-@media print { body { margin: 0; max-width: none; } h2, figure { break-inside: avoid; } }
-"""
 
 
 def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thumbnail]) -> str:
@@ -71,7 +49,7 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         "<h2>What was asked</h2>",
         _findings(result),
         "<h2>Which channels and features to trust</h2>",
-        _table(
+        table(
             found.channels,
             {"stain": "stain", "pcc": "PCC", "pcc_low": "from", "pcc_high": "to", "ssim": "SSIM",
              "gain": "gain", "amount": "amount", "features": "features", "trust": "trust"},
@@ -79,13 +57,13 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         ("<p>PCC, SSIM and gain are of pictures; <em>amount</em> is predicted over true brightness "
         "of objects; <em>features</em> is the mean correlation over fields of what is measured in "
         "the stain. The mean over all features that are kept "
-        f"(CPcor) is {_number(found.correlation)}.</p>"),
+        f"(CPcor) is {number_cell(found.correlation)}.</p>"),
         _groups(result),
         "<h2>Counts and treatments</h2>",
         _scatters(result),
         _treatments(result),
         "<h2>Wells that agree least</h2>",
-        _table(
+        table(
             found.wells[:10],
             {"plate": "plate", "well": "well", "treatment": "treatment", "agreement": "agreement",
              "true": "nuclei", "predicted": "predicted", "matched": "matched", "missed": "missed",
@@ -96,13 +74,7 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         "".join(f"<p>{escape(note)}</p>" for note in result.notes),
         f"<pre>{escape(json.dumps(settings, indent=1, ensure_ascii=False))}</pre>",
     ]  # fmt: skip
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Verdict: {_WORDS[result.state]}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return document(f"Verdict: {_WORDS[result.state]}", parts)
 
 
 def _findings(result: VerdictResult) -> str:
@@ -183,7 +155,7 @@ def _treatments(result: VerdictResult) -> str:
         return ""
     shown = rows[:_MOST_ROWS]
     more = len(rows) - len(shown)
-    return _table(
+    return table(
         shown,
         {"treatment": "treatment", "target": "target", "wells": "wells",
          "effect_true": "true effect", "threshold_true": "threshold",
@@ -206,18 +178,3 @@ def _picture(one: Thumbnail) -> str:
         f"prediction, both (prediction magenta, truth green); black is {low:.4g} and white "
         f"{high:.4g} in all.</figcaption></figure>"
     )
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in columns.values())
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_number(row.get(key, ''))}</td>" for key in columns) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return "-" if value != value else f"{value:.3f}"
-    return escape(str(value))

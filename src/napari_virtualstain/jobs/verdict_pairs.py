@@ -34,7 +34,7 @@ class FieldPair:
 
 
 def pair_fields(
-    predictions: Sequence[ListedImage], truths: Sequence[ListedImage]
+    predictions: Sequence[ListedImage], truths: Sequence[ListedImage], *, what: str = "truth"
 ) -> tuple[list[FieldPair], list[str]]:
     """Return the fields that are predicted and true, and what to know of the others.
 
@@ -42,6 +42,8 @@ def pair_fields(
     ----------
     predictions, truths
         Images of both. Names of plates do not matter where either has one plate only.
+    what
+        The second are, for messages.
 
     Raises
     ------
@@ -53,18 +55,18 @@ def pair_fields(
     if len(predictions) == len(truths) == 1:
         return [FieldPair(predictions[0], truths[0])], []
     with_plates = all(_plates(side) > 1 for side in (predictions, truths))
-    true = _by_key(truths, with_plates, "true")
+    true = _by_key(truths, with_plates, "true" if what == "truth" else what)
     found = _by_key(predictions, with_plates, "predicted")
     pairs = [FieldPair(found[key], one) for key, one in true.items() if key in found]
     if not pairs:
         raise PixelDataError(
-            f"No predicted field ({_first(predictions)}) has a truth ({_first(truths)}). Give the "
-            "truth of the same wells and sites, with the same names."
+            f"No predicted field ({_first(predictions)}) has a {what} ({_first(truths)}). Give the "
+            f"{what} of the same wells and sites, with the same names."
         )
     notes = []
     for own, other, said in (
-        (found, true, "predicted {} without a truth"),
-        (true, found, "true {} without a prediction"),
+        (found, true, f"predicted {{}} without a {what}"),
+        (true, found, f"{'true' if what == 'truth' else what} {{}} without a prediction"),
     ):
         alone = [one.name for key, one in own.items() if key not in other]
         if alone:

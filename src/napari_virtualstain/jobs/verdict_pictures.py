@@ -18,9 +18,9 @@ from napari_virtualstain.jobs.compare import read_rows
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
 
-__all__ = ["Thumbnail", "thumbnail"]
+__all__ = ["EDGE", "Thumbnail", "grey", "png_address", "thumbnail"]
 
-_EDGE = 256
+EDGE = 256
 """Pixels of the longer edge, at most."""
 _ROWS = 512
 """That are read at once."""
@@ -58,17 +58,18 @@ def thumbnail(comparer: FieldComparer, field: ComparedField, stain: str) -> Thum
     known = planes[1][np.isfinite(planes[1])]
     low, high = (float(v) for v in np.quantile(known, QUANTILES)) if known.size else (0.0, 1.0)
     high = high if high > low else low + 1
-    shown = [_grey(plane, low, high) for plane in planes]
+    shown = [grey(plane, low, high) for plane in planes]
     return Thumbnail(
-        name=field.pair.prediction.name, stain=stain, limits=(low, high), truth=_png(shown[1]),
-        prediction=_png(shown[0]), both=_png(overlay(*shown)),
+        name=field.pair.prediction.name, stain=stain, limits=(low, high),
+        truth=png_address(shown[1]), prediction=png_address(shown[0]),
+        both=png_address(overlay(*shown)),
     )  # fmt: skip
 
 
 def _small(image: LazyImage, stain: str, t: int, z: int) -> NDArray[np.float32]:
     """Return means of blocks of a plane, strip by strip; NaN where a whole block is missing."""
     height, width = image.shape[3:]
-    block = max(1, -(-max(height, width) // _EDGE))
+    block = max(1, -(-max(height, width) // EDGE))
     block = min(block, height, width)
     channel = image.channel_index(stain)
     tall = height // block * block
@@ -84,12 +85,14 @@ def _small(image: LazyImage, stain: str, t: int, z: int) -> NDArray[np.float32]:
     return np.concatenate(found).astype(np.float32)
 
 
-def _grey(plane: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+def grey(plane: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Return 0 at the lower limit and below, 255 at the upper and above; 0 for what is missing."""
     share = np.clip((np.nan_to_num(plane, nan=low) - low) / (high - low), 0, 1)
     return np.asarray(np.rint(255 * share), np.uint8)
 
 
-def _png(picture: NDArray[np.uint8]) -> str:
+def png_address(picture: NDArray[np.uint8]) -> str:
+    """Return a picture as the ``data:`` address of a PNG."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

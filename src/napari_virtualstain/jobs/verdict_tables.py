@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
 
-__all__ = ["FILES", "write_verdict"]
+__all__ = ["FILES", "csv_text", "plain_values", "write_verdict", "write_whole"]
 
 FILES = (
     "verdict.html", "verdict.json", "fields.csv", "wells.csv", "features.csv", "treatments.csv",
@@ -67,17 +67,18 @@ def write_verdict(
     tables = (rows, found.wells, found.features, found.treatments)
     for name, table in zip(FILES[2:], tables, strict=True):
         if table:
-            _write(out / name, _csv(table))
+            write_whole(out / name, csv_text(table))
         else:  # that of another run would tell of other fields
             with disk_errors(out / name):
                 (out / name).unlink(missing_ok=True)
     whole = {**about, "result": result.to_json()}
-    _write(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
+    write_whole(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
     shown: list[Thumbnail] = [thumbnail(comparer, one, stains[0]) for one in result.worst]
-    _write(out / FILES[0], page(result, whole, shown))
+    write_whole(out / FILES[0], page(result, whole, shown))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV, with the keys of the first above; nothing where a number is none."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
@@ -93,8 +94,24 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one step.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be written.
+    """
     scratch = path.with_name(f"{path.name}.partial")
     with disk_errors(path):
         scratch.write_text(text, encoding="utf-8", newline="")
         scratch.replace(path)
+
+
+def plain_values(value: Any) -> Any:
+    """Return what JSON can say: nothing for what is not a number."""
+    if isinstance(value, dict):
+        return {key: plain_values(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(inner) for inner in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,389 @@
+"""Can these predictions be trusted? Each field green, amber or red, worst first, with the reason.
+
+Without a truth: every check looks at the prediction and the bright field that it was made of, and
+holds them against good predictions of the same model (`qc.reference`), which `--calibrate` makes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from napari_virtualstain.errors import (
+    OutputExistsError,
+    PixelDataError,
+    RunCancelled,
+    SettingsError,
+    VirtualStainError,
+)
+from napari_virtualstain.io.disk import check_output
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.qc_calibrate import calibrate, place_of_reference
+from napari_virtualstain.jobs.qc_field import JudgedImage, open_judged
+from napari_virtualstain.jobs.qc_inputs import passport_findings
+from napari_virtualstain.jobs.qc_tables import FILES, Gallery, JudgedField, write_maps, write_qc
+from napari_virtualstain.jobs.qc_truth import TruthComparer
+from napari_virtualstain.jobs.verdict_pairs import pair_fields
+from napari_virtualstain.qc.check import RANK, State
+from napari_virtualstain.qc.checks import UNSEEN, run_checks
+from napari_virtualstain.qc.guard import Guard
+from napari_virtualstain.qc.reference import QcReference, read_reference
+from napari_virtualstain.words import plural
+
+__all__ = ["QcResult", "QcSettings", "run"]
+
+_SHOWN = 10
+
+
+class QcSettings(JobSettings):
+    """Settings of `virtualstain qc`."""
+
+    prediction: PathText = Field(
+        description="predicted stains: an image, a plate, or a folder of images"
+    )
+    source: PathText | None = Field(
+        default=None,
+        description="bright field that was stained; that of each run's record if not given",
+    )
+    target: PathText | None = Field(
+        default=None, description="true stains of the same fields, where there are some"
+    )
+    reference: PathText | None = Field(
+        default=None,
+        description="file of what good predictions are like; that beside the model if not given",
+    )
+    out: PathText | None = Field(
+        default=None, description="folder to write the page and the tables into"
+    )
+    calibrate: bool = Field(
+        default=False,
+        description="make a reference of these predictions, which have to be good ones of images "
+        "that did not teach, instead of judging them",
+    )
+    alarms: float = Field(
+        default=0.05, gt=0, lt=0.5,
+        description="of --calibrate: share of good fields that may be called amber or red",
+    )  # fmt: skip
+    maps: bool = Field(
+        default=False, description="write where each check sees something, as OME-Zarr"
+    )
+    no_passport: bool = Field(
+        default=False,
+        description="do not compare the bright field with the training images of the model, which "
+        "loads the model",
+    )
+    match: tuple[str, ...] = Field(
+        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
+    )
+    scene: str | None = Field(
+        default=None,
+        description="only predicted images whose name is like this, for example B0?/f01 (see "
+        "`info`); several by commas",
+    )
+    channel: str | None = Field(default=None, description="name of the bright-field channel")
+    z: Plane | None = Field(
+        default=None, description="z plane that is judged, from 0; the middle one if not given"
+    )
+    pixel_size: float | None = Field(
+        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
+    )
+    axes: str | None = Field(
+        default=None, description="axes of source and target, if they do not say"
+    )
+    pattern: str | None = Field(
+        default=None, description="how the files of a folder with source or target are named"
+    )
+    overwrite: bool = Field(default=False, description="replace the report that is there")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QcResult:
+    """What was found.
+
+    Parameters
+    ----------
+    out
+        Folder of the report, or the file of the reference that was made.
+    state
+        Of the worst field; of a calibration ``"green"``.
+    fields
+        Worst first; empty after a calibration.
+    guard
+        By stain, whether intensity may be read as amount.
+    reference
+        Where the reference lies that was used, ``""`` if there was none.
+    seconds
+        That it took.
+    notes
+        What was guessed, left out or could not be judged; a sentence each.
+    """
+
+    out: Path
+    state: State
+    fields: tuple[JudgedField, ...]
+    guard: dict[str, Guard]
+    reference: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many fields are in each state."""
+        found = Counter(field.state for field in self.fields)
+        return {state: found[state] for state in reversed(RANK) if found[state]}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``."""
+        return {
+            "out": str(self.out), "state": self.state, "counts": self.counts,
+            "fields": [field.to_json() for field in self.fields],
+            "amounts": {stain: {**one.model_dump(), "words": one.words}
+                        for stain, one in self.guard.items()},
+            "reference": self.reference, "unseen": UNSEEN, "seconds": round(self.seconds, 3),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """Return the same for people."""
+        if not self.fields:
+            return f"reference of good predictions -> {self.out} ({self.seconds:.1f} s)"
+        counts = ", ".join(f"{n} {state}" for state, n in self.counts.items())
+        lines = [f"{plural(len(self.fields), 'field')}: {counts}"]
+        for field in self.fields[:_SHOWN]:
+            why = field.reason or "nothing unusual"
+            lines.append(f"[{field.state}] {field.name}: {why}")
+        if len(self.fields) > _SHOWN:
+            lines.append(f"and {len(self.fields) - _SHOWN} more in {FILES[2]}")
+        lines += [f"{stain}: {one.words}" for stain, one in self.guard.items()]
+        return "\n".join([*lines, UNSEEN, f"-> {self.out / FILES[0]} ({self.seconds:.1f} s)"])
+
+
+def run(
+    settings: QcSettings,
+    *,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> QcResult:
+    """Judge every field, or make a reference of all.
+
+    Parameters
+    ----------
+    settings
+        Which predictions, and what they are held against.
+    on_progress
+        Told of fields; what it raises ends the run, and no report is left of it.
+    on_note
+        Told of each note at the end.
+
+    Raises
+    ------
+    VirtualStainError
+        If images do not fit, or no field can be judged.
+    """
+    began = time.monotonic()
+    predictions = listed_images(
+        settings.prediction, scene=settings.scene, axes=None, pattern=None,
+        out=_written(settings),
+    )  # fmt: skip
+    _check(settings)
+    notes: list[str] = []
+    sources = _beside(predictions, settings.source, "bright field", settings, notes)
+    truths = _beside(predictions, settings.target, "truth", settings, notes)
+    if settings.target is not None:
+        predictions = [one for one in predictions if one.key in truths]
+    comparer = TruthComparer(settings) if settings.target is not None else None
+
+    def opened() -> Iterator[tuple[ListedImage, JudgedImage | VirtualStainError]]:
+        for one in predictions:
+            try:
+                yield one, open_judged(one, sources.get(one.key), settings)
+            except VirtualStainError as error:
+                yield one, error
+
+    if settings.calibrate:
+        images = [image for _, image in opened() if isinstance(image, JudgedImage)]
+        path, reference = calibrate(settings, images, truths, comparer, on_progress)
+        result = QcResult(
+            out=path, state="green", fields=(), guard=reference.guard, reference=str(path),
+            seconds=time.monotonic() - began, notes=(*notes, *_of_calibration(images, reference)),
+        )  # fmt: skip
+        return _told(result, on_note)
+    judge = _Judge(settings, truths, comparer)
+    for number, (one, image) in enumerate(opened()):
+        if on_progress is not None:
+            on_progress(number, len(predictions), "images judged")
+        judge.add(one, image)
+    if on_progress is not None:
+        on_progress(len(predictions), len(predictions), "images judged")
+    result = judge.result(began, notes)
+    about = {
+        "schema_version": 1, "job": "qc", "settings": settings.model_dump(mode="json"),
+        "versions": versions(),
+    }  # fmt: skip
+    write_qc(result, about, judge.gallery)
+    return _told(result, on_note)
+
+
+def _told(result: QcResult, on_note: Callable[[str], None] | None) -> QcResult:
+    for note in result.notes:
+        if on_note is not None:
+            on_note(note)
+    return result
+
+
+def _check(settings: QcSettings) -> None:
+    if settings.out is None:
+        if settings.calibrate:
+            return
+        raise SettingsError("There is nowhere to write the report. Give a folder with --out.")
+    out = Path(settings.out)
+    inputs = [p for p in (settings.prediction, settings.source, settings.target) if p is not None]
+    check_output(out, inputs=inputs)
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
+    there = next((name for name in FILES if (out / name).exists()), None)
+    if there is not None and not settings.overwrite:
+        raise OutputExistsError(
+            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
+        )
+
+
+def _written(settings: QcSettings) -> str:
+    """Return the folder whose images are none of the input: that of the report."""
+    return settings.out or str(Path(settings.prediction).parent / ".no-report")
+
+
+def _beside(
+    predictions: list[ListedImage], path: str | None, what: str, settings: QcSettings,
+    notes: list[str],
+) -> dict[tuple[str, str], ListedImage]:  # fmt: skip
+    """Return the image of each prediction in another folder, by the key of the prediction."""
+    if path is None:
+        return {}
+    images = listed_images(
+        path, scene=None, axes=settings.axes, pattern=settings.pattern,
+        out=_written(settings),
+    )  # fmt: skip
+    pairs, said = pair_fields(predictions, images, what=what)
+    notes += said
+    return {pair.prediction.key: pair.truth for pair in pairs}
+
+
+def _of_calibration(images: list[JudgedImage], reference: QcReference) -> list[str]:
+    found = list(dict.fromkeys(note for image in images for note in image.notes))
+    if reference.fields < 50:
+        found.append(
+            f"{reference.fields} fields show little of what is usual; 50 or more make fewer false "
+            "alarms"
+        )
+    if not reference.guard:
+        found.append("without --target nothing is known of amounts: no stain may be read as one")
+    return found
+
+
+class _Judge:
+    """Judges images one after the other, and keeps pictures of the worst."""
+
+    def __init__(
+        self, settings: QcSettings, truths: dict[tuple[str, str], ListedImage],
+        comparer: TruthComparer | None,
+    ) -> None:  # fmt: skip
+        self._settings, self._truths, self._comparer = settings, truths, comparer
+        self._references: dict[str, QcReference | None] = {}
+        self._used = ""
+        self._fields: list[JudgedField] = []
+        self._left_out: list[str] = []
+        self._first: Exception | None = None
+        self._said: list[str] = []
+        self.gallery = Gallery()
+
+    def add(self, one: ListedImage, image: JudgedImage | VirtualStainError) -> None:
+        """Judge all time points of an image; one that cannot be judged is left out and said."""
+        try:
+            if isinstance(image, VirtualStainError):
+                raise image
+            self._said += image.notes
+            reference = self._reference(image)
+            for t, field in image.fields(self._settings.z):
+                findings = run_checks(field, reference)
+                if not self._settings.no_passport:
+                    findings += passport_findings(image, t, self._said)
+                if self._comparer is not None:
+                    truth = self._truths[one.key].scene.open()
+                    findings += self._comparer.compare(image, truth, t)
+                judged = JudgedField.of(one, t, image.times, findings)
+                self._fields.append(judged)
+                self.gallery.add(judged, field)
+                if self._settings.maps and self._settings.out is not None:
+                    write_maps(Path(self._settings.out), judged, field, self._settings.overwrite)
+        except RunCancelled:
+            raise
+        except VirtualStainError as error:
+            self._first = self._first or error
+            self._left_out.append(f"{one.name}: {error}")
+
+    def _reference(self, image: JudgedImage) -> QcReference | None:
+        place = place_of_reference(self._settings, image)
+        key = "" if place is None else str(place)
+        if key not in self._references:
+            self._references[key] = None if place is None else read_reference(place)
+        found = self._references[key]
+        if found is None:
+            self._said.append(
+                "there is no reference of good predictions, so that most checks cannot tell what "
+                "is usual; make one with --calibrate"
+            )
+            return None
+        self._used = key
+        own = (image.record.get("model") or {}).get("fingerprint", "")
+        if found.fingerprint and own and found.fingerprint != own:
+            self._said.append(
+                f"the reference is of another model ({found.model}) than the prediction "
+                f"({(image.record.get('model') or {}).get('name')}); make one with --calibrate"
+            )
+        return found
+
+    def result(self, began: float, notes: list[str]) -> QcResult:
+        """Return all fields, worst first.
+
+        Raises
+        ------
+        VirtualStainError
+            If there is none: that of the first.
+        """
+        if not self._fields:
+            raise self._first or PixelDataError("There is no field to judge. Give others.")
+        said = [*notes, *dict.fromkeys(self._said)]
+        if self._left_out:
+            said.append(
+                f"{plural(len(self._left_out), 'image')} left out; the first, {self._left_out[0]}"
+            )
+        said += _alone(self._fields)
+        guard: dict[str, Guard] = {}
+        for reference in self._references.values():
+            guard |= {} if reference is None else reference.guard
+        if self._comparer is not None:
+            guard |= self._comparer.guard()
+        order = sorted(self._fields, key=lambda field: field.badness, reverse=True)
+        return QcResult(
+            out=Path(str(self._settings.out)), state=order[0].state, fields=tuple(order),
+            guard=guard, reference=self._used, seconds=time.monotonic() - began, notes=tuple(said),
+        )  # fmt: skip
+
+
+def _alone(fields: list[JudgedField]) -> list[str]:
+    """Say what can be compared with nothing: one time point, one well."""
+    found = []
+    if all(field.times == 1 for field in fields):
+        found.append("flicker: not assessable, each image has one time point")
+    wells = {(field.place.plate, field.place.well) for field in fields if field.place.well}
+    if len(wells) == 1:
+        found.append("there is one well, so that no well can be compared with others")
+    return found
