@@ -208,6 +208,38 @@ def plate_of(field: Path, at: Path) -> Path:
     return at
 
 
+def explain(stage: Stage) -> QWidget | None:
+    """The window with the page Explain: on which pixels a nucleus of the sample depends."""
+    widget = loaded(stage)
+    widget.show_page("explain")
+    page = widget.explain
+    stage.wait(lambda: page.pick.isEnabled(), "the bright field")
+    page.form.method.setCurrentIndex(page.form.method.findData("gradient"))
+    light = page.box.field.brightfield
+    dna = next(layer for layer in stage.viewer.layers if layer.name == "DNA")
+    for layer in stage.viewer.layers:
+        layer.visible = layer is light
+    pixels = dna.data[0] if dna.multiscale else dna.data
+    y, x = brightest(pixels)
+    page.explain_at(y, x)
+    stage.wait(lambda: page.maps.isVisible(), "the maps")
+    world = light.data_to_world((0,) * (light.ndim - 2) + (y, x))
+    stage.viewer.scene.camera.center = (0.0, *world[-2:])
+    stage.viewer.scene.camera.zoom *= 6
+    return None
+
+
+def brightest(pixels: Any) -> tuple[int, int]:
+    """A pixel in the middle of the sample's brightest nuclei."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    plane = gaussian_filter(np.asarray(pixels, float).reshape(pixels.shape[-2:]), 8)
+    inner = plane[64:-64, 64:-64]
+    y, x = np.unravel_index(int(inner.argmax()), inner.shape)
+    return int(y) + 64, int(x) + 64
+
+
 def queue(stage: Stage) -> QWidget | None:
     """The page Queue, with some wells of a plate on the list, the first of them stained."""
     from napari_virtualstain.jobs.simulate import SimulateSettings
@@ -280,7 +312,8 @@ def models(stage: Stage) -> QWidget | None:
 
 Shot = Callable[[Stage], "QWidget | None"]
 SHOTS: dict[str, Shot] = {
-    shot.__name__: shot for shot in (start, load, stain, compare, diagnose, queue, passport, models)
+    shot.__name__: shot
+    for shot in (start, load, stain, compare, explain, diagnose, queue, passport, models)
 }
 """By the name of the picture. A shot returns the widget to be shown, or None for the whole window."""
 

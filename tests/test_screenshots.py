@@ -155,7 +155,7 @@ def test_an_unknown_shot_is_refused_with_those_that_there_are(shots, capsys):
     with pytest.raises(SystemExit):
         shots.main(["sampel"])
     assert (
-        "there is no shot sampel. Known: start, load, stain, compare, diagnose, queue, passport, models."
+        "there is no shot sampel. Known: start, load, stain, compare, explain, diagnose, queue, passport, models."
         in capsys.readouterr().err
     )
 

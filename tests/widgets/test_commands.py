@@ -37,9 +37,10 @@ def test_every_command_is_in_the_manifest():
     from npe2 import PluginManifest
 
     commands = PluginManifest.from_distribution(NAME).contributions.commands
-    assert {f"{NAME}.{name}" for name in ("stain_view", "stain_all", "diagnose", "open_dock")} <= {
-        command.id for command in commands
-    }
+    assert {
+        f"{NAME}.{name}"
+        for name in ("stain_view", "stain_all", "explain_pixel", "diagnose", "open_dock")
+    } <= {command.id for command in commands}
 
 
 def test_diagnose_opens_the_first_page_and_begins(palette, jobs, qtbot):
@@ -80,3 +81,12 @@ def test_a_second_command_uses_the_same_dock(palette):
     first = dock()
     call("stain_view")
     assert viewer.window._qt_window.findChildren(MainWidget) == [first]
+
+
+def test_explaining_waits_for_a_click_from_the_palette(palette, field_folder):
+    viewer, call, dock = palette
+    viewer.open(field_folder / "brightfield.ome.zarr", plugin=NAME)
+    call("explain_pixel")
+    widget = dock()
+    assert widget.pages.currentWidget().content is widget.explain
+    assert widget.explain.pick.isChecked()

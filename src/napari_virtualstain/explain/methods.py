@@ -78,7 +78,7 @@ METHODS: dict[str, MethodSpec] = {
         ),
         MethodSpec(
             name="gradient",
-            title="Input gradient and effective receptive field",
+            title="Input gradient, receptive field",
             of="generator",
             reading="The predicted pixel reacts most to small changes of bright input pixels; it "
             "is noisy, and says nothing of large changes.",

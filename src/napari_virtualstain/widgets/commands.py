@@ -9,7 +9,7 @@ from napari_virtualstain.widgets.main import MainWidget
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["DOCK", "diagnose", "open_dock", "stain_all", "stain_view"]
+__all__ = ["DOCK", "diagnose", "explain_pixel", "open_dock", "stain_all", "stain_view"]
 
 DOCK = "Load, stain, compare"
 """Name of the dock in the manifest."""
@@ -43,3 +43,10 @@ def stain_all(napari_viewer: napari.Viewer) -> None:
     widget = open_dock(napari_viewer)
     widget.show_page("stain")
     widget.stain.stain_all()
+
+
+def explain_pixel(napari_viewer: napari.Viewer) -> None:
+    """Wait for a click in the viewer, and show what the pixel there depends on."""
+    widget = open_dock(napari_viewer)
+    widget.show_page("explain")
+    widget.explain.pick.setChecked(widget.explain.pick.isEnabled())

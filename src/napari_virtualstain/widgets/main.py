@@ -17,6 +17,7 @@ from napari_virtualstain.widgets._parts import Page
 from napari_virtualstain.widgets._project import ProjectPanel
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets.compare import ComparePage
+from napari_virtualstain.widgets.explain import ExplainPage
 from napari_virtualstain.widgets.load import LoadPage
 from napari_virtualstain.widgets.models import ModelsPage
 from napari_virtualstain.widgets.queue import QueuePage
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MainWidget"]
 
-_PAGES = ("start", "load", "stain", "compare", "queue", "models")
+_PAGES = ("start", "load", "stain", "compare", "explain", "queue", "models")
 _WIDTH = 380
 
 
@@ -58,6 +59,7 @@ class MainWidget(QWidget):
         self.load = LoadPage(napari_viewer, self.fields)
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.explain = ExplainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.models = ModelsPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.pages = QTabWidget()
@@ -68,6 +70,7 @@ class MainWidget(QWidget):
             ("Load", self.load),
             ("Stain", self.stain),
             ("Compare", self.compare),
+            ("Explain", self.explain),
             ("Queue", self.queue),
             ("Models", self.models),
         ):
@@ -90,13 +93,13 @@ class MainWidget(QWidget):
         self.models.compares.connect(self._compare_by)
         self.models.changed.connect(self._offer_models)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        pages = (self.stain, self.compare, self.queue, self.models)
+        pages = (self.stain, self.compare, self.explain, self.queue, self.models)
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
 
     def show_page(self, name: str) -> None:
-        """Show ``"start"``, ``"load"``, ``"stain"``, ``"compare"``, ``"queue"`` or ``"models"``."""
+        """Show a page by its name, such as ``"stain"`` or ``"explain"``."""
         self.pages.setCurrentIndex(_PAGES.index(name))
 
     def _use(self, model: str) -> None:
@@ -109,8 +112,9 @@ class MainWidget(QWidget):
 
     def _offer_models(self) -> None:
         """Offer models that have come or gone wherever one is chosen."""
-        for page in (self.stain, self.queue):
+        for page in (self.stain, self.queue, self.explain):
             page.form.model.refill()
+        self.explain.form.refill_encoders()
 
     def _change_stains(self, old: Field, new: tuple[str, str]) -> None:
         """Hide the stains of an image that another one has replaced; they come back with it."""
@@ -175,6 +179,7 @@ class MainWidget(QWidget):
         """Cancel this viewer's runs and stop watching it; the session lives on for others."""
         self.stain.close_runs()
         self.compare.close_runs()
+        self.explain.close_runs()
         self.queue.close_runs()
         self.models.close_runs()
         self.fields.close()
