@@ -28,11 +28,14 @@ __all__ = [
 
 _SMOOTH_UM = 2.4
 _RING_UM = 4.0
+_LARGER, _HOLLOW = 1.2, 0.04
+"""Beyond nearly all good nuclei: by which factor, and by how much of the convex hull."""
 _BRIDGE = 0.75
 """Of the brightness of the darker nucleus, what a gap between two has not."""
 _COARSE = 8.0
 _LACKS = 0.3
 """Of the contrast of a nucleus, what DNA lacks at least where one was lost."""
+_DIM = 0.3
 _FARTHEST = 12
 """Squares of the coarse grid within which a shift is looked for."""
 
@@ -150,7 +153,7 @@ def merged(field: QcField, reference: QcReference | None) -> Found:
     if len(table["area"]) < 3:
         raise CannotTell("fewer than 3 whole nuclei are in this field")
     largest, solid, _, _ = reference.nucleus
-    odd = (table["area"] > largest) | (table["solidity"] < solid)
+    odd = (table["area"] > _LARGER * largest) | (table["solidity"] < solid - _HOLLOW)
     labels, dna = field.nuclei, field.stain("DNA")
     if labels is None or dna is None:
         raise CannotTell("no channel is surely DNA; name one so")
@@ -183,30 +186,45 @@ def _bridged(labels: NDArray[np.int32], over: Picture) -> list[int]:
 
 def channels(field: QcField, reference: QcReference | None) -> Found:
     """Measure how much brighter each stain is in nuclei than around them: log of a factor."""
-    del reference
     labels = field.nuclei
     if labels is None:
         raise CannotTell("no channel is surely DNA; name one so")
+    dna = field.stain("DNA")
     inside = labels > 0
+    numbers = {}
+    if _holds_cells(field, reference):
+        share = (inside.sum() + 1) / max(int(field.cells.sum()), 1)
+        numbers[f"{dna} nuclei over cells"] = float(np.log(share))
     if inside.sum() < 16:
-        raise CannotTell("there is no nucleus in this field")
+        if not numbers:
+            raise CannotTell("there is no nucleus in this field")
+        return Found(numbers=numbers)
     wide = ndimage.binary_dilation(inside, iterations=max(1, round(_RING_UM / _edge(field))))
     ring = wide & ~inside
     if not ring.any():
         raise CannotTell("nuclei have no surroundings in this field")
-    numbers = {}
     for name in field.stains:
         over = field.coarse(name) - field.dark(name)
         here, around = (max(float(over[m].mean()), 1e-3 * abs(field.bright(name)) + 1e-9)
                         for m in (inside, ring))  # fmt: skip
         numbers[f"{name} nucleus over ring"] = float(np.log(here / around))
-    dna = field.stain("DNA")
     if dna is not None and len(field.stains) > 1:
         over = np.maximum(field.coarse(dna) - field.dark(dna), 0)
         numbers[f"{dna} outside cells"] = float(
             over[~(field.cells | wide)].sum() / max(float(over.sum()), 1e-9)
         )
     return Found(numbers=numbers)
+
+
+def _holds_cells(field: QcField, reference: QcReference | None) -> bool:
+    """Return whether stains other than DNA are as bright somewhere as cells usually are."""
+    if reference is None:
+        return False
+    return any(
+        field.bright(name) > _DIM * usual.bright
+        for name, usual in reference.stains.items()
+        if name in field.stains and name != field.stain("DNA")
+    )
 
 
 def grain(field: QcField, name: str) -> tuple[Picture, Picture, NDArray[np.bool_]]:

@@ -90,7 +90,7 @@ _CHECKS = (
         advice="Look at the marked places in the bright field; do not count cells here.",
     ),
     Check(
-        name="merged", title="Merged nuclei", of="output", measure=cells.merged, least=0.02,
+        name="merged", title="Merged nuclei", of="output", measure=cells.merged, least=0.01,
         shown=_percent,
         reason=("{name}: nuclei larger, less round or closer than nearly all good ones", ""),
         advice="Do not count or size nuclei here before you have looked at the marked ones.",

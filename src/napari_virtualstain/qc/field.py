@@ -190,7 +190,7 @@ class QcField:
     def dark(self, name: str) -> float:
         """Return the level of a stain where there is nothing: 25 % of empty places, else its 5 %.
 
-        Not their median: flat parts of cells look empty, and are most of what does in a dense field.
+        Not their median: flat parts of cells look empty, and are most of it in a dense field.
         """
 
         def level() -> float:
@@ -303,7 +303,8 @@ def _filled(picture: Picture) -> Picture:
 def middle_part(plane: Picture) -> Picture:
     """Return the middle of a plane, of 1024 px at most: enough for what is the same all over."""
     y, x = ((n - min(n, _PART)) // 2 for n in plane.shape)
-    return plane[y : y + _PART, x : x + _PART]
+    middle: Picture = plane[y : y + _PART, x : x + _PART]
+    return middle
 
 
 def borders_of(starts: Sequence[int], length: int) -> tuple[int, ...]:

@@ -167,6 +167,7 @@ class Places:
         return found
 
     def _square(self, corner: tuple[int, int], edge: int) -> tuple[slice, slice]:
-        (y, x), (height, width) = corner, self._field.shape
+        y, x = corner
+        height, width = self._field.shape
         y, x = min(y, height - edge), min(x, width - edge)
         return slice(y, y + edge), slice(x, x + edge)

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import fft, ndimage
+from scipy.special import expit
+from skimage.morphology import convex_hull_image
 
 from napari_virtualstain.qc.field import Picture, QcField
 from napari_virtualstain.qc.zoo import ZOO, Damaged, Failure, changed
@@ -110,27 +112,22 @@ def _lost(field: QcField, share: float, rng: np.random.Generator) -> Damaged:
 
 
 def _merged(field: QcField, share: float, rng: np.random.Generator) -> Damaged:
-    """Close the gap of neighbouring nuclei by a grey closing of both."""
+    """Fill the convex hull of two neighbours as brightly as what of them is near."""
     places = Places(field, rng)
     dna = field.stain("DNA")
     if dna is None:
         return Damaged(field=field)
     picture = field.stains[dna].copy()
     mask = np.zeros(field.shape, bool)
-    for one, other, bridge in places.bridges(share):
+    for one, other, _ in places.bridges(share):
         both = one | other
-        reach = 3 + round(float(ndimage.distance_transform_edt(~both)[bridge].max(initial=1)))
-        y, x = np.nonzero(both | bridge)
-        part = (
-            slice(max(0, y.min() - reach), y.max() + reach + 1),
-            slice(max(0, x.min() - reach), x.max() + reach + 1),
-        )
-        disc = np.hypot(*np.indices((2 * reach + 1,) * 2) - reach) <= reach
-        alone = np.where(both[part], picture[part], field.dark(dna))
-        closed = ndimage.grey_closing(alone, footprint=disc)
-        grown = ndimage.binary_closing(np.pad(both[part], reach), disc)[reach:-reach, reach:-reach]
-        picture[part] = np.where(grown, np.maximum(picture[part], closed), picture[part])
-        mask[part] |= grown
+        hull = convex_hull_image(both)
+        near = ndimage.gaussian_filter(both.astype(np.float32), 8 / field.pixel_um)
+        level = ndimage.gaussian_filter(np.where(both, field.stains[dna], 0), 8 / field.pixel_um)
+        rim = ndimage.gaussian_filter(hull.astype(np.float32), 1.0)
+        filled = field.dark(dna) + rim * (level / np.maximum(near, 1e-3) - field.dark(dna))
+        picture = np.where(hull, np.maximum(picture, filled), picture).astype(np.float32)
+        mask |= hull
     return Damaged(field=changed(field, {dna: picture}), mask=mask)
 
 
@@ -189,7 +186,7 @@ def _dust(field: QcField, share: float, rng: np.random.Generator) -> Damaged:
                 line[y, x] = True
         far = ndimage.distance_transform_edt(~line)
         mask = far < thick
-    dark = 0.55 / (1 + np.exp((far - thick) / 0.5))
+    dark = 0.55 * expit((thick - far) / 0.5)
     return Damaged(
         field=changed(field, planes=field.planes * (1 - dark).astype(np.float32)), mask=mask
     )
