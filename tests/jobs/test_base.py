@@ -86,6 +86,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "record",
         "pairs",
         "illumination",
+        "exclude",
         "folder",
         "add",
         "file",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_virtualstain import simulate
 from napari_virtualstain.axes import PixelSize
+from napari_virtualstain.datasets.pairing_file import load_pairs, save_pairs
 from napari_virtualstain.errors import (
     ChannelError,
     ImageFileError,
@@ -21,9 +24,11 @@ from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
-from napari_virtualstain.jobs import finetune, tuning_watch
+from napari_virtualstain.jobs import finetune, pairs, tuning_watch
 from napari_virtualstain.jobs.finetune import FinetuneSettings
+from napari_virtualstain.jobs.pairs import PairsSettings
 from napari_virtualstain.jobs.simulate import write_field
+from napari_virtualstain.jobs.tuning_fields import open_tuning
 from napari_virtualstain.jobs.tuning_run import (
     ask_run,
     looks_in,
@@ -323,3 +328,47 @@ def test_a_plan_says_what_is_doubtful_of_a_field(tiny_model, tmp_path):
     assert "of the pixels are saturated" in said
     others = [notes for name, notes in by_name.items() if str(places[0]) not in name]
     assert not any("lies" in notes or "saturated" in notes for notes in others)
+
+
+@pytest.mark.parametrize("form", ["input", "pairs"])
+def test_what_is_painted_over_teaches_nothing(tiny_model, tmp_path, form):
+    """An artifact in one stain, painted over: the stains are normalised as if it were not there."""
+    places = fields(tmp_path / "f", 3)
+    image = open_image(places[0] / "stains.ome.zarr")
+    pixels = image.data.compute()
+    mask = np.zeros(pixels.shape[-2:], np.uint8)
+    mask[10:60, 10:60] = 1
+    spoilt = np.where(mask, 60000, pixels).astype(np.float32)
+    shutil.rmtree(places[0] / "stains.ome.zarr")
+    write(places[0] / "stains.ome.zarr", spoilt, list(image.channels))
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    tifffile.imwrite(tmp_path / "none.tif", np.zeros_like(mask))
+    paths = [str(tmp_path / name) for name in ("mask.tif", "none.tif", "none.tif")]
+    chosen = settings(tiny_model, places, tmp_path / "m", seed=1, hold_back=0.4)
+    if form == "input":
+        chosen = chosen.model_copy(update={"exclude": tuple(paths)})
+    else:
+        file = pairs.run(PairsSettings(input=str(tmp_path / "f"), target=str(tmp_path / "f"))).file
+        by_place = dict(zip(map(str, places), paths, strict=True))
+        file = file.model_copy(update={
+            "pairs": tuple(
+                pair.model_copy(update={"exclude": by_place[str(Path(pair.path).parent)]})
+                for pair in file.pairs
+            )
+        })  # fmt: skip
+        save_pairs(tmp_path / "pairs.json", file)
+        assert load_pairs(tmp_path / "pairs.json").pairs == file.pairs
+        chosen = chosen.model_copy(
+            update={"input": (), "target": (), "pairs": str(tmp_path / "pairs.json")}
+        )
+    plan = finetune.run(chosen.model_copy(update={"plan": True}))
+    assert not any("saturated" in note for note in plan.fields[0].notes)
+    data, _ = open_tuning(chosen, read_card(tiny_model))
+    stains = np.asarray(data.fields[0].stains)  # in the order in which they were given
+    assert np.isnan(stains[:, mask > 0]).all()
+    assert np.nanmax(stains) < 60000
+
+
+def test_as_many_pictures_are_left_out_as_there_are_inputs(tiny_model, four, tmp_path):
+    with pytest.raises(SettingsError, match="Name one --exclude an --input"):
+        finetune.run(settings(tiny_model, four, tmp_path / "m", exclude=("a.tif",)))

@@ -76,6 +76,9 @@ class FilePair(_Frozen):
     scene: str = ""
     channel: str
     stains: dict[str, FileStain]
+    exclude: str | None = Field(
+        default=None, description="picture that is not 0 where the field is left out"
+    )
     registration: tuple[FileShift, ...] = ()
 
 
@@ -135,6 +138,7 @@ class PairsFile(_Frozen):
             pair.model_copy(
                 update={
                     "path": change(pair.path),
+                    "exclude": None if pair.exclude is None else change(pair.exclude),
                     "stains": {
                         name: stain.model_copy(update={"path": change(stain.path)})
                         for name, stain in pair.stains.items()
@@ -160,6 +164,9 @@ def save_pairs(path: Path, pairs: PairsFile, *, overwrite: bool = False) -> None
     check_pairs_output(path, overwrite=overwrite)
     folder = path.absolute().parent
     values = pairs.with_paths(lambda text: _relative(text, folder)).model_dump(mode="json")
+    for pair in values["pairs"]:
+        if pair["exclude"] is None:  # which older versions do not know
+            del pair["exclude"]
     with disk_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")

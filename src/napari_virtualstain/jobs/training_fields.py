@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 from pydantic import Field
 
+from napari_virtualstain.datasets.excluded import leave_out
 from napari_virtualstain.datasets.labels import ImageKey
 from napari_virtualstain.datasets.leakage import Footprint, block_prints, same_file
 from napari_virtualstain.datasets.pairs import PairedField
@@ -63,6 +64,11 @@ class PairSettings(JobSettings):
     target_scene: str | None = Field(default=None, description="which image of each target")
     target_axes: str | None = Field(
         default=None, description="axes of the targets, if they do not say"
+    )
+    exclude: tuple[PathText, ...] = Field(
+        default=(),
+        description="pictures that are not 0 where a field is left out, one an input: artifacts "
+        "that shall not teach",
     )
     pixel_size: float | None = Field(
         default=None, gt=0, description="pixel size in µm, if the files do not say"
@@ -166,6 +172,11 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
             f"{len(settings.input)} inputs and {len(targets)} targets were named. "
             "Name one --target an --input, in the same order."
         )
+    if len(settings.exclude) not in (0, len(settings.input)):
+        raise SettingsError(
+            f"{len(settings.input)} inputs and {len(settings.exclude)} pictures of what is left "
+            "out were named. Name one --exclude an --input, in the same order."
+        )
     if not settings.stains:
         raise SettingsError("Say which channels of the targets to learn, e.g. --stains DNA,ER.")
     fields: list[PairedField] = []
@@ -174,7 +185,8 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
     keys: list[ImageKey] = []
     images = Images()
     light = TrainingLight(settings.illumination)
-    for source, truth in zip(settings.input, targets, strict=True):
+    painted = settings.exclude or (None,) * len(settings.input)
+    for source, truth, out in zip(settings.input, targets, painted, strict=True):
         image = open_image(
             source,
             scene=settings.scene,
@@ -193,6 +205,8 @@ def open_pairs(settings: PairSettings, *, name: str, volume: bool = False) -> Fi
         InputPlanes(planes, settings.z or ()).refuse_missing(range(planes.shape[0]))
         if volume and settings.z is not None:
             stains = stains.select(z=settings.z)
+        if out is not None:
+            stains = leave_out(stains, out)
         fits = (planes.shape[0], planes.shape[2] if volume else 1)
         if (stains.shape[0], stains.shape[2]) != fits:
             raise SettingsError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.datasets.alignment import shift_channels
+from napari_virtualstain.datasets.excluded import leave_out
 from napari_virtualstain.datasets.leakage import Footprint, block_prints, same_file
 from napari_virtualstain.datasets.pairing_file import FilePair, PairsFile, load_pairs
 from napari_virtualstain.datasets.pairs import PairedField
@@ -26,7 +27,7 @@ from napari_virtualstain.jobs.training_light import TrainingLight
 __all__ = ["open_pairs_file"]
 
 _IN_FILE = (
-    "input", "target", "channel", "scene", "axes", "target_scene", "target_axes",
+    "input", "target", "channel", "scene", "axes", "target_scene", "target_axes", "exclude",
 )  # fmt: skip
 """Settings that a pairs file has said already."""
 
@@ -177,7 +178,8 @@ def _open(
         else None
         for stain in stains
     }
-    return planes, join_stains(places, planes, target_how, images)
+    joined = join_stains(places, planes, target_how, images)
+    return planes, joined if pair.exclude is None else leave_out(joined, pair.exclude)
 
 
 def _record(
