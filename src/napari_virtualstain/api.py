@@ -737,9 +737,7 @@ def qc(
         "prediction": os.fspath(prediction), "out": None if out is None else os.fspath(out),
         **settings,
     }  # fmt: skip
-    return job.run(
-        make_settings(job.QcSettings, values), on_progress=on_progress, on_note=on_note
-    )
+    return job.run(make_settings(job.QcSettings, values), on_progress=on_progress, on_note=on_note)
 
 
 def verdict(

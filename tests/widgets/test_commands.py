@@ -39,7 +39,14 @@ def test_every_command_is_in_the_manifest():
     commands = PluginManifest.from_distribution(NAME).contributions.commands
     assert {
         f"{NAME}.{name}"
-        for name in ("stain_view", "stain_all", "explain_pixel", "diagnose", "open_dock")
+        for name in (
+            "stain_view",
+            "stain_all",
+            "explain_pixel",
+            "tune_model",
+            "diagnose",
+            "open_dock",
+        )  # fmt: skip
     } <= {command.id for command in commands}
 
 
@@ -90,3 +97,10 @@ def test_explaining_waits_for_a_click_from_the_palette(palette, field_folder):
     widget = dock()
     assert widget.pages.currentWidget().content is widget.explain
     assert widget.explain.pick.isChecked()
+
+
+def test_tuning_is_reached_from_the_palette(palette):
+    _, call, dock = palette
+    call("tune_model")
+    assert dock().pages.tabText(dock().pages.currentIndex()) == "Tune"
+    assert dock().tune.notice.text.startswith("Add pairs of bright field and true stains")

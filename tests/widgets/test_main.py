@@ -33,7 +33,7 @@ def test_napari_opens_the_dock_of_the_manifest(make_napari_viewer, jobs, qtbot, 
     assert widget.viewer is viewer or widget.viewer == viewer
     qtbot.waitUntil(dock.isVisible)
     titles = [widget.pages.tabText(n) for n in range(widget.pages.count())]
-    assert titles == ["Start", "Load", "Stain", "Compare", "Explain", "Queue", "Models"]
+    assert titles == ["Start", "Load", "Stain", "Compare", "Explain", "Tune", "Queue", "Models"]
 
 
 def test_an_image_is_stained_within_three_clicks_of_its_drop(desk, field_folder, tiny_model):

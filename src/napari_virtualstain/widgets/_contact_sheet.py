@@ -72,17 +72,22 @@ class ContactSheet(QObject):
         self._timer.setInterval(_STEP_MS)
         self._timer.timeout.connect(self._add_one)
 
-    def lay(self, image: Image, region: tuple[int, int, int, int]) -> None:
+    def lay(self, image: Image | None, region: tuple[int, int, int, int]) -> None:
         """Choose the place: beside an image, as high as the region of it that is shown.
 
         Parameters
         ----------
         image
-            Layer that the region is of.
+            Layer that the region is of; without one, the crops lie alone.
         region
             First row, first column, last row + 1, last column + 1.
         """
         self.clear()
+        if image is None:
+            self._first = np.zeros(2)
+            self._size = np.array([region[2] - region[0], region[3] - region[1]], float)
+            self._at = {"scale": np.ones(2)}
+            return
         finest = image.data[0] if image.multiscale else image.data
         top, left, bottom, right = region
         scale = np.asarray(image.scale[-2:], float)

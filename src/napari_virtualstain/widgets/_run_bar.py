@@ -164,7 +164,7 @@ class RunBar(QWidget):
         )
         behind = f"; {waiting} waiting" if waiting else ""
         if run.state == "cancelling":
-            after = "" if run.verb == "models" else " after this tile"
+            after = "" if run.verb in ("models", "finetune") else " after this tile"
             self.details.setText(f"stopping{after}{behind}")
             return
         if run.progress is None:

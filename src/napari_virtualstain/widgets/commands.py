@@ -9,7 +9,15 @@ from napari_virtualstain.widgets.main import MainWidget
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["DOCK", "diagnose", "explain_pixel", "open_dock", "stain_all", "stain_view"]
+__all__ = [
+    "DOCK",
+    "diagnose",
+    "explain_pixel",
+    "open_dock",
+    "stain_all",
+    "stain_view",
+    "tune_model",
+]
 
 DOCK = "Load, stain, compare"
 """Name of the dock in the manifest."""
@@ -50,3 +58,10 @@ def explain_pixel(napari_viewer: napari.Viewer) -> None:
     widget = open_dock(napari_viewer)
     widget.show_page("explain")
     widget.explain.pick.setChecked(widget.explain.pick.isEnabled())
+
+
+def tune_model(napari_viewer: napari.Viewer) -> None:
+    """Tune a model on the pairs that are open."""
+    widget = open_dock(napari_viewer)
+    widget.show_page("tune")
+    widget.tune.pairs.add_open.click()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtualstain.datasets.project import Project
 from napari_virtualstain.io.remote import is_remote
@@ -13,6 +13,7 @@ from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.widgets._canvas import hold_context
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Jobs, jobs_of_application
+from napari_virtualstain.widgets._page_tabs import PageTabs
 from napari_virtualstain.widgets._parts import Page
 from napari_virtualstain.widgets._project import ProjectPanel
 from napari_virtualstain.widgets._run_bar import RunBar
@@ -23,13 +24,15 @@ from napari_virtualstain.widgets.models import ModelsPage
 from napari_virtualstain.widgets.queue import QueuePage
 from napari_virtualstain.widgets.stain import StainPage
 from napari_virtualstain.widgets.start import StartPage
+from napari_virtualstain.widgets.tune import TunePage
 
 if TYPE_CHECKING:
     import napari
 
 __all__ = ["MainWidget"]
 
-_PAGES = ("start", "load", "stain", "compare", "explain", "queue", "models")
+_PAGES = ("start", "load", "stain", "compare", "explain", "tune", "queue", "models")
+_TABS_IN_A_ROW = 4
 _WIDTH = 380
 
 
@@ -60,17 +63,17 @@ class MainWidget(QWidget):
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.explain = ExplainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.tune = TunePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.models = ModelsPage(napari_viewer, self.fields, self.jobs, self.run_bar)
-        self.pages = QTabWidget()
-        self.pages.setDocumentMode(True)
-        self.pages.tabBar().setDrawBase(False)
+        self.pages = PageTabs(_TABS_IN_A_ROW)
         for title, page in (
             ("Start", self.start),
             ("Load", self.load),
             ("Stain", self.stain),
             ("Compare", self.compare),
             ("Explain", self.explain),
+            ("Tune", self.tune),
             ("Queue", self.queue),
             ("Models", self.models),
         ):
@@ -92,8 +95,9 @@ class MainWidget(QWidget):
         self.models.used.connect(self._use)
         self.models.compares.connect(self._compare_by)
         self.models.changed.connect(self._offer_models)
+        self.tune.kept.connect(self._take_tuned)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        pages = (self.stain, self.compare, self.explain, self.queue, self.models)
+        pages = (self.stain, self.compare, self.explain, self.tune, self.queue, self.models)
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
@@ -115,6 +119,11 @@ class MainWidget(QWidget):
         for page in (self.stain, self.queue, self.explain):
             page.form.model.refill()
         self.explain.form.refill_encoders()
+        self.tune.model.refill()
+
+    def _take_tuned(self, model: str) -> None:
+        self._offer_models()
+        self._use(model)
 
     def _change_stains(self, old: Field, new: tuple[str, str]) -> None:
         """Hide the stains of an image that another one has replaced; they come back with it."""
@@ -180,6 +189,7 @@ class MainWidget(QWidget):
         self.stain.close_runs()
         self.compare.close_runs()
         self.explain.close_runs()
+        self.tune.close_runs()
         self.queue.close_runs()
         self.models.close_runs()
         self.fields.close()
