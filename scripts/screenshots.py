@@ -310,10 +310,80 @@ def models(stage: Stage) -> QWidget | None:
     return None
 
 
+def tunable(stage: Stage) -> MainWidget:
+    """The dock with four pairs of another microscope on the page Tune."""
+    from dataclasses import replace
+
+    from napari_virtualstain.jobs.simulate import write_field
+    from napari_virtualstain.simulate import simulate_field, training_settings
+
+    widget = opened(stage)
+    scratch = widget.jobs.session.folder / "pairs"
+    for n in range(4):
+        settings, seed = training_settings(n)
+        other = replace(
+            settings, shape_px=(384, 384), focus_error_um=2.0, noise=2.5, condenser_na=0.15
+        )
+        made = simulate_field(other, seed=seed)
+        write_field(replace(made, stains=2.5 * made.stains), scratch / f"field {n + 1}")
+        for name in ("brightfield", "stains"):
+            before = len(stage.viewer.layers)
+            widget.load.open_path(scratch / f"field {n + 1}" / f"{name}.ome.zarr")
+            stage.wait(lambda before=before: len(stage.viewer.layers) > before, "the layers")
+            stage.wait(lambda: not widget.load.notice.text.startswith("Opening"), "the image")
+    for layer in list(stage.viewer.layers)[:-6]:
+        layer.visible = False
+    stage.viewer.reset_view()
+    widget.show_page("tune")
+    stage.wait(widget.tune.pairs.add_open.isEnabled, "the pairs")
+    widget.tune.pairs.add_open.click()
+    stage.wait(lambda: "may move" in widget.tune.plan.text(), "the plan", 120)
+    return widget
+
+
+def tune_pick(stage: Stage) -> QWidget | None:
+    """The page Tune, with who teaches and who judges."""
+    return tunable(stage)
+
+
+def tune(stage: Stage) -> QWidget | None:
+    """The window while a model is tuned: curves, and the held-back crop."""
+    widget = tunable(stage)
+    widget.tune.start.click()
+    curves = lambda: widget.tune.watch.plot.curves  # noqa: E731
+    stage.wait(lambda: curves() is not None and len(curves().points) > 8, "the curves", 200)
+    stage.wait(lambda: len(widget.tune.watch.sheet.layers) == 4, "the crops")
+    return None
+
+
+def tuned(stage: Stage) -> QWidget | None:
+    """The page Tune, with what came of it."""
+    widget = tunable(stage)
+    widget.tune.start.click()
+    stage.wait(lambda: widget.tune.watch.plot.curves is not None, "the curves", 120)
+    stage.wait(lambda: len(widget.tune.watch.plot.curves.points) > 6, "some steps", 200)
+    widget.tune.watch.end.click()
+    stage.wait(widget.tune.result.isVisible, "the result", 120)
+    return widget
+
+
 Shot = Callable[[Stage], "QWidget | None"]
 SHOTS: dict[str, Shot] = {
     shot.__name__: shot
-    for shot in (start, load, stain, compare, explain, diagnose, queue, passport, models)
+    for shot in (
+        start,
+        load,
+        stain,
+        compare,
+        explain,
+        tune_pick,
+        tune,
+        tuned,
+        diagnose,
+        queue,
+        passport,
+        models,
+    )
 }
 """By the name of the picture. A shot returns the widget to be shown, or None for the whole window."""
 

@@ -46,7 +46,7 @@ def test_every_command_is_in_the_manifest():
             "tune_model",
             "diagnose",
             "open_dock",
-        )  # fmt: skip
+        )
     } <= {command.id for command in commands}
 
 

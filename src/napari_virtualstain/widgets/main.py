@@ -67,17 +67,8 @@ class MainWidget(QWidget):
         self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.models = ModelsPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.pages = PageTabs(_TABS_IN_A_ROW)
-        for title, page in (
-            ("Start", self.start),
-            ("Load", self.load),
-            ("Stain", self.stain),
-            ("Compare", self.compare),
-            ("Explain", self.explain),
-            ("Tune", self.tune),
-            ("Queue", self.queue),
-            ("Models", self.models),
-        ):
-            self.pages.addTab(Page(page), title)
+        for name in _PAGES:
+            self.pages.addTab(Page(getattr(self, name)), name.capitalize())
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.addWidget(self.pages, 1)
@@ -97,8 +88,8 @@ class MainWidget(QWidget):
         self.models.changed.connect(self._offer_models)
         self.tune.kept.connect(self._take_tuned)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        pages = (self.stain, self.compare, self.explain, self.tune, self.queue, self.models)
-        self.destroyed.connect(lambda: [page.close_runs() for page in pages])
+        self._busy = (self.stain, self.compare, self.explain, self.tune, self.queue, self.models)
+        self.destroyed.connect(lambda pages=self._busy: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
 
@@ -186,10 +177,6 @@ class MainWidget(QWidget):
 
     def end(self) -> None:
         """Cancel this viewer's runs and stop watching it; the session lives on for others."""
-        self.stain.close_runs()
-        self.compare.close_runs()
-        self.explain.close_runs()
-        self.tune.close_runs()
-        self.queue.close_runs()
-        self.models.close_runs()
+        for page in self._busy:
+            page.close_runs()
         self.fields.close()
