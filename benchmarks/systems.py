@@ -506,10 +506,15 @@ def verdict(runs: list[dict[str, Any]], unet: float | None) -> str:
         f"b {'yes' if all(s['swap'] >= 0.3 for s in stains) else 'no'} ({min(s['swap'] for s in stains):.2f})",
     ]
     if empty:
-        said.append(f"c {'yes' if max(empty) <= 0.01 else 'no'} ({max(empty):.1%})")
+        said.append(f"c {'yes' if max(empty) <= 0.01 else 'no'} ({_share(max(empty))})")
     if unet is not None:
         said.append(f"d {'yes' if pcc >= unet - 0.05 else 'no'} ({pcc - unet:+.2f})")
     return ", ".join(said)
+
+
+def _share(value: float) -> str:
+    """Return a share in per cent; beyond ten times the number says nothing but that it is large."""
+    return f"{value:.1%}" if value <= 10 else "above 1000 %"
 
 
 def section(name: str, runs: dict[str, list[dict[str, Any]]]) -> str:
@@ -579,7 +584,7 @@ def section(name: str, runs: dict[str, list[dict[str, Any]]]) -> str:
 
 
 ABOUT = {
-    "isl": "Neurons: 13 planes of phase contrast to DAPI and MAP2, each quadrant examined once",
+    "isl": "Neurons: 13 planes of phase contrast to DAPI and MAP2, quadrants of one field",
     "simulated": "Simulated Cell Painting: three planes to five stains, 32 fields of 256 x 256 px, six held out",
     "jurkat": "Jurkat cells in flow: bright field to DNA, 40 x 40 px",
     "stacks": "Simulated stacks of 32 x 128 x 128: six stains, three measured in each of 16 fields",
@@ -640,8 +645,10 @@ def report(results: dict[str, Any]) -> None:
                 for run in found
             }
         )
+        folds = sorted({k.split(" | ")[5] for k in results if tuple(k.split(" | ")[:4]) == place})
+        examined = f" Examined: {', '.join(folds)}." if any(folds) else ""
         text.append(
-            f"## {ABOUT[name]}\n\nPreset `{preset}`, {how}, on {device}.\n\n{section(name, runs)}\n\n{'; '.join(where)}."
+            f"## {ABOUT[name]}\n\nPreset `{preset}`, {how}, on {device}.{examined}\n\n{section(name, runs)}\n\n{'; '.join(where)}."
         )
     write(
         "systems.md",
@@ -662,7 +669,7 @@ WGAN-GP starts from a U-Net, and shares its time with it. What draws (Palette an
 judged by one draw of {DRAWN_STEPS} steps, with no label told: a draw is not the mean, and pays for it in PCC and MSE. Where the column *steps* has few hundreds, a table says what learns
 fastest, and not what ends best: the papers train for tens of thousands.
 
-{chr(10).join(text)}
+{(2 * chr(10)).join(text)}
 
 {PUBLISHED}
 """,

@@ -89,7 +89,8 @@ class MainWidget(QWidget):
         self.tune.kept.connect(self._take_tuned)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
         self._busy = (self.stain, self.compare, self.explain, self.tune, self.queue, self.models)
-        self.destroyed.connect(lambda pages=self._busy: [page.close_runs() for page in pages])
+        pages = self._busy
+        self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
         self.jobs.open()
 
