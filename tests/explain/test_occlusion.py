@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from napari_virtualstain.explain.occlusion import hidden_planes, occlusion_map, plane_dependence
+from napari_virtualstain.explain.occlusion import (
+    hidden_planes,
+    occlusion_map,
+    plane_changes,
+    plane_dependence,
+)
 from napari_virtualstain.explain.probe import Probe
 from napari_virtualstain.metrics.pixel import pearson
 
@@ -101,3 +106,12 @@ def test_progress_counts_predictions(planes):
     plane_dependence(lambda p: p[0], planes, keep=KEEP, on_step=lambda *a: told.append(a))
     assert [done for done, _ in told] == list(range(1, 1 + len(told)))
     assert told[-1][0] <= told[-1][1]
+
+
+def test_changes_alone_are_those_of_the_whole_question(planes):
+    def predict(p):
+        return p[0] * p[1] + p[2]
+
+    whole = plane_dependence(predict, planes, keep=KEEP)
+    np.testing.assert_array_equal(plane_changes(predict, planes, keep=KEEP), whole.changes)
+    assert whole.spread == pytest.approx(predict(planes)[KEEP].std(), rel=1e-5)

@@ -19,7 +19,8 @@ from napari_virtualstain.explain.gradients import Told, flat_baseline
 from napari_virtualstain.explain.probe import Pixel, Planes, Probe
 from napari_virtualstain.metrics.pixel import pearson
 
-__all__ = ["NEEDED", "PlaneDependence", "hidden_planes", "occlusion_map", "plane_dependence"]
+__all__ = ["NEEDED", "PlaneDependence", "hidden_planes", "occlusion_map", "plane_changes",
+           "plane_dependence"]  # fmt: skip
 
 NEEDED = 0.05
 """Of the correlation that is lost without a plane, from which on a stain depends on it."""
@@ -48,13 +49,13 @@ def occlusion_map(
     edge
         Of a square in pixels, hidden in all planes at once.
     step
-        Between two squares in pixels; half of an edge if `None`. Where several cover a pixel it
-        has their mean.
+        Between two squares in pixels; an edge if `None`. Where several cover a pixel it has their
+        mean.
     on_step
         Told of squares done.
     """
     height, width = planes.shape[1:]
-    step = max(1, edge // 2) if step is None else step
+    step = edge if step is None else step
     flat, value = flat_baseline(planes), probe.value(planes, at)
     total, count = np.zeros((height, width)), np.zeros((height, width))
     corners = list(product(_starts(height, edge, step), _starts(width, edge, step)))
@@ -102,6 +103,8 @@ class PlaneDependence:
         (P, Y, X): how much the stain changes, in absolute values, when a plane is hidden.
     has_truth
         Whether there was a truth.
+    spread
+        Standard deviation of the stain, over that of the training stain.
     """
 
     whole: float
@@ -111,6 +114,7 @@ class PlaneDependence:
     without_needed: float | None
     changes: Planes
     has_truth: bool
+    spread: float
 
     def words(self, stain: str, names: Sequence[str]) -> str:
         """Say it.
@@ -144,6 +148,21 @@ class PlaneDependence:
             f"{stain} depends on {which} {planes}; without {they} the correlation {of} falls from "
             f"{_number(self.whole)} to {_number(self.without_needed)}."
         )
+
+
+def plane_changes(
+    predict: Callable[[Planes], Stain], planes: Planes, *, keep: Region
+) -> NDArray[np.float32]:
+    """Return how much a stain changes when each plane is hidden: (P, Y, X), not negative.
+
+    Parameters
+    ----------
+    predict, planes, keep
+        See `plane_dependence`, which says more and takes more predictions.
+    """
+    full = predict(planes)[keep]
+    hidden = (predict(hidden_planes(planes, [plane]))[keep] for plane in range(len(planes)))
+    return np.stack([np.abs(found - full) for found in hidden])
 
 
 def plane_dependence(
@@ -199,6 +218,7 @@ def plane_dependence(
     return PlaneDependence(
         whole=whole, without=tuple(without), alone=tuple(alone), needed=tuple(needed),
         without_needed=left, changes=np.stack(changes), has_truth=truth is not None,
+        spread=float(full.std()),
     )  # fmt: skip
 
 

@@ -28,11 +28,13 @@ from napari_virtualstain.explain.gradients import (
     smooth_gradient,
 )
 from napari_virtualstain.explain.methods import MethodSpec, chosen_methods
-from napari_virtualstain.explain.occlusion import occlusion_map, plane_dependence
+from napari_virtualstain.explain.occlusion import occlusion_map, plane_changes, plane_dependence
 from napari_virtualstain.explain.probe import Planes, Probe, network_probe
 from napari_virtualstain.explain.sanity import Sanity, compared, randomise_weights, shuffled
-from napari_virtualstain.generators.sampled import draw_sample
+from napari_virtualstain.generators.sampled import SampledGenerator, draw_sample
+from napari_virtualstain.inference.device import choose_device
 from napari_virtualstain.inference.sampled import SampledStainer
+from napari_virtualstain.inference.shared import shared_model
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.base import Progress, stage
@@ -57,6 +59,8 @@ _FEW_PLANES = 8
 """Planes of which each has a map of its own; of more, only their sum is written."""
 _NOTHING = 0.2
 """Of the standard deviation of the training stain: a part that varies by less shows nothing."""
+_EXAMPLE = 4
+"""Strides of the network that are enough to see whether it has derivatives."""
 _INCOMPLETE = 0.1
 """Standard deviations of the training stain that integrated gradients may lack."""
 _BLOCK = 16
@@ -114,18 +118,21 @@ def _prepared(
     settings: ExplainSettings, image: LazyImage | None, notes: list[str]
 ) -> PreparedStain:
     """Prepare a stain whose network may be given crops, and say what that changes."""
+    shared = shared_model(
+        settings.model, device=choose_device(settings.device), quantiles=settings.quantiles
+    )
+    if not isinstance(shared.model.generator, SampledGenerator):
+        # In tiles, as crops are: no other way has to be planned, and what normalises a network by
+        # its input is that of the whole field.
+        held = "exact" if settings.statistics == "exact" else "frozen"
+        tiles = {"mode": "halo", "statistics": held, "stitch": "none"}
+        settings = settings.model_copy(update=tiles)
     prepared = prepare(settings, image=image)
     if prepared.sampling is not None:
         notes.append(
             "each map is of one draw of a crop, with the same noise whatever is hidden; the stain "
             "of the whole field is another draw"
         )
-    elif prepared.statistics in {"whole", "patch"}:
-        # A crop by itself would be normalised by itself.
-        held = settings.model_copy(
-            update={"statistics": "frozen", "mode": "auto", "stitch": "none"}
-        )
-        prepared = prepare(held, image=image)
     return prepared
 
 
@@ -169,7 +176,9 @@ class _Explaining:
         if isinstance(self.stainer, SampledStainer):
             return _drawn_probe(self.stainer, self.index)
         module = self.stainer.network(self.settings.t).module
-        return network_probe(module, stain=self.index, example=crop.planes)
+        strides = self.stainer.typical.reach.multiple_of
+        small = (slice(None), *(slice(0, _EXAMPLE * stride) for stride in strides))
+        return network_probe(module, stain=self.index, example=crop.planes[small])
 
     def _value(self, probe: Probe, crop: Crop) -> str:
         value = probe.value(crop.planes, crop.at)
@@ -196,17 +205,14 @@ class _Explaining:
         found = plane_dependence(
             probe.predict, crop.planes, keep=crop.keep, truth=truth, on_step=told
         )
-        shown = probe.predict(crop.planes)[crop.keep]
-        if (spread := float(shown.std())) < _NOTHING:
+        if found.spread < _NOTHING:
             self.crops.notes.append(
-                f"the predicted {self.stain} shows nothing here (it varies by {spread:.2f} of the "
-                "training stain's standard deviation): the maps explain background, so choose a "
-                "place with cells"
+                f"the predicted {self.stain} shows nothing here (it varies by {found.spread:.2f} "
+                "of the training stain's standard deviation): the maps explain background, so "
+                "choose a place with cells"
             )
         sanity = self._sanity(
-            lambda other, planes: plane_dependence(
-                other.predict, planes, keep=crop.keep
-            ).changes.sum(axis=0),
+            lambda other, planes: plane_changes(other.predict, planes, keep=crop.keep).sum(axis=0),
             found.changes.sum(axis=0), probe, crop.planes, at=None,
         )  # fmt: skip
         numbers = {
