@@ -283,7 +283,8 @@ def binned(picture: NDArray[Any], edge: int) -> Picture:
     if np.isfinite(cut).all():
         for part in parts:
             total += part
-        return total / np.float32(edge * edge)
+        total /= np.float32(edge * edge)
+        return total
     count = np.zeros((y, x), np.float32)
     for part in parts:
         known = np.isfinite(part)

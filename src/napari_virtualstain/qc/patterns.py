@@ -65,7 +65,7 @@ def seams(field: QcField, reference: QcReference | None) -> Found:
             if abs(step) > max(_SURE * spread, _SEEN * wide):
                 where[part] = True
         if square:
-            excess = np.mean(square) - np.mean(chance)
+            excess = float(np.mean(square)) - float(np.mean(chance))
             numbers[name] = float(np.sqrt(max(excess, 0.0))) / wide
     if not numbers:
         raise CannotTell("no stain has a foreground")

@@ -157,7 +157,8 @@ class Places:
     ) -> Mask:
         """Return a bar between two centres, half as wide as the smaller nucleus."""
         width = 0.35 * np.sqrt(min(one.sum(), other.sum()))
-        y, x = np.indices(one.shape, sparse=True)
+        height, wide = one.shape
+        y, x = np.indices((height, wide), sparse=True)
         along = end - start
         length = max(float(np.hypot(*along)), 1e-6)
         across = abs((y - start[0]) * along[1] - (x - start[1]) * along[0]) / length

@@ -65,7 +65,7 @@ def _checkerboard(field: QcField, share: float, rng: np.random.Generator) -> Dam
     def pattern(name: str, picture: Picture) -> Picture:
         over = picture - field.dark(name)
         strength = share * field.spread[name] / max(field.bright(name), 1e-9)
-        return picture + np.sqrt(2) * strength * sign * over
+        return np.asarray(picture + np.sqrt(2) * strength * sign * over, np.float32)
 
     return Damaged(field=_each(field, pattern))
 
@@ -138,7 +138,8 @@ def _haze(field: QcField, share: float, rng: np.random.Generator) -> Damaged:
     def veiled(name: str, picture: Picture) -> Picture:
         far = ndimage.gaussian_filter(picture - field.dark(name), 24 / field.pixel_um)
         far = np.maximum(far, 0)
-        return picture + share * field.bright(name) * far / max(float(far.mean()), 1e-9)
+        veil = share * field.bright(name) * far / max(float(far.mean()), 1e-9)
+        return np.asarray(picture + veil, np.float32)
 
     return Damaged(field=_each(field, veiled))
 
