@@ -7,9 +7,8 @@ than a pixel depends on, as its network's halo says.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,12 +28,8 @@ from napari_virtualstain.explain.gradients import (
 )
 from napari_virtualstain.explain.methods import MethodSpec, chosen_methods
 from napari_virtualstain.explain.occlusion import occlusion_map, plane_changes, plane_dependence
-from napari_virtualstain.explain.probe import Planes, Probe, network_probe
-from napari_virtualstain.explain.sanity import Sanity, compared, randomise_weights, shuffled
-from napari_virtualstain.generators.sampled import SampledGenerator, draw_sample
-from napari_virtualstain.inference.device import choose_device
-from napari_virtualstain.inference.sampled import SampledStainer
-from napari_virtualstain.inference.shared import shared_model
+from napari_virtualstain.explain.probe import Planes, Probe
+from napari_virtualstain.explain.sanity import Sanity, compared, shuffled
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.base import Progress, stage
@@ -47,9 +42,10 @@ from napari_virtualstain.jobs.explain_asked import (
     true_part,
 )
 from napari_virtualstain.jobs.explain_crop import Crop, Crops
+from napari_virtualstain.jobs.explain_probe import prepared_for_crops, probe_of
 from napari_virtualstain.jobs.explain_store import Drawn, DrawnMap
 from napari_virtualstain.jobs.grey_values import grey_values
-from napari_virtualstain.jobs.prepare import PreparedStain, prepare
+from napari_virtualstain.jobs.prepare import PreparedStain
 from napari_virtualstain.jobs.stain import stain_origin
 from napari_virtualstain.jobs.stain_network import stainer_of
 
@@ -59,8 +55,6 @@ _FEW_PLANES = 8
 """Planes of which each has a map of its own; of more, only their sum is written."""
 _NOTHING = 0.2
 """Of the standard deviation of the training stain: a part that varies by less shows nothing."""
-_EXAMPLE = 4
-"""Strides of the network that are enough to see whether it has derivatives."""
 _INCOMPLETE = 0.1
 """Standard deviations of the training stain that integrated gradients may lack."""
 _BLOCK = 16
@@ -82,7 +76,7 @@ def stain_explained(
         called=f"The model {settings.model!r}",
     )  # fmt: skip
     refuse_a_stain(settings)
-    prepared = _prepared(settings, image, notes)
+    prepared = prepared_for_crops(settings, image, notes)
     refuse_other_model(settings, prepared)
     stain, index = chosen_stain(settings, prepared)
     inputs = grey_values(settings, prepared)
@@ -114,28 +108,6 @@ def stain_explained(
     )  # fmt: skip
 
 
-def _prepared(
-    settings: ExplainSettings, image: LazyImage | None, notes: list[str]
-) -> PreparedStain:
-    """Prepare a stain whose network may be given crops, and say what that changes."""
-    shared = shared_model(
-        settings.model, device=choose_device(settings.device), quantiles=settings.quantiles
-    )
-    if not isinstance(shared.model.generator, SampledGenerator):
-        # In tiles, as crops are: no other way has to be planned, and what normalises a network by
-        # its input is that of the whole field.
-        held = "exact" if settings.statistics == "exact" else "frozen"
-        tiles = {"mode": "halo", "statistics": held, "stitch": "none"}
-        settings = settings.model_copy(update=tiles)
-    prepared = prepare(settings, image=image)
-    if prepared.sampling is not None:
-        notes.append(
-            "each map is of one draw of a crop, with the same noise whatever is hidden; the stain "
-            "of the whole field is another draw"
-        )
-    return prepared
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Explaining:
     """One run."""
@@ -155,7 +127,7 @@ class _Explaining:
         at = self.crops.pixel()
         pixel = None if at is None else self.crops.read(tuple(slice(n, n + 1) for n in at))
         if pixel is not None:
-            probe = self._probe(pixel)
+            probe = probe_of(self.stainer, self.index, self.settings.t, pixel.planes)
             for spec in specs:
                 if spec.gradients:
                     probe.differentiable()  # before anything is computed
@@ -172,14 +144,6 @@ class _Explaining:
 
     # --- what -------------------------------------------------------------------------------------
 
-    def _probe(self, crop: Crop) -> Probe:
-        if isinstance(self.stainer, SampledStainer):
-            return _drawn_probe(self.stainer, self.index)
-        module = self.stainer.network(self.settings.t).module
-        strides = self.stainer.typical.reach.multiple_of
-        small = (slice(None), *(slice(0, _EXAMPLE * stride) for stride in strides))
-        return network_probe(module, stain=self.index, example=crop.planes[small])
-
     def _value(self, probe: Probe, crop: Crop) -> str:
         value = probe.value(crop.planes, crop.at)
         card = self.prepared.model.card
@@ -194,7 +158,7 @@ class _Explaining:
 
     def _planes(self, crop: Crop) -> tuple[list[DrawnMap], list[str]]:
         """Hide planes over a part of the field."""
-        probe = self._probe(crop)
+        probe = probe_of(self.stainer, self.index, self.settings.t, crop.planes)
         core = crop.core
         truth = None
         if self.settings.target is not None:
@@ -385,23 +349,3 @@ class _Explaining:
 def _known(r: float | None) -> float | None:
     """Return a number for JSON."""
     return None if r is None or not np.isfinite(r) else round(float(r), 4)
-
-
-def _drawn_probe(stainer: SampledStainer, index: int) -> Probe:
-    """Return the probe of a model that draws: the same noise each time, whatever is hidden."""
-    generator = stainer.generator
-    how, seed = stainer.how, stainer.seed
-
-    def predict(planes: Planes) -> NDArray[np.float32]:
-        stain: NDArray[np.float32] = draw_sample(generator, planes[None], how, seed=seed)[0, index]
-        return stain
-
-    def blind(other_seed: int) -> Probe:
-        other = copy.deepcopy(generator)
-        randomise_weights(other.module(), other_seed)
-        return _drawn_probe(replace(stainer, generator=other), index)
-
-    return Probe(
-        predict=predict, stain=index, blind=blind,
-        without="The model draws its stains in many steps",
-    )  # fmt: skip

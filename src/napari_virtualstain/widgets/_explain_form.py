@@ -199,7 +199,7 @@ class ExplainForm(QWidget):
         )
         self.sanity.setToolTip(
             "Also make the map with random weights and of a shuffled picture: one that does not "
-            "change says nothing of what was learnt. Three times the work"
+            "change says nothing of what was learnt"
         )
         self._model_sheet, self._encoder_sheet = QWidget(), QWidget()
         of_model = form()
