@@ -125,3 +125,9 @@ def test_the_gradient_of_the_demo_model_depends_on_its_weights(demo):
     assert compared(*maps, AT) < 0.5
     # Both are those of one network: they fall off over the same halo.
     assert radius_of(maps[1], AT, 1.0) <= 2**0.5 * max(scan_reach(demo.module()).halo)
+
+
+def test_a_map_of_which_nothing_is_left_has_changed():
+    values, gone = np.random.default_rng(0).random((8, 8)).astype(np.float32), np.zeros((8, 8))
+    assert compared(values, gone.astype(np.float32)) == 0
+    assert np.isnan(compared(gone.astype(np.float32), values))

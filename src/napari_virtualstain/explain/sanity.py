@@ -149,7 +149,7 @@ def beyond_distance(values: NDArray[np.float32], at: tuple[int, int]) -> NDArray
 def compared(
     one: NDArray[np.float32], other: NDArray[np.float32], at: tuple[int, int] | None = None
 ) -> float:
-    """Return the correlation of ranks of two maps (Y, X); NaN if either is constant.
+    """Return the correlation of ranks of a map (Y, X) and one that says nothing.
 
     Parameters
     ----------
@@ -158,10 +158,16 @@ def compared(
     at
         The pixel that both explain: how they fall off around it counts for nothing. `None` for
         maps of no single pixel.
+
+    Returns
+    -------
+    float
+        -1 to 1; 0 if nothing is left of the map in the other, NaN if it is constant itself.
     """
     if at is not None:
         seen = (one > 0) | (other > 0)
         one, other = beyond_distance(one, at)[seen], beyond_distance(other, at)[seen]
-    if not one.size:
+    if not one.size or np.ptp(one) == 0:
         return float("nan")
-    return spearman(one.ravel(), other.ravel())
+    # Where nothing is left of it, for example below zero in Grad-CAM, nothing is alike.
+    return spearman(one.ravel(), other.ravel()) if np.ptp(other) > 0 else 0.0
