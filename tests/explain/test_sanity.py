@@ -90,7 +90,7 @@ def test_every_ring_has_the_same_mean():
     ("weights", "picture", "verdict", "words"),
     [
         (0.1, 0.2, "depends", "depends on what the network learnt and on the picture"),
-        (0.6, 0.2, "partly", "without learning, too: read it with care"),
+        (0.6, 0.2, "partly", "in a map that says nothing: read it with care"),
         (0.9, 0.2, "same", "not depend on what the network learnt: do not read it"),
         (0.1, 0.9, "same", "not depend on what the picture shows: do not read it"),
         (float("nan"), 0.1, "unknown", "cannot be told"),

@@ -81,7 +81,7 @@ class Sanity:
         if (self.picture or 0) >= SAME:
             return f"It does not depend on what the picture shows: do not read it ({numbers})."
         if self.verdict == "partly":
-            return f"Much of it is there without learning, too: read it with care ({numbers})."
+            return f"Much of it is there in a map that says nothing: read it with care ({numbers})."
         return f"It depends on what the network learnt and on the picture ({numbers})."
 
 
