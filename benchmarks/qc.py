@@ -140,6 +140,11 @@ def of_report(fields: Sequence[T]) -> list[T]:
     return [one for n, one in enumerate(fields) if n % 4 >= 2]
 
 
+def again(field: QcField) -> QcField:
+    """Return a field without what was found in it: for 200 of them that would be gigabytes."""
+    return replace(field, _kept={})
+
+
 def score(findings: Sequence[Finding], names: Sequence[str]) -> float:
     """Return the largest score of some checks; 0 if none could be assessed."""
     scores = [one.score for one in findings if one.check in names and np.isfinite(one.score)]
@@ -197,7 +202,7 @@ def judged(
     """Return what the checks say of each damaged field, and how well they mark the place."""
     found = []
     for number, field in enumerate(fields):
-        damaged = failure.damage(field, strength, seed=number)
+        damaged = failure.damage(again(field), strength, seed=number)
         if damaged.mask is not None and not damaged.mask.any():
             continue  # a phantom in a field without empty background
         findings = run_checks(damaged.field, reference)
@@ -219,8 +224,8 @@ def of_zoo(
 ) -> list[list[str]]:
     """Return a row a failure and strength; of the named ones, if some are named."""
     rows = []
-    plain = [run_checks(field, reference) for field in fields]
-    plain_series = [run_checks(field, reference) for field in series]
+    plain = [run_checks(again(field), reference) for field in fields]
+    plain_series = [run_checks(again(field), reference) for field in series]
     for name, own in ZOO.items():
         failure = zoo.get(name, own)
         timed = name in IN_TIME
@@ -380,9 +385,6 @@ def main() -> None:
     series = [held_out(1000 + i, args.keep, timepoints=2).fields[1] for i in range(args.series)]
     print(f"{time.monotonic() - began:.0f} s for predictions", flush=True)
 
-    def again(field: QcField) -> QcField:
-        return replace(field, _kept={})
-
     fit = [*of_reference(singles), *of_reference(series)]
     reference = fit_reference(
         [partial(again, one) for one in fit], alarms=ALARMS, model="demo",
@@ -395,17 +397,15 @@ def main() -> None:
     if args.tuned:
         of_zoo(
             ZOO,
-            [again(one) for one in of_reference(singles)],
-            [again(one) for one in of_reference(series)],
+            of_reference(singles),
+            of_reference(series),
             reference,
             fitted,
             fitted_series,
         )
         return
-    reported = [again(one) for one in of_report(singles)]
-    rows = of_zoo(
-        TWINS, reported, [again(one) for one in of_report(series)], reference, fitted, fitted_series
-    )
+    reported = of_report(singles)
+    rows = of_zoo(TWINS, reported, of_report(series), reference, fitted, fitted_series)
     good = [run_checks(again(one), reference) for one in reported]
     alarms = np.mean([RANK[worst_state(f)] >= RANK["amber"] for f in good])
     by_check = {
@@ -452,11 +452,11 @@ def real(data: Path) -> list[str]:
     """Return the part on real images: the zoo on one source, its reference of two of each four fields."""
     fields, words = ecoli(data)
     reference = fit_reference(
-        [partial(replace, one, _kept={}) for one in of_reference(fields)],
+        [partial(again, one) for one in of_reference(fields)],
         alarms=ALARMS,
         model="ecoli-membrane",
     )
-    fitted = [run_checks(replace(one, _kept={}), reference) for one in of_reference(fields)]
+    fitted = [run_checks(again(one), reference) for one in of_reference(fields)]
     # Those that need no cells of a known size, and no stain but the one that there is.
     known = (
         "seam",
@@ -471,7 +471,7 @@ def real(data: Path) -> list[str]:
     )
     rows = of_zoo(
         TWINS,
-        [replace(one, _kept={}) for one in of_report(fields)],
+        of_report(fields),
         [],
         reference,
         fitted,

@@ -277,3 +277,7 @@ def test_a_prediction_without_a_pixel_size_asks_for_it(tmp_path):
 def test_a_report_that_is_there_is_kept(judged, stores):
     with pytest.raises(OutputExistsError, match="--overwrite"):
         qc_here(stores / "plate.ome.zarr", out=judged.out)
+
+
+def test_no_map_is_kept_once_it_was_shown(judged):
+    assert all(one.where is None for field in judged.fields for one in field.findings)

@@ -319,7 +319,7 @@ class _Judge:
                     truth = self._truths[one.key].scene.open()
                     findings += self._comparer.compare(image, truth, t)
                 judged = JudgedField.of(one, t, image.times, findings)
-                self._fields.append(judged)
+                self._fields.append(judged.bare())
                 self.gallery.add(judged, field)
                 if self._settings.maps and self._settings.out is not None:
                     write_maps(Path(self._settings.out), judged, field, self._settings.overwrite)

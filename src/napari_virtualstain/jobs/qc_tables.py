@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -55,7 +55,7 @@ class JudgedField:
     state
         The worst of all checks.
     findings
-        Of all checks, without maps.
+        Of all checks; without their maps once these were written and shown (`bare`).
     """
 
     name: str
@@ -74,6 +74,10 @@ class JudgedField:
             name=name, key=one.key, place=one.place, t=t, times=times,
             state=worst_state(findings), findings=tuple(findings),
         )  # fmt: skip
+
+    def bare(self) -> Self:
+        """Return the same without maps, which are as large as the field."""
+        return replace(self, findings=tuple(replace(f, where=None) for f in self.findings))
 
     @property
     def flagged(self) -> list[Finding]:
@@ -151,7 +155,7 @@ def _shown(judged: JudgedField, field: QcField) -> Shown:
         pictures.append(("bright field", _marked(binned(middle, edge), where)))
     small = binned(field.stains[stain], edge)
     pictures += [(stain, _marked(small, None)), (f"{stain}, marked", _marked(small, where))]
-    return Shown(field=judged, stain=stain, pictures=tuple(pictures))
+    return Shown(field=judged.bare(), stain=stain, pictures=tuple(pictures))
 
 
 def _marked(small: NDArray[np.float32], where: NDArray[np.bool_] | None) -> str:

@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 from skimage.measure import regionprops_table
 
 from napari_virtualstain.qc.expectation import of_light, of_stains
-from napari_virtualstain.qc.field import Picture, QcField
+from napari_virtualstain.qc.field import Picture, QcField, softened
 from napari_virtualstain.qc.found import CannotTell, Found, places
 from napari_virtualstain.qc.reference import QcReference, StainUsual
 
@@ -80,7 +80,7 @@ def _surprises(field: QcField, reference: QcReference, dna: str) -> dict[str, Pi
         if seen is None or len(seen) + 1 != len(expectation.weights):
             continue
         less = expectation.of(seen) - field.coarse(dna)
-        found[witness] = ndimage.gaussian_filter(less, sigma) / np.float32(contrast)
+        found[witness] = softened(less, sigma) / np.float32(contrast)
     return found
 
 
@@ -235,9 +235,9 @@ def grain(field: QcField, name: str) -> tuple[Picture, Picture, NDArray[np.bool_
 
     def make() -> tuple[Picture, Picture, NDArray[np.bool_]]:
         small = field.coarse(name)
-        fine = small - ndimage.gaussian_filter(small, 1.5)
-        energy = np.sqrt(ndimage.gaussian_filter(fine * fine, 2.5))
-        level = ndimage.gaussian_filter(small, 2.5) - np.float32(field.dark(name))
+        fine = small - softened(small, 1.5)
+        energy = np.sqrt(softened(fine * fine, 2.5))
+        level = softened(small, 2.5) - np.float32(field.dark(name))
         unit = np.float32(max(field.bright(name), 1e-9))
         inside = field.cells & (level > 0.1 * unit)
         return (

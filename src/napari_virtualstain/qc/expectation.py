@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import ndimage
 
-from napari_virtualstain.qc.field import Picture, QcField
+from napari_virtualstain.qc.field import Picture, QcField, softened
 
 __all__ = ["Expectation", "fit_expectation", "of_light", "of_stains"]
 
@@ -61,7 +60,7 @@ def of_light(field: QcField) -> NDArray[np.float32] | None:
         for plane in field.light if field.light is not None else ():
             found += _smoothed(plane)
             square = plane * plane
-            found += [np.sqrt(ndimage.gaussian_filter(square, sigma)) for sigma in _ENERGY]
+            found += [np.sqrt(softened(square, sigma)) for sigma in _ENERGY]
         return np.stack(found)
 
     stack: NDArray[np.float32] = field.once("of light", make)
@@ -86,7 +85,7 @@ def _of_stain(field: QcField, name: str) -> NDArray[np.float32]:
 
 
 def _smoothed(picture: Picture) -> list[Picture]:
-    return [ndimage.gaussian_filter(picture, s) if s else picture for s in _SIGMAS]
+    return [softened(picture, s) if s else picture for s in _SIGMAS]
 
 
 def fit_expectation(

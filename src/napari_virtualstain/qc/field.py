@@ -29,6 +29,7 @@ __all__ = [
     "binned",
     "borders_of",
     "middle_part",
+    "softened",
 ]
 
 Picture = NDArray[np.float32]
@@ -168,8 +169,8 @@ class QcField:
             return None
         quiet = np.ones(self.light.shape[1:], bool)
         for plane in self.light:
-            mean = ndimage.gaussian_filter(plane, _AROUND)
-            varies = ndimage.gaussian_filter(plane * plane, _AROUND) - mean * mean
+            mean = softened(plane, _AROUND)
+            varies = softened(plane * plane, _AROUND) - mean * mean
             quiet &= varies <= _EMPTY * max(float(np.quantile(varies, _QUIET)), 1e-12)
         quiet = ndimage.binary_opening(quiet, iterations=2)
         found: Mask = ndimage.binary_erosion(quiet, iterations=2, border_value=1)
@@ -299,6 +300,12 @@ def _filled(picture: Picture) -> Picture:
         return picture
     middle = np.float32(np.median(picture[known])) if known.any() else np.float32(0)
     return np.where(known, picture, middle)
+
+
+def softened(picture: NDArray[Any], sigma: float) -> Picture:
+    """Return a picture blurred by a Gaussian that ends at 2.5 sigma: near enough, and quicker."""
+    found: Picture = ndimage.gaussian_filter(picture, sigma, truncate=2.5)
+    return found
 
 
 def middle_part(plane: Picture) -> Picture:

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from napari_virtualstain.preprocessing.quality import saturation
 from napari_virtualstain.qc.expectation import of_light
-from napari_virtualstain.qc.field import Picture, QcField, binned
+from napari_virtualstain.qc.field import Picture, QcField, binned, softened
 from napari_virtualstain.qc.found import CannotTell, Found, places
 from napari_virtualstain.qc.reference import QcReference
 
@@ -109,7 +109,7 @@ def foretold_by_light(field: QcField, reference: QcReference) -> Picture | None:
         own = max(expectation.r, 0.0)
         total = own * over if total is None else total + own * over
         weight += own
-    return None if total is None or not weight else ndimage.gaussian_filter(total / weight, 2.0)
+    return None if total is None or not weight else softened(total / weight, 2.0)
 
 
 def clipping(field: QcField, reference: QcReference | None) -> Found:
