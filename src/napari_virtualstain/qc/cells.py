@@ -55,8 +55,8 @@ def surprises(field: QcField, reference: QcReference) -> dict[str, Picture]:
     dna = field.stain("DNA")
     if dna is None:
         raise CannotTell("no channel is surely DNA; name one so")
-    if reference.nucleus is None:
-        raise CannotTell("the reference knows no nuclei")
+    if reference.nucleus is None or dna not in reference.stains:
+        raise CannotTell("the reference knows no nuclei of this stain")
     kept: list[Any] = field.once("surprises", list)
     if not kept or kept[0] is not reference:
         kept[:] = [reference, _surprises(field, reference, dna)]
@@ -68,6 +68,8 @@ def surprises(field: QcField, reference: QcReference) -> dict[str, Picture]:
 
 def _surprises(field: QcField, reference: QcReference, dna: str) -> dict[str, Picture]:
     contrast = reference.nucleus[3] if reference.nucleus else 1.0
+    # Both above their own darkness: a shift of level is no nucleus.
+    lifted = np.float32(field.dark(dna) - reference.stains[dna].dark)
     sigma = _SMOOTH_UM / _edge(field)
     found = {}
     for witness, known, features in (
@@ -79,7 +81,7 @@ def _surprises(field: QcField, reference: QcReference, dna: str) -> dict[str, Pi
         seen = of_light(field) if features is of_light else of_stains(field, dna)
         if seen is None or len(seen) + 1 != len(expectation.weights):
             continue
-        less = expectation.of(seen) - field.coarse(dna)
+        less = expectation.of(seen) - (field.coarse(dna) - lifted)
         found[witness] = softened(less, sigma) / np.float32(contrast)
     return found
 

@@ -22,7 +22,8 @@ __all__ = ["CHECKS", "UNSEEN", "run_checks", "worst_state"]
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.3g} %"
+    percent = 100 * value
+    return f"{percent:.0f} %" if abs(percent) >= 100 else f"{percent:.2g} %"
 
 
 def _factor(value: float) -> str:
@@ -30,7 +31,7 @@ def _factor(value: float) -> str:
 
 
 def _powers(value: float) -> str:
-    return f"10^{value:.2f}"
+    return _percent(10**value)
 
 
 def _pixels(value: float) -> str:
@@ -112,7 +113,7 @@ _CHECKS = (
         name="blur", title="Sharpness", of="output", measure=patterns.blur, side="both",
         least=0.05, shown=_powers,
         reason=("{name}: more fine grain than the stain should have: noise",
-                "{name}: fine structure is missing: blurred"),
+                "{name}: less fine power over coarse than there should be: blurred"),
         advice="Do not measure texture or granularity; a sharper model is trained with a critic.",
     ),
     Check(
