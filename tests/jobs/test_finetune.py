@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from napari_virtualstain.jobs import finetune, pairs, tuning_watch
 from napari_virtualstain.jobs.finetune import FinetuneSettings
 from napari_virtualstain.jobs.pairs import PairsSettings
 from napari_virtualstain.jobs.simulate import write_field
+from napari_virtualstain.jobs.tuning_alone import go_on_alone, is_alone
 from napari_virtualstain.jobs.tuning_fields import open_tuning
 from napari_virtualstain.jobs.tuning_run import (
     ask_run,
@@ -372,3 +374,24 @@ def test_what_is_painted_over_teaches_nothing(tiny_model, tmp_path, form):
 def test_as_many_pictures_are_left_out_as_there_are_inputs(tiny_model, four, tmp_path):
     with pytest.raises(SettingsError, match="Name one --exclude an --input"):
         finetune.run(settings(tiny_model, four, tmp_path / "m", exclude=("a.tif",)))
+
+
+def test_a_tuning_goes_on_by_itself_to_the_same_weights(tiny_model, four, tmp_path):
+    chosen = settings(tiny_model, four, tmp_path / "a")
+    folder = tmp_path / "a.training"
+
+    def ask(done, total, what):
+        if what.startswith("steps") and done == 3:
+            ask_run(folder, "pause")
+
+    assert not finetune.run(chosen, on_progress=ask).finished
+    process = go_on_alone(folder, None)
+    until = time.monotonic() + 60
+    while not is_alone(folder) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert is_alone(folder)
+    assert process.wait(120) == 0, (folder / "alone.log").read_text()
+    assert not is_alone(folder)
+    finetune.run(settings(tiny_model, four, tmp_path / "b"))
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all((one[name] == other[name]).all() for name in one)

@@ -406,3 +406,26 @@ def test_painting_over_everything_is_refused(bench, fields):
     page.pairs.leave_out.activated.emit(1)
     bench.wait(lambda: "leaves out the whole field" in page.notice.text, 60)
     assert not page.start.isEnabled()
+
+
+def test_a_tuning_goes_on_when_the_viewer_is_closed(bench, fields, monkeypatch):
+    monkeypatch.setitem(SMALL, "steps", 400)
+    page = opened(bench, fields[:2])
+    bench.click(page.alone)
+    begun(bench, page)
+    folder = page.watch.folder
+    page.close_runs()
+    bench.wait(lambda: not bench.jobs.runs, 60)
+    bench.wait(lambda: list_tunings() and list_tunings()[0].state == "going", 60)
+    other = TunePage(bench.viewer, bench.fields, bench.jobs, bench.run_bar)
+    bench.qtbot.addWidget(other)
+    other.show()
+    assert other.earlier.box.currentText() == "tiny-tuned (goes on by itself)"
+    bench.click(other.earlier.open)
+    bench.wait(lambda: other.watch.plot.curves is not None)
+    if other.watch.end.isVisible():  # it may be done by now
+        other.watch.end.click()
+    bench.wait(lambda: other.result.isVisible(), 120)
+    assert not folder.joinpath("asked.json").exists()
+    bench.click(other.result.revert)
+    other.close_runs()

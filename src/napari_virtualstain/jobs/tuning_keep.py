@@ -15,6 +15,7 @@ from napari_virtualstain.datasets.project_files import read_values, write_values
 from napari_virtualstain.errors import OutputExistsError, VirtualStainError
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.jobs.training_run import training_folder
+from napari_virtualstain.jobs.tuning_alone import is_alone
 from napari_virtualstain.zoo import list_models, models_folder
 
 __all__ = [
@@ -40,10 +41,11 @@ class KeptTuning:
         Folder of the model that is, or would be.
     state
         ``"stopped"``: there is a checkpoint to go on from. ``"done"``: there is a model.
+        ``"going"``: it goes on without a viewer.
     """
 
     out: Path
-    state: Literal["stopped", "done"]
+    state: Literal["stopped", "done", "going"]
 
 
 def tunings_folder() -> Path:
@@ -56,7 +58,9 @@ def list_tunings() -> tuple[KeptTuning, ...]:
     found = []
     for folder in sorted(tunings_folder().glob("*.training")):
         out = folder.with_suffix("")
-        if (out / "card.json").is_file():
+        if is_alone(folder):
+            found.append(KeptTuning(out, "going"))
+        elif (out / "card.json").is_file():
             found.append(KeptTuning(out, "done"))
         elif (folder / "checkpoint.pt").is_file():
             found.append(KeptTuning(out, "stopped"))

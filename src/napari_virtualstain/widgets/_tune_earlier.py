@@ -13,7 +13,7 @@ from napari_virtualstain.widgets._parts import wide
 
 __all__ = ["EarlierRow"]
 
-_WORDS = {"stopped": "stopped", "done": "tuned, not kept yet"}
+_WORDS = {"stopped": "stopped", "done": "tuned, not kept yet", "going": "goes on by itself"}
 
 
 class EarlierRow(QWidget):
@@ -25,6 +25,7 @@ class EarlierRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._going: set[str] = set()
         self.box = wide(QComboBox())
         self.box.setToolTip("Tunings that were stopped, or neither kept nor reverted")
         self.open, self.delete = QPushButton("Open"), QPushButton("Delete")
@@ -35,14 +36,19 @@ class EarlierRow(QWidget):
         row.addWidget(self.delete)
         self.open.clicked.connect(lambda: self._tell(self.opened))
         self.delete.clicked.connect(lambda: self._tell(self.dropped))
+        self.box.currentIndexChanged.connect(self._look)
         self.hide()
 
     def offer(self, tunings: Sequence[KeptTuning]) -> None:
         """Offer these."""
+        self._going = {str(one.out) for one in tunings if one.state == "going"}
         self.box.clear()
         for one in tunings:
             self.box.addItem(f"{one.out.name} ({_WORDS[one.state]})", str(one.out))
         self.setVisible(bool(tunings))
+
+    def _look(self) -> None:
+        self.delete.setEnabled(self.box.currentData() not in self._going)
 
     def _tell(self, signal: Signal) -> None:
         if self.box.currentData():

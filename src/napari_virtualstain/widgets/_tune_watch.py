@@ -69,6 +69,7 @@ class WatchPanel(QWidget):
         self._steps: tuple[int, ...] = ()
         self._now: tuple[int, NDArray[np.float32]] | None = None
         self._laid = self._reading = self._again = self._ended = False
+        self._said = ""
         self.sheet = ContactSheet(viewer, self)
         self.plot = CurvesView(viewer)
         self.state = Wrapped()
@@ -116,13 +117,27 @@ class WatchPanel(QWidget):
         self.show()
         self._read()
 
-    def show_state(self, *, going: bool, ended: bool = False) -> None:
-        """Offer what may be asked now."""
-        self._ended = ended
+    def show_state(
+        self, *, going: bool, ended: bool = False, alone: bool = False, said: str = ""
+    ) -> None:
+        """Offer what may be asked now.
+
+        Parameters
+        ----------
+        going
+            Whether the run goes on.
+        ended
+            Whether there is a model.
+        alone
+            Whether it goes on without a viewer; then it cannot be cancelled, but paused.
+        said
+            A sentence that stands before how it goes.
+        """
+        self._ended, self._said = ended, said
         self.pause.setVisible(going)
         self.end.setVisible(going)
         self.resume.setVisible(not going and not ended)
-        self.cancel.setVisible(not ended)
+        self.cancel.setVisible(not ended and not alone)
         self.cancel.setText("Cancel" if going else "Discard")
         for button in (self.pause, self.end, self.resume, self.cancel):
             button.setEnabled(True)
@@ -235,7 +250,8 @@ class WatchPanel(QWidget):
         self.plot.show_curves(curves, number, None if following else step)
         self.step.setText("" if step is None else f"step {step}")
         if self.pause.isEnabled():
-            self.state.setText(_words(curves, number, ended=self._ended))
+            words = _words(curves, number, ended=self._ended)
+            self.state.setText(f"{self._said} {words}".strip())
         if self.isVisible() and self._crop is not None and self._now is not None:
             self._lay_out(self._crop, number, stain, self._now)
 

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
@@ -17,6 +25,7 @@ from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.finetune import FinetuneSettings
 from napari_virtualstain.jobs.pairs import PairsSettings
 from napari_virtualstain.jobs.training_run import training_folder
+from napari_virtualstain.jobs.tuning_alone import go_on_alone, is_alone
 from napari_virtualstain.jobs.tuning_keep import (
     drop_tuning,
     keep_tuning,
@@ -24,7 +33,7 @@ from napari_virtualstain.jobs.tuning_keep import (
     read_result,
     tunings_folder,
 )
-from napari_virtualstain.jobs.tuning_run import Wish, ask_run, read_settings
+from napari_virtualstain.jobs.tuning_run import Wish, ask_run, read_settings, write_settings
 from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._form import words_of
@@ -52,7 +61,7 @@ PRESETS = {
     "scratch": ("From scratch: nothing is kept", "Many images; takes longest"),
 }
 """By the name of the job's preset: what moves, and when to take it."""
-_PLAN_MS = 400
+_PLAN_MS, _ALONE_MS = 400, 1000
 _EMPTY = (
     "Add pairs of bright field and true stains: open some and name their channels on the page "
     "Load, or look in a folder. Three to ten fields are enough."
@@ -101,6 +110,11 @@ class TunePage(QWidget):
         self.plan = Wrapped()
         self.doubts = Notice(viewer)
         self.notice = Notice(viewer)
+        self.alone = QCheckBox("Go on when the viewer is closed")
+        self.alone.setToolTip(
+            "Else the tuning writes a checkpoint and stops, and can be gone on with. Pairs of "
+            "layers that lie in memory go with the viewer"
+        )
         self.start = QPushButton("Start")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.pick = QWidget()
@@ -112,6 +126,9 @@ class TunePage(QWidget):
         self._soon.setSingleShot(True)
         self._soon.setInterval(_PLAN_MS)
         self._soon.timeout.connect(self._ask_for_plan)
+        self._others = QTimer(self)
+        self._others.setInterval(_ALONE_MS)
+        self._others.timeout.connect(self._look_again)
         self.model.chosen.connect(self._name_model)
         self.model.chosen.connect(self._changed)
         self.preset.currentIndexChanged.connect(self._changed)
@@ -344,6 +361,12 @@ class TunePage(QWidget):
         self.plan.clear()
         self.result.forget()
         self._out, self._discarding = Path(settings.out), False
+        try:
+            # Now, so that another process can do all of it if this one is closed at once.
+            write_settings(training_folder(settings.out), settings.model_dump(mode="json"))
+        except VirtualStainError as error:
+            self.notice.fail(words_of(str(error)))
+            return
         self._run = self._jobs.submit("finetune", settings)
         self._run_bar.announce(self._run, f"Tuning {Path(settings.model).name}")
         self.start.setEnabled(False)
@@ -365,7 +388,7 @@ class TunePage(QWidget):
                 self._run.cancel()
             else:
                 self._drop(self._out)
-        elif self._run is not None:
+        else:
             wish: Wish = "pause" if what == "pause" else "end"
             self.watch.wait_for(wish)
             try:
@@ -388,6 +411,12 @@ class TunePage(QWidget):
         self._out = out
         self.notice.clear()
         self.watch.follow(training_folder(str(out)), going=False)
+        if is_alone(training_folder(str(out))):
+            self.watch.show_state(going=True, alone=True)
+            self.notice.hint(f"{out.name} goes on by itself, also when this viewer is closed.")
+            self._others.start()
+            self.pick_fold.heading.setChecked(False)
+            return
         result = read_result(out)
         done = (out / "card.json").is_file() and result is not None
         self.watch.show_state(going=False, ended=done)
@@ -397,6 +426,15 @@ class TunePage(QWidget):
             self.result.forget()
             self.notice.hint(f"{out.name} was stopped. Resume it, or discard it.")
         self.pick_fold.heading.setChecked(False)
+
+    def _look_again(self) -> None:
+        """See whether a tuning without a viewer has come to its end."""
+        out = self._out
+        if out is None or self._run is not None:
+            self._others.stop()
+        elif not is_alone(training_folder(str(out))):
+            self._others.stop()
+            self.look_at(out)
 
     def _follow(self, run: Run) -> None:
         if run.outcome is None:
@@ -428,8 +466,8 @@ class TunePage(QWidget):
             self.watch.show_state(going=False, ended=True)
             self.result.show_result(self._out.name, result)
         else:
-            self.watch.show_state(going=False)
-            self.watch.state.setText(f"Paused after {result['steps']} steps.")
+            said = f"Paused after {result['steps']} steps."
+            self.watch.show_state(going=False, said=said)
         self.start.setEnabled(bool(self.pairs.pairs) and self._run is None)
 
     def _fail(self, run: Run) -> None:
@@ -497,6 +535,7 @@ class TunePage(QWidget):
         """Let a tuning write a checkpoint and stop; the viewer is closing."""
         self.watch.stop()
         self._soon.stop()
+        self._others.stop()
         for run in (self._plan, self._search):
             if run is not None and not run.ended:
                 run.cancel()
@@ -507,6 +546,8 @@ class TunePage(QWidget):
                 self._run.cancel()
             if self._run.state == "waiting":
                 self._run.cancel()
+            if self.alone.isChecked():
+                go_on_alone(self.watch.folder, self._run.pid)
 
     def _arrange(self) -> None:
         rows = form()
@@ -524,6 +565,7 @@ class TunePage(QWidget):
         inside.addLayout(after)
         inside.addWidget(self.plan)
         inside.addWidget(self.doubts)
+        inside.addWidget(self.alone)
         inside.addLayout(buttons)
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
