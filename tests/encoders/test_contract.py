@@ -92,8 +92,12 @@ def test_attention_sums_to_one_over_all_tokens(encoder):
         pytest.skip("has no patches")
     found = encoder.attention(pictures_for(encoder), rows=(0, 5))
     assert found.shape[0] == 3
-    assert found.shape[2:] == (2, 1 + (32 // encoder.patch) ** 2)
+    assert found.shape[1:] == (encoder.heads, 2, 1 + (32 // encoder.patch) ** 2)
     np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+    through = encoder.rollout(pictures_for(encoder), rows=(0, 5))
+    assert through.shape == (3, 2, 1 + (32 // encoder.patch) ** 2)
+    np.testing.assert_allclose(through.sum(axis=-1), 1, rtol=1e-5)
+    encoder.attention(pictures_for(encoder), block=encoder.depth - 1)
 
 
 @pytest.mark.parametrize(

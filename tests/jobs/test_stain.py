@@ -65,7 +65,7 @@ def test_the_stain_lies_in_focus_over_its_image(described, expected, run):
     assert (stained.pixel_size_um.y, stained.pixel_size_um.x) == (0.6, 0.62)
     # OME-Zarr gives a plane no thickness here, so its place in z is not written.
     assert stained.origin_um[1:] == pytest.approx(expected[1:])
-    assert stain._origin(given) == pytest.approx(expected)
+    assert stain.stain_origin(given) == pytest.approx(expected)
 
 
 def test_a_part_of_an_image_is_stained_where_it_lies(run):
