@@ -60,9 +60,15 @@ _CHECKS = (
     Check(
         name="background", title="Background", of="output", measure=levels.background,
         side="both", least=0.01, shown=_percent,
-        reason=("{name}: empty places are brighter or less even than usual: haze, or a shift",
+        reason=("{name}: empty places are brighter than usual: haze, or a shift of intensity",
                 "{name}: empty places are darker than usual"),
         advice="Do not compare intensities with other fields; look at the bright field for haze.",
+    ),
+    Check(
+        name="unevenness", title="Uneven background", of="output", measure=levels.unevenness,
+        least=0.01, shown=_percent,
+        reason=("{name}: empty places are less even than usual: haze, noise, or phantoms", ""),
+        advice="Look at the empty places of the stain; do not compare intensities within it.",
     ),
     Check(
         name="intensity", title="Brightness of cells", of="output", measure=levels.intensity,

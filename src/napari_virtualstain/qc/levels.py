@@ -11,9 +11,18 @@ from napari_virtualstain.preprocessing.quality import saturation
 from napari_virtualstain.qc.expectation import of_light
 from napari_virtualstain.qc.field import Picture, QcField, binned, softened
 from napari_virtualstain.qc.found import CannotTell, Found, places
-from napari_virtualstain.qc.reference import QcReference
+from napari_virtualstain.qc.reference import QcReference, StainUsual
 
-__all__ = ["background", "clipping", "flicker", "intensity", "missing", "phantoms", "z_jumps"]
+__all__ = [
+    "background",
+    "clipping",
+    "flicker",
+    "intensity",
+    "missing",
+    "phantoms",
+    "unevenness",
+    "z_jumps",
+]
 
 _PHANTOM = 0.2
 """Of the usual brightness of a stain, what on empty background is a phantom."""
@@ -32,22 +41,33 @@ def missing(field: QcField, reference: QcReference | None) -> Found:
 
 
 def background(field: QcField, reference: QcReference | None) -> Found:
-    """Measure the level of empty places, and how uneven it is, over the usual light of cells."""
-    numbers = {}
-    empty = field.empty
-    for name in field.stains:
-        if reference is None or name not in reference.stains:
-            continue
-        usual = reference.stains[name]
-        if not usual.bright > 0:
-            continue
-        numbers[f"{name} level"] = (field.dark(name) - usual.dark) / usual.bright
-        if empty is not None:
-            ends = np.quantile(field.coarse(name)[empty], (0.1, 0.9))
-            numbers[f"{name} unevenness"] = float(ends[1] - ends[0]) / usual.bright
-    if not numbers:
-        raise CannotTell("what a good background is, only a reference tells")
+    """Measure the level of empty places, over the usual light of cells."""
+    numbers = {
+        f"{name} level": (field.dark(name) - usual.dark) / usual.bright
+        for name, usual in _known(field, reference).items()
+    }
     return Found(numbers=numbers)
+
+
+def unevenness(field: QcField, reference: QcReference | None) -> Found:
+    """Measure how uneven empty places are: from 10 % to 90 %, over the usual light of cells."""
+    known, empty = _known(field, reference), field.empty
+    if empty is None:
+        raise CannotTell("no place is surely empty in the bright field, or there is none")
+    numbers = {}
+    for name, usual in known.items():
+        ends = np.quantile(field.coarse(name)[empty], (0.1, 0.9))
+        numbers[f"{name} unevenness"] = float(ends[1] - ends[0]) / usual.bright
+    return Found(numbers=numbers)
+
+
+def _known(field: QcField, reference: QcReference | None) -> dict[str, StainUsual]:
+    """Return the stains of a field that a reference knows."""
+    found = {} if reference is None else reference.stains
+    found = {n: one for n, one in found.items() if n in field.stains and one.bright > 0}
+    if not found:
+        raise CannotTell("what a good background is, only a reference tells")
+    return found
 
 
 def intensity(field: QcField, reference: QcReference | None) -> Found:
