@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -182,6 +183,28 @@ def compare(stage: Stage) -> QWidget | None:
     widget.compare.start.click()
     stage.wait(lambda: bool(widget.compare.view.key.text()), "the table")
     widget.compare.view.modes.button(3).click()
+    return None
+
+
+def closer(stage: Stage) -> QWidget | None:
+    """The window with both in one picture, and what the pixels under the cursor say."""
+    compare(stage)
+    widget = opened(stage)
+    view = widget.compare.view
+    view.modes.button(2).click()
+    view.close_up.heading.click()
+    stage.viewer.scene.camera.zoom *= 2
+    stage.wait(lambda: "PCC" in view.closer.numbers.text(), "the numbers in view")
+    predicted = view.watch.of[0]
+    top, left, bottom, right = view.watch.pair.region
+    middle = ((top + bottom) / 2, (left + right) / 2)
+    position = predicted.data_to_world((*(0,) * (predicted.ndim - 2), *middle))
+    event = SimpleNamespace(position=(*(0,) * (stage.viewer.dims.ndim - len(position)), *position))
+    for call in stage.viewer.mouse_move_callbacks:
+        call(stage.viewer, event)
+    stage.pump(0.3)
+    page = widget.pages.currentWidget()
+    page.verticalScrollBar().setValue(page.verticalScrollBar().maximum())
     return None
 
 
@@ -375,6 +398,7 @@ SHOTS: dict[str, Shot] = {
         load,
         stain,
         compare,
+        closer,
         explain,
         tune_pick,
         tune,
