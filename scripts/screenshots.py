@@ -231,6 +231,50 @@ def plate_of(field: Path, at: Path) -> Path:
     return at
 
 
+def bad_plate(at: Path) -> Path:
+    """A plate of simulated fields, three of which were photographed badly; made without napari."""
+    from dataclasses import replace
+
+    from napari_virtualstain.io.plate_write import PlateStore, field_path
+    from napari_virtualstain.jobs.simulate import write_field
+    from napari_virtualstain.simulate import held_out_settings, simulate_field
+
+    wrong: dict[tuple[int, int], dict[str, float]] = {
+        (0, 2): {"debris": 10.0}, (1, 1): {"noise": 4.0}, (2, 3): {"illumination": 0.6},
+    }  # fmt: skip
+    plate = PlateStore(at, name="plate", rows=4, columns=6)
+    for number in range(12):
+        row, column = divmod(number, 4)
+        settings, seed = held_out_settings(9000 + number)
+        settings = replace(settings, shape_px=(320, 320), **wrong.get((row, column), {}))
+        path = at / field_path(row, column, "0")
+        write_field(simulate_field(settings, seed=seed), path.parent, only={"brightfield": path})
+        plate.add(row, column, "0")
+    return at
+
+
+def qc(stage: Stage) -> QWidget | None:
+    """The window with the page QC: a plate of which three wells were photographed badly."""
+    from napari_virtualstain.datasets.review import Decision, Review, write_review
+    from napari_virtualstain.jobs.batch import BatchSettings
+
+    widget = opened(stage)
+    scratch = widget.jobs.session.folder / "judged"
+    light, stained = scratch / "light.ome.zarr", scratch / "plate.ome.zarr"
+    bad_plate(light)
+    run = widget.jobs.submit("batch", BatchSettings(input=str(light), out=str(stained)))
+    stage.wait(lambda: run.ended, "the stains", 240)
+    good = Decision(path="plate.ome.zarr", scene="A/1/0", verdict="accepted")
+    write_review(stained, Review(decisions=(good,)))
+    widget.show_page("qc")
+    widget.qc.source.set_folder(str(stained))
+    widget.qc.start.click()
+    stage.wait(widget.qc.panel.isVisible, "the judgement", 240)
+    stage.wait(widget.qc.panel.marks.isEnabled, "the worst field")
+    stage.viewer.reset_view()
+    return None
+
+
 def explain(stage: Stage) -> QWidget | None:
     """The window with the page Explain: on which pixels a nucleus of the sample depends."""
     widget = loaded(stage)
@@ -399,6 +443,7 @@ SHOTS: dict[str, Shot] = {
         stain,
         compare,
         closer,
+        qc,
         explain,
         tune_pick,
         tune,

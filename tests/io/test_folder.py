@@ -8,7 +8,7 @@ from ome_files import write_set
 
 from napari_virtualstain.errors import ImageFileError, SettingsError
 from napari_virtualstain.io import folder as module
-from napari_virtualstain.io.folder import contents
+from napari_virtualstain.io.folder import contents, review_folder
 from napari_virtualstain.io.open import find_opener, list_scenes, open_image
 from napari_virtualstain.io.plate import plates_of
 
@@ -54,6 +54,12 @@ def test_each_image_of_a_folder_is_a_scene_under_the_name_of_its_file(mixed):
     assert any("say how they are named" in g for g in open_image(mixed, scene=0).guesses)
     with pytest.raises(SettingsError, match="holds 5 images: b9.tif, b10.tif"):
         open_image(mixed)
+
+
+def test_what_somebody_marked_in_a_prediction_is_no_image(mixed):
+    save(review_folder(mixed / "b9.ome.zarr") / "marks" / "b9.tif", 1)
+    assert [path.name for path, _ in contents(mixed).images if "marks" in str(path)] == []
+    assert [scene.name for scene in list_scenes(mixed)] == NAMES
 
 
 def test_a_folder_of_one_image_is_opened_and_says_no_more_than_its_file(tmp_path):

@@ -98,6 +98,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "replicate",
         "source",
         "reference",
+        "qc",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb == "explain" else set()

@@ -229,3 +229,50 @@ def test_a_model_of_relative_intensity_gives_no_amounts(tmp_path, field, monkeyp
     monkeypatch.setattr(measure, "read_record", lambda path: record)
     _, notes = run(field, tmp_path / "o")
     assert any(note.startswith("relative intensity only (DNA)") for note in notes)
+
+
+# --- what is known of trust ------------------------------------------------------------------------
+
+
+def report(folder, rows, amounts):
+    folder.mkdir()
+    fields = [
+        {"path": path, "scene": "", "time": t, "state": state, "reason": reason, "verdict": verdict}
+        for path, t, state, reason, verdict in rows
+    ]  # fmt: skip
+    result = {"fields": fields, "amounts": amounts}
+    (folder / "qc.json").write_text(json.dumps({"result": result}))
+    return folder
+
+
+def test_every_row_carries_what_qc_and_a_person_said(tmp_path):
+    store(tmp_path / "field.ome.zarr", [FRAME, FRAME], CHANNELS, interval=60.0)
+    trusted = report(
+        tmp_path / "report", [("field.ome.zarr", 1, "red", "Blur: all of it", "rejected")],
+        {"Hoechst": {"amount": "amount"}, "AGP": {"amount": "rank"}},
+    )  # fmt: skip
+    found = measure_here(
+        tmp_path / "field.ome.zarr", out=tmp_path / "out", stains=("AGP",), qc=str(trusted)
+    )
+    objects = rows(tmp_path / "out", "objects.csv")
+    assert {row["Metadata_Amounts"] for row in objects} == {"Hoechst"}
+    by_time = {row["Metadata_Time"]: row for row in objects}
+    assert [by_time["60"][f"Metadata_QC{n}"] for n in ("", "_Reason", "_Verdict")] == [
+        "red", "Blur: all of it", "rejected",
+    ]  # fmt: skip
+    assert by_time["0"]["Metadata_QC"] == ""
+    assert rows(tmp_path / "out", "fields.csv")[1]["Metadata_QC"] == "red"
+    assert any("1 field without a verdict" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(None, "There is no report"), ("{}", "is no report"), ("[", "is no report"), ("[1]", "is no")],
+)
+def test_what_is_no_report_is_said_and_no_table_is_left(tmp_path, field, text, says):
+    (tmp_path / "report").mkdir()
+    if text is not None:
+        (tmp_path / "report" / "qc.json").write_text(text)
+    with pytest.raises(VirtualStainError, match=says):
+        measure_here(field, out=tmp_path / "out", qc=str(tmp_path / "report"))
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True

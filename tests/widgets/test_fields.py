@@ -88,3 +88,21 @@ def test_a_watcher_that_is_closed_hears_nothing(fields, viewer):
     image(viewer, "one")
     assert not fields._soon.isActive()
     assert seen == []
+
+
+def test_an_entry_for_none_is_chosen_until_somebody_chooses_another(fields, viewer, qtbot):
+    box = FieldBox(fields, lambda f: True, "", follows=lambda f: False, nothing="as recorded")
+    assert (names(box), box.field) == (["as recorded"], None)
+    assert box.isEnabled()
+    one = image(viewer, "one")
+    qtbot.waitUntil(lambda: names(box) == ["as recorded", "one"])
+    assert box.field is None
+    assert box.choose(("layer", str(id(one))))
+    assert box.field.name == "one"
+    image(viewer, "two")
+    qtbot.waitUntil(lambda: box.count() == 3)
+    assert box.field.name == "one"
+    viewer.layers.remove(one)
+    qtbot.waitUntil(lambda: box.count() == 2)
+    assert box.field is None
+    box.deleteLater()

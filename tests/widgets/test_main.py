@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets.main import MainWidget
 
-PAGES = ("start", "load", "stain", "compare", "explain", "queue", "models")
+PAGES = ("start", "load", "stain", "compare", "qc", "explain", "tune", "queue", "models")
 
 
 def test_napari_opens_the_dock_of_the_manifest(make_napari_viewer, jobs, qtbot, monkeypatch):
@@ -33,7 +33,9 @@ def test_napari_opens_the_dock_of_the_manifest(make_napari_viewer, jobs, qtbot, 
     assert widget.viewer is viewer or widget.viewer == viewer
     qtbot.waitUntil(dock.isVisible)
     titles = [widget.pages.tabText(n) for n in range(widget.pages.count())]
-    assert titles == ["Start", "Load", "Stain", "Compare", "Explain", "Tune", "Queue", "Models"]
+    assert titles == [
+        "Start", "Load", "Stain", "Compare", "QC", "Explain", "Tune", "Queue", "Models",
+    ]  # fmt: skip
 
 
 def test_an_image_is_stained_within_three_clicks_of_its_drop(desk, field_folder, tiny_model):

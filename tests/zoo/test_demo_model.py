@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_virtualstain.generators.package import fingerprint_of
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs import stain
 from napari_virtualstain.jobs.simulate import write_field
 from napari_virtualstain.metrics.pixel import pearson
+from napari_virtualstain.qc.reference import REFERENCE_FILE, read_reference
 from napari_virtualstain.simulate import (
     STAINS,
     demo_settings,
@@ -96,3 +98,11 @@ def test_a_graphics_card_gives_the_stain_of_the_processor(tmp_path):
     span = cpu.max(axis=(1, 2), keepdims=True) - cpu.min(axis=(1, 2), keepdims=True)
     # cuDNN may convolve in TF32, of ten bits.
     assert (np.abs(gpu - cpu) / span).max() < 1e-2
+
+
+def test_the_demo_model_carries_what_good_predictions_of_it_are_like():
+    folder = find_model("demo")
+    reference = read_reference(folder / REFERENCE_FILE)
+    assert reference.fingerprint == fingerprint_of(folder)
+    assert set(reference.stains) == {"DNA", "ER", "RNA", "AGP", "Mito"}
+    assert reference.fields >= 100

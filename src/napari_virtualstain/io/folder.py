@@ -18,7 +18,12 @@ from napari_virtualstain.io.open import Opener, find_opener
 from napari_virtualstain.io.plate import Place
 from napari_virtualstain.io.scene import Scene, choose_scene, listed
 
-__all__ = ["Contents", "contents", "holds_images", "name_below", "none_in", "scenes"]
+__all__ = [
+    "Contents", "contents", "holds_images", "name_below", "none_in", "review_folder", "scenes",
+]  # fmt: skip
+
+_REVIEWS = ".review"
+"""Of folders with what somebody decided about a prediction: what is marked there is no image."""
 
 _DEEPEST = 1
 """Folders between the one that is opened and a file that is looked at."""
@@ -120,6 +125,24 @@ def holds_images(folder: Path) -> bool:
     return any(opener.name != "table" for _, opener in found.entries)
 
 
+def review_folder(prediction: str | Path) -> Path:
+    """Return where decisions about a prediction lie: beside it.
+
+    Parameters
+    ----------
+    prediction
+        An image, a plate, or a folder of either.
+
+    Examples
+    --------
+    >>> review_folder("/data/plate.ome.zarr").as_posix()
+    '/data/plate.review'
+    """
+    path = Path(prediction)
+    stem = path.name.removesuffix(".zarr").removesuffix(".ome")
+    return path.with_name(f"{stem}{_REVIEWS}")
+
+
 class _Search:
     """Looks at names and first bytes of what lies in a folder."""
 
@@ -133,7 +156,10 @@ class _Search:
 
     def look_into(self, folder: Path, depth: int) -> None:
         """Sort what lies in a folder into images and others."""
-        visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        visible = (
+            entry for entry in folder.iterdir()
+            if not entry.name.startswith(".") and not entry.name.endswith(_REVIEWS)
+        )  # fmt: skip
         for entry in sorted(visible, key=lambda entry: natural(entry.name)):
             name = name_below(self._root, entry)
             try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.io.disk import check_output, disk_errors
+from napari_virtualstain.io.folder import review_folder
 from napari_virtualstain.io.record import KEY
 
 __all__ = ["beside", "keep_result"]
@@ -21,7 +22,7 @@ def beside(store: Path) -> Path:
 
 
 def keep_result(store: Path, target: Path, inputs: Path | None = None) -> None:
-    """Copy a complete store, so that the copy is whole or not there.
+    """Copy a complete store, so that the copy is whole or not there, and what was decided of it.
 
     Parameters
     ----------
@@ -50,6 +51,9 @@ def keep_result(store: Path, target: Path, inputs: Path | None = None) -> None:
             if inputs is not None and place is not None:
                 shutil.copytree(inputs, place)
             _rename_in_record(scratch / "zarr.json", target, place)
+            decided = review_folder(store)
+            if decided.is_dir() and not review_folder(target).exists():
+                shutil.copytree(decided, review_folder(target))
             scratch.rename(target)
         except BaseException:
             if place is not None:

@@ -23,6 +23,7 @@ __all__ = [
     "parse_well",
     "place_of_name",
     "plates_of",
+    "plates_with",
     "well_name",
     "well_of",
 ]
@@ -214,13 +215,15 @@ class Plate:
 
 def plates_of(scenes: Iterable[Scene]) -> tuple[Plate, ...]:
     """Put scenes together to plates; those that lie in no well are left out."""
+    return plates_with((scene.name, scene.place or Place()) for scene in scenes)
+
+
+def plates_with(places: Iterable[tuple[str, Place]]) -> tuple[Plate, ...]:
+    """Put what is named to plates, by where it lies; what lies in no well is left out."""
     plates: dict[str, dict[str, list[tuple[str, Place]]]] = {}
-    for scene in scenes:
-        place = scene.place
-        if place is not None and place.well:
-            plates.setdefault(place.plate, {}).setdefault(place.well, []).append(
-                (scene.name, place)
-            )
+    for name, place in places:
+        if place.well:
+            plates.setdefault(place.plate, {}).setdefault(place.well, []).append((name, place))
     return tuple(_plate(name, wells) for name, wells in plates.items())
 
 

@@ -30,6 +30,7 @@ from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured, over_fields
+from napari_virtualstain.jobs.measured_trust import TRUST_COLUMNS, Trust, read_trust
 from napari_virtualstain.words import plural
 
 __all__ = ["TABLES", "MeasureResult", "MeasureSettings", "relative_stains", "run"]
@@ -72,6 +73,11 @@ class MeasureSettings(JobSettings):
     classes: Literal[2, 3] = Field(
         default=3,
         description="3 to find weak nuclei beside bright ones, 2 to be stricter",
+    )
+    qc: PathText | None = Field(
+        default=None,
+        description="report of `virtualstain qc` on the same input, whose verdicts are put into "
+        "every row",
     )
     whole_only: bool = Field(
         default=False, description="leave out nuclei that the edge of the field cuts"
@@ -164,7 +170,8 @@ def run(
     measurer: FieldMeasurer | None = None
     first: Exception | None = None
     fields = objects = 0
-    with _Tables(out) as tables:
+    trust = None if settings.qc is None else read_trust(settings.qc)
+    with _Tables(out, trust) as tables:
         for number, one in enumerate(images):
             if on_progress is not None:
                 on_progress(number, len(images), "fields measured")
@@ -188,6 +195,11 @@ def run(
         if on_progress is not None:
             on_progress(len(images), len(images), "fields measured")
         notes += measurer.notes
+        if tables.unjudged:
+            notes.append(
+                f"{plural(tables.unjudged, 'field')} without a verdict: the report in --qc is of "
+                "other images, or of fewer"
+            )
         if left_out:
             notes.append(f"{plural(len(left_out), 'image')} left out; the first, {left_out[0]}")
         wells = tables.finish()
@@ -241,8 +253,10 @@ def _badge(store: Path) -> list[str]:
 class _Tables:
     """The three tables, under other names until all of them are whole."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: Path, trust: Trust | None) -> None:
+        self._out, self._trust = out, trust
+        self.unjudged = 0
+        self._about = _ABOUT if trust is None else (*_ABOUT, *TRUST_COLUMNS)
         self._files: dict[str, IO[str]] = {}
         self._wells: dict[tuple[str, str, str], list[dict[str, float]]] = {}
         self._done = False
@@ -259,11 +273,16 @@ class _Tables:
         at = one.place
         when = str(measured.t) if interval_s is None else f"{measured.t * interval_s:g}"
         about = [at.plate, at.well, at.site, *one.key, when]
+        if self._trust is not None:
+            about += self._trust.of(one.key, measured.t)
+            self.unjudged += not self._trust.knows(one.key, measured.t)
         columns = measured.table
         rows = zip(*columns.values(), strict=True)
-        self._write(TABLES[0], [*_ABOUT, *columns], ([*about, *map(_said, row)] for row in rows))
+        self._write(
+            TABLES[0], [*self._about, *columns], ([*about, *map(_said, row)] for row in rows)
+        )
         summary = measured.summary()
-        self._write(TABLES[1], [*_ABOUT, *summary], [[*about, *map(_said, summary.values())]])
+        self._write(TABLES[1], [*self._about, *summary], [[*about, *map(_said, summary.values())]])
         if at.well:
             self._wells.setdefault((at.plate, at.well, when), []).append(summary)
 

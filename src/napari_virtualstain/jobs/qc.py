@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from napari_virtualstain.datasets.review import Review, read_review
 from napari_virtualstain.errors import (
     OutputExistsError,
     PixelDataError,
@@ -215,7 +216,7 @@ def run(
             seconds=time.monotonic() - began, notes=(*notes, *_of_calibration(images, reference)),
         )  # fmt: skip
         return _told(result, on_note)
-    judge = _Judge(settings, truths, comparer)
+    judge = _Judge(settings, truths, comparer, read_review(settings.prediction))
     for number, (one, image) in enumerate(opened()):
         if on_progress is not None:
             on_progress(number, len(predictions), "images judged")
@@ -293,9 +294,10 @@ class _Judge:
 
     def __init__(
         self, settings: QcSettings, truths: dict[tuple[str, str], ListedImage],
-        comparer: TruthComparer | None,
+        comparer: TruthComparer | None, review: Review,
     ) -> None:  # fmt: skip
         self._settings, self._truths, self._comparer = settings, truths, comparer
+        self._review = review
         self._references: dict[str, QcReference | None] = {}
         self._used = ""
         self._fields: list[JudgedField] = []
@@ -318,11 +320,15 @@ class _Judge:
                 if self._comparer is not None:
                     truth = self._truths[one.key].scene.open()
                     findings += self._comparer.compare(image, truth, t)
-                judged = JudgedField.of(one, t, image.times, findings)
+                decision = self._review.of(one.key, t)
+                judged = JudgedField.of(one, t, image.times, findings, decision)
+                judged = replace(judged, source=image.made_of)
+                if self._settings.maps and self._settings.out is not None:
+                    out = Path(self._settings.out)
+                    maps = write_maps(out, judged, field, self._settings.overwrite)
+                    judged = replace(judged, maps=maps)
                 self._fields.append(judged.bare())
                 self.gallery.add(judged, field)
-                if self._settings.maps and self._settings.out is not None:
-                    write_maps(Path(self._settings.out), judged, field, self._settings.overwrite)
         except RunCancelled:
             raise
         except VirtualStainError as error:

@@ -74,6 +74,12 @@ class JudgedImage:
         return self.prediction.shape[0]
 
     @property
+    def made_of(self) -> tuple[str, str]:
+        """Path and scene of the bright field, empty if it is not at hand."""
+        found = None if self.source is None else self.source.source
+        return ("", "") if found is None else (found.path or "", found.scene)
+
+    @property
     def borders(self) -> Borders | None:
         """Where tiles met, as the record says; `None` if it does not."""
         shape = self.prediction.shape[3:]

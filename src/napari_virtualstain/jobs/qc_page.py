@@ -72,13 +72,23 @@ def page(
         ]  # fmt: skip
     rows = [
         {"name": one.name, "state": one.state, "reason": one.reason,
-         "advice": one.flagged[0].advice if one.flagged else ""}
+         "advice": one.flagged[0].advice if one.flagged else "",
+         "decision": "" if one.decision is None else one.decision.verdict}
         for one in result.fields[:_MOST]
     ]  # fmt: skip
     more = len(result.fields) - len(rows)
     parts += [
         "<h2>All fields, worst first</h2>",
-        table(rows, {"name": "field", "state": "state", "reason": "worst", "advice": "do"}),
+        table(
+            rows,
+            {
+                "name": "field",
+                "state": "state",
+                "reason": "worst",
+                "advice": "do",
+                "decision": "decided",
+            },
+        ),
         f"<p>{more} more in fields.csv.</p>" if more > 0 else "",
         _untold(result),
         "<h2>How this was made</h2>",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.axes import PixelSize
+from napari_virtualstain.datasets.review import Decision
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.plate import Place
@@ -56,6 +57,14 @@ class JudgedField:
         The worst of all checks.
     findings
         Of all checks; without their maps once these were written and shown (`bare`).
+    image
+        Path of the file.
+    source
+        Path and scene of the bright field it was made of, empty if that is not at hand.
+    maps
+        Path of the maps below the report, ``""`` if there are none.
+    decision
+        What somebody decided, `None` if nobody did.
     """
 
     name: str
@@ -65,14 +74,22 @@ class JudgedField:
     times: int
     state: State
     findings: tuple[Finding, ...]
+    image: str = ""
+    source: tuple[str, str] = ("", "")
+    maps: str = ""
+    decision: Decision | None = None
 
     @classmethod
-    def of(cls, one: ListedImage, t: int, times: int, findings: Sequence[Finding]) -> Self:
+    def of(
+        cls, one: ListedImage, t: int, times: int, findings: Sequence[Finding],
+        decision: Decision | None = None,
+    ) -> Self:  # fmt: skip
         """Return what is kept of a field that was judged."""
         name = f"{one.name} t {t}" if times > 1 else one.name
         return cls(
             name=name, key=one.key, place=one.place, t=t, times=times,
-            state=worst_state(findings), findings=tuple(findings),
+            state=worst_state(findings), findings=tuple(findings), image=str(one.path),
+            decision=decision,
         )  # fmt: skip
 
     def bare(self) -> Self:
@@ -104,9 +121,19 @@ class JudgedField:
         return {
             "name": self.name, "path": self.key[0], "scene": self.key[1],
             "plate": self.place.plate, "well": self.place.well, "site": self.place.site,
-            "time": self.t, "state": self.state, "reason": self.reason,
+            "time": self.t, "state": self.state, "reason": self.reason, "image": self.image,
+            "source": list(self.source),
+            "maps": self.maps, **_decided(self),
             "findings": [one.to_json() for one in self.findings],
         }  # fmt: skip
+
+
+def _decided(field: JudgedField) -> dict[str, str]:
+    """Return what somebody decided, empty if nobody did."""
+    one = field.decision
+    return {
+        "verdict": "" if one is None else one.verdict, "comment": "" if one is None else one.comment
+    }  # fmt: skip
 
 
 def _badness(one: Finding) -> tuple[int, float]:
@@ -168,8 +195,13 @@ def _marked(small: NDArray[np.float32], where: NDArray[np.bool_] | None) -> str:
     return png_address(colour)
 
 
-def write_maps(out: Path, judged: JudgedField, field: QcField, overwrite: bool) -> None:
+def write_maps(out: Path, judged: JudgedField, field: QcField, overwrite: bool) -> str:
     """Write where each check saw something: an OME-Zarr with a channel a check, 1 where it did.
+
+    Returns
+    -------
+    str
+        Its path below the report, ``""`` if no check saw anything in a place.
 
     Raises
     ------
@@ -178,18 +210,20 @@ def write_maps(out: Path, judged: JudgedField, field: QcField, overwrite: bool) 
     """
     maps = {one.check: one.where for one in judged.flagged if one.where is not None}
     if not maps:
-        return
+        return ""
     name = re.sub(r"[^\w.-]+", "_", judged.name).strip("_")
     pixels = np.stack(list(maps.values())).astype(np.uint8)[None, :, None]
+    place = f"{MAPS}/{name}.ome.zarr"
     size = PixelSize(None, field.pixel_um, field.pixel_um)
     with OmeZarrSink.create(
-        out / MAPS / f"{name}.ome.zarr", shape=pixels.shape, dtype="uint8", n_tiles=1,
+        out / place, shape=pixels.shape, dtype="uint8", n_tiles=1,
         record={"job": "qc", "field": judged.name}, pixel_size_um=size, overwrite=overwrite,
         channels=[Channel(check) for check in maps],
     ) as sink:  # fmt: skip
         sink.write(tuple(slice(0, n) for n in pixels.shape), pixels)
         sink.commit(0)
         sink.finish({})
+    return place
 
 
 def write_qc(result: QcResult, about: Mapping[str, Any], gallery: Gallery) -> None:
@@ -234,7 +268,7 @@ def _row(field: JudgedField) -> dict[str, Any]:
         **_about(field), "state": field.state,
         "red": sum(state == "red" for state in states.values()),
         "amber": sum(state == "amber" for state in states.values()), "reason": field.reason,
-        "advice": field.flagged[0].advice if field.flagged else "",
+        "advice": field.flagged[0].advice if field.flagged else "", **_decided(field),
     }  # fmt: skip
 
 

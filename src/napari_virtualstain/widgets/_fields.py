@@ -74,6 +74,8 @@ class FieldBox(QComboBox):
         What the box says while there is none.
     follows
         Which of those that are new are chosen by themselves; others only if there is none yet.
+    nothing
+        Name of an entry that stands for none of them, `None` if one has to be chosen.
     """
 
     chosen = Signal()
@@ -85,9 +87,11 @@ class FieldBox(QComboBox):
         empty: str,
         *,
         follows: Callable[[Field], bool] = lambda field: True,
+        nothing: str | None = None,
     ) -> None:
         super().__init__()
         self._fields, self._offers, self._empty, self._follows = fields, offers, empty, follows
+        self._nothing = nothing
         self._offered: list[Field] = []
         wide(self)
         fields.changed.connect(self.refill)
@@ -97,7 +101,7 @@ class FieldBox(QComboBox):
     @property
     def field(self) -> Field | None:
         """The image that is chosen."""
-        index = self.currentIndex()
+        index = self.currentIndex() - (self._nothing is not None)
         return self._offered[index] if 0 <= index < len(self._offered) else None
 
     def choose(self, key: tuple[str, str]) -> bool:
@@ -105,7 +109,7 @@ class FieldBox(QComboBox):
         keys = [field.key for field in self._offered]
         if key not in keys:
             return False
-        self.setCurrentIndex(keys.index(key))
+        self.setCurrentIndex(keys.index(key) + (self._nothing is not None))
         return True
 
     def refill(self) -> None:
@@ -118,11 +122,16 @@ class FieldBox(QComboBox):
         wanted = new[-1] if new else None if before is None else before.key
         self.blockSignals(True)
         self.clear()
+        if self._nothing is not None:
+            self.addItem(self._nothing)
         for field in self._offered:
             self.addItem(field.name)
             self.setItemData(self.count() - 1, field.path or "a layer in memory", 3)
         self.setPlaceholderText(self._empty)
-        self.setCurrentIndex(keys.index(wanted) if wanted in keys else len(keys) - 1)
+        if self._nothing is not None:
+            self.setCurrentIndex(1 + keys.index(wanted) if wanted in keys else 0)
+        else:
+            self.setCurrentIndex(keys.index(wanted) if wanted in keys else len(keys) - 1)
         self.blockSignals(False)
-        self.setEnabled(bool(keys))
+        self.setEnabled(bool(keys) or self._nothing is not None)
         self.chosen.emit()

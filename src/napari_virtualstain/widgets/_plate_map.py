@@ -45,6 +45,8 @@ class PlateMap(QWidget):
         self._shown: tuple[int, int] | None = None
         self._values: dict[str, float] = {}
         self._named = ""
+        self._painted: dict[str, str] = {}
+        self._said: dict[str, str] = {}
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -68,9 +70,8 @@ class PlateMap(QWidget):
         self._wells = {
             (w.row, w.column): w for w in plate.wells if w.row is not None and w.column is not None
         }
-        self._shown = next((at for at, w in self._wells.items() if w.name == well), None)
+        self.ring(well)
         self.updateGeometry()
-        self.update()
 
     def colour_by(self, values: Mapping[str, float], name: str) -> None:
         """Colour wells by a number each; those without one stay grey. One colour if there is none.
@@ -83,6 +84,25 @@ class PlateMap(QWidget):
             Of the number, for tooltips.
         """
         self._values, self._named = dict(values), name
+        self._painted, self._said = {}, {}
+        self.update()
+
+    def colour_as(self, colours: Mapping[str, str], said: Mapping[str, str]) -> None:
+        """Give wells colours; those without one stay grey.
+
+        Parameters
+        ----------
+        colours
+            By name of the well, as ``#rrggbb``.
+        said
+            What tooltips say, by name of the well.
+        """
+        self._values, self._painted, self._said = {}, dict(colours), dict(said)
+        self.update()
+
+    def ring(self, well: str) -> None:
+        """Draw the ring around another well, around none for ``""``."""
+        self._shown = next((at for at, w in self._wells.items() if w.name == well), None)
         self.update()
 
     # --- geometry ---------------------------------------------------------------------------------
@@ -173,6 +193,8 @@ class PlateMap(QWidget):
             painter.drawText(place, middle, str(column + 1))
 
     def _colours(self) -> dict[str, QColor]:
+        if self._painted:
+            return {name: QColor(colour) for name, colour in self._painted.items()}
         finite = {name: v for name, v in self._values.items() if np.isfinite(v)}
         if not finite:
             return {}
@@ -240,6 +262,8 @@ class PlateMap(QWidget):
         lines = [f"{well.name}: {count} site{'' if count == 1 else 's'}"]
         if well.name in self._values:
             lines.append(f"{self._named}: {self._values[well.name]:g}")
+        if well.name in self._said:
+            lines.append(self._said[well.name])
         lines += [f"{name}: {value}" for name, value in well.facts if name != self._named]
         return "\n".join(lines)
 

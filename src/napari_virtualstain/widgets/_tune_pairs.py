@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import tifffile
 from napari.layers import Labels
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
@@ -33,6 +31,7 @@ from napari_virtualstain.errors import ChannelError, SettingsError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.napari_io.fields import Field, path_name
+from napari_virtualstain.napari_io.marks import painted_plane, write_marks
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._parts import form, wide
@@ -154,9 +153,7 @@ class PairList(QWidget):
                 layer = self._painted.get(pair.name)
                 if layer is not None:
                     beside = place.with_name(f"left-out-{number}.tif")
-                    data = np.asarray(layer.data[0] if layer.multiscale else layer.data) != 0
-                    flat = data.any(axis=tuple(range(data.ndim - 2)))
-                    tifffile.imwrite(beside, flat.astype(np.uint8), metadata={"axes": "YX"})
+                    write_marks(beside, painted_plane(layer))
                     pair = pair.model_copy(update={"exclude": str(beside)})
                 pairs.append(pair)
         # Those of a pair that was removed are wanted no more.

@@ -13,6 +13,7 @@ __all__ = [
     "DOCK",
     "diagnose",
     "explain_pixel",
+    "judge_stain",
     "open_dock",
     "stain_all",
     "stain_view",
@@ -51,6 +52,13 @@ def stain_all(napari_viewer: napari.Viewer) -> None:
     widget = open_dock(napari_viewer)
     widget.show_page("stain")
     widget.stain.stain_all()
+
+
+def judge_stain(napari_viewer: napari.Viewer) -> None:
+    """Say whether the chosen prediction can be trusted."""
+    widget = open_dock(napari_viewer)
+    widget.show_page("qc")
+    widget.qc.start.click()
 
 
 def explain_pixel(napari_viewer: napari.Viewer) -> None:

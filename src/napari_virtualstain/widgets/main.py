@@ -21,6 +21,7 @@ from napari_virtualstain.widgets.compare import ComparePage
 from napari_virtualstain.widgets.explain import ExplainPage
 from napari_virtualstain.widgets.load import LoadPage
 from napari_virtualstain.widgets.models import ModelsPage
+from napari_virtualstain.widgets.qc import QcPage
 from napari_virtualstain.widgets.queue import QueuePage
 from napari_virtualstain.widgets.stain import StainPage
 from napari_virtualstain.widgets.start import StartPage
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MainWidget"]
 
-_PAGES = ("start", "load", "stain", "compare", "explain", "tune", "queue", "models")
-_TABS_IN_A_ROW = 4
+_PAGES = ("start", "load", "stain", "compare", "qc", "explain", "tune", "queue", "models")
+_TITLES = {"qc": "QC"}
+_TABS_IN_A_ROW = 5
 _WIDTH = 380
 
 
@@ -62,13 +64,14 @@ class MainWidget(QWidget):
         self.load = LoadPage(napari_viewer, self.fields)
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.qc = QcPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.explain = ExplainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.tune = TunePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.models = ModelsPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.pages = PageTabs(_TABS_IN_A_ROW)
         for name in _PAGES:
-            self.pages.addTab(Page(getattr(self, name)), name.capitalize())
+            self.pages.addTab(Page(getattr(self, name)), _TITLES.get(name, name.capitalize()))
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.addWidget(self.pages, 1)
@@ -88,7 +91,9 @@ class MainWidget(QWidget):
         self.models.changed.connect(self._offer_models)
         self.tune.kept.connect(self._take_tuned)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
-        self._busy = (self.stain, self.compare, self.explain, self.tune, self.queue, self.models)
+        self._busy = (
+            self.stain, self.compare, self.qc, self.explain, self.tune, self.queue, self.models,
+        )  # fmt: skip
         pages = self._busy
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.

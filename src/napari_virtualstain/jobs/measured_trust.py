@@ -1,0 +1,83 @@
+"""May the numbers of a field be trusted? What `virtualstain qc` and a person said, for each row.
+
+A table of cells outlives the report beside it: the verdict belongs into the row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_virtualstain.errors import ImageFileError, MissingInputError
+
+__all__ = ["TRUST_COLUMNS", "Trust", "read_trust"]
+
+TRUST_COLUMNS = ("Metadata_QC", "Metadata_QC_Reason", "Metadata_QC_Verdict", "Metadata_Amounts")
+"""State of the field, its worst reason, what a person decided, and of which stains intensity may be
+read as amount."""
+_REPORT = "qc.json"
+
+_About = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What is known of the fields of a report.
+
+    Parameters
+    ----------
+    rows
+        State, reason and verdict, by path, scene and time point.
+    amounts
+        Names of the stains whose intensity may be read as amount, ``none`` for none, with commas.
+    """
+
+    rows: Mapping[tuple[str, str, int], _About]
+    amounts: str
+
+    def of(self, key: tuple[str, str], t: int) -> tuple[str, ...]:
+        """Return `TRUST_COLUMNS` of a time point, empty where nobody judged it."""
+        return (*self.rows.get((*key, t), ("", "", "")), self.amounts)
+
+    def knows(self, key: tuple[str, str], t: int) -> bool:
+        """Return whether it was judged."""
+        return (*key, t) in self.rows
+
+
+def read_trust(report: str | Path) -> Trust:
+    """Read the report of `virtualstain qc`.
+
+    Parameters
+    ----------
+    report
+        Its folder, or ``qc.json`` in it.
+
+    Raises
+    ------
+    MissingInputError
+        If there is none.
+    ImageFileError
+        If the file is something else.
+    """
+    path = Path(report)
+    file = path / _REPORT if path.is_dir() else path
+    try:
+        values: Any = json.loads(file.read_text(encoding="utf-8"))["result"]
+        rows = {
+            (str(one["path"]), str(one["scene"]), int(one["time"])):
+                (str(one["state"]), str(one["reason"]), str(one.get("verdict", "")))
+            for one in values["fields"]
+        }  # fmt: skip
+        amounts = [stain for stain, one in values["amounts"].items() if one["amount"] == "amount"]
+    except FileNotFoundError as error:
+        raise MissingInputError(
+            f"There is no report at '{file}'. Make one with `virtualstain qc --out`."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ImageFileError(
+            f"'{file}' is no report of `virtualstain qc`. Name its folder with --qc."
+        ) from error
+    return Trust(rows=rows, amounts=",".join(amounts) or "none")
