@@ -48,6 +48,7 @@ NAVIGATION = {
         "encoders",
         "measuring",
         "verdict",
+        "phenotype",
         "profiles",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.measure import MeasureResult
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
+    from napari_virtualstain.jobs.phenotype import PhenotypeResult
     from napari_virtualstain.jobs.qc import QcResult
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
@@ -49,6 +50,7 @@ __all__ = [
     "measure",
     "pairs",
     "passport",
+    "phenotype",
     "plan",
     "qc",
     "stain",
@@ -785,4 +787,53 @@ def verdict(
     }  # fmt: skip
     return job.run(
         make_settings(job.VerdictSettings, values), on_progress=on_progress, on_note=on_note
+    )
+
+
+def phenotype(
+    prediction: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    brightfield: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> PhenotypeResult:
+    """Say whether phenotypes are told apart on predicted stains as they are on true ones.
+
+    Parameters
+    ----------
+    prediction, target, brightfield
+        Tables of features, put together by plate and well: of `measure`, `embed`, or others with
+        columns ``Metadata_Well`` and ``Metadata_Plate``.
+    out
+        Folder for the page and the tables.
+    on_progress
+        Called with questions done, questions in all, and what they are; raises
+        `errors.RunCancelled` to end the run between two questions.
+    on_note
+        Called with each sentence about what was left out or not asked.
+    **settings
+        ``labels`` (a table), ``label``, ``controls``, ``moa``, ``toxic``, ``group`` and the others
+        of `napari_virtualstain.jobs.phenotype.PhenotypeSettings`.
+
+    Returns
+    -------
+    PhenotypeResult
+        ``state`` and ``sentence``, and ``found`` with answers, scores and tables.
+
+    Raises
+    ------
+    VirtualStainError
+        If tables or labels do not fit, or what was asked for cannot be answered.
+    """
+    from napari_virtualstain.jobs import phenotype as job
+
+    values = {
+        "prediction": os.fspath(prediction), "target": os.fspath(target), "out": os.fspath(out),
+        "brightfield": None if brightfield is None else os.fspath(brightfield), **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.PhenotypeSettings, values), on_progress=on_progress, on_note=on_note
     )

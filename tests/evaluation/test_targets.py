@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_virtualstain.embedding.retrieval import cosine, retrieve
-from napari_virtualstain.evaluation.targets import match_targets
+from napari_virtualstain.evaluation.targets import match_targets, target_distance
 
 PAIRS = [f"target{i // 2}" for i in range(20)]
 
@@ -59,3 +59,25 @@ def test_the_cosine_with_others_is_a_part_of_that_among_all():
     values = np.random.default_rng(2).normal(size=(9, 5))
     values[0, 1] = np.nan
     assert cosine(values[:4], values[4:]) == pytest.approx(cosine(values)[:4, 4:])
+
+
+def test_the_distance_is_that_of_all_pairs_mean_by_target():
+    values, targets = np.random.default_rng(3).normal(size=(9, 4)), list("aaaabbbcd")
+    apart = 1 - cosine(values)
+    by_target = [
+        np.mean(
+            [apart[i, j] for i in range(9) for j in range(i) if targets[i] == targets[j] == one]
+        )
+        for one in "ab"
+    ]
+    found = target_distance(values, targets, draws=50)
+    assert found.mean == pytest.approx(np.mean(by_target))
+    assert found.targets == 2
+    assert found.within.low <= found.mean <= found.within.high
+    others = [apart[i, j] for i in range(9) for j in range(i) if targets[i] != targets[j]]
+    assert found.chance == pytest.approx(np.mean(others))
+
+
+def test_what_nobody_could_miss_is_not_asked():
+    found = match_targets(profiles(1)[:6], profiles(1)[:6], PAIRS[:6], draws=50)
+    assert [one.within for one in found] == [1]

@@ -71,6 +71,7 @@ VERBS: dict[str, Verb] = {
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
         Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
+        Verb("phenotype", "ask tables of features whether phenotypes survive", ("prediction",)),
         Verb(
             "explain", "show what a network looked at, and whether the map may be read", ("input",)
         ),

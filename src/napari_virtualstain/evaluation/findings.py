@@ -24,6 +24,9 @@ __all__ = [
     "about_hits",
     "about_targets",
     "conclusion",
+    "finding",
+    "said",
+    "state_of",
     "trust_in",
 ]
 
@@ -111,9 +114,9 @@ def about_counts(ratio: Interval, r: float, *, matched: int, true: int, predicte
             f"{_percent(1 - matched / predicted)} of the predicted ones have none"
         )
     order = "" if r != r else f" Over fields, counts correlate by {r:.2f}."
-    return _finding(
+    return finding(
         "counts", ratio, COUNTS,
-        f"{many}, {_said(ratio)} times as many{places}.{order}",
+        f"{many}, {said(ratio)} times as many{places}.{order}",
     )  # fmt: skip
 
 
@@ -130,16 +133,16 @@ def about_amounts(channel: str, ratio: Interval, *, relative: bool = False) -> F
         Whether the model says itself that its grey values are relative.
     """
     if ratio.value != ratio.value:
-        said = f"No object tells how bright {channel} is in prediction and truth."
-        return _finding(f"amounts of {channel}", ratio, AMOUNTS, said)
+        none = f"No object tells how bright {channel} is in prediction and truth."
+        return finding(f"amounts of {channel}", ratio, AMOUNTS, none)
     then = ""
     if state_of(ratio, *AMOUNTS) != "kept":
         then = " Compare amounts with those of other predictions only, and after a calibration."
     if relative:
         then += " The model promises no more than relative intensity."
-    return _finding(
+    return finding(
         f"amounts of {channel}", ratio, AMOUNTS,
-        f"Objects hold {_said(ratio)} times as much {channel} as in truth.{then}",
+        f"Objects hold {said(ratio)} times as much {channel} as in truth.{then}",
     )  # fmt: skip
 
 
@@ -161,18 +164,18 @@ def about_hits(found: HitAgreement) -> list[Finding]:
         if names
     )
     answers = [
-        _finding(
+        finding(
             "hits", found.overlap, (OVERLAP, None),
             f"Of {total} treatments, {true} are hits in truth and {predicted} in prediction; the "
-            f"two lists overlap by {_said(found.overlap)}.{which}",
+            f"two lists overlap by {said(found.overlap)}.{which}",
         )
     ]  # fmt: skip
     if found.ranking.value == found.ranking.value:
         answers.append(
-            _finding(
+            finding(
                 "ranking", found.ranking, (RANKING, None),
                 "The strengths of the treatments correlate in their order by "
-                f"{_said(found.ranking)}.",
+                f"{said(found.ranking)}.",
             )
         )  # fmt: skip
     if total > 1 and true:
@@ -188,9 +191,9 @@ def _directions(found: HitAgreement, total: int) -> Finding:
         )
         if hit and near >= 0 and found.truth.treatments[near] != name
     ]
-    one = _finding(
+    one = finding(
         "treatments", found.recognised, (RECOGNISED, None),
-        f"Of the true hits, {_said(found.recognised)} look like themselves more than like any "
+        f"Of the true hits, {said(found.recognised)} look like themselves more than like any "
         f"other treatment ({1 / total:.2f} by chance)."
         + (f" {'; '.join(taken[:5])}{' and others' if len(taken) > 5 else ''}." if taken else ""),
     )  # fmt: skip
@@ -213,7 +216,7 @@ def about_targets(matches: Sequence[TargetMatch]) -> list[Finding]:
             "the nearest treatment" if one.within == 1 else f"one of the {one.within} nearest"
         )
         answers.append(
-            _finding(
+            finding(
                 "targets" if one.within == 1 else f"targets within {one.within}",
                 one.difference, (TARGETS, None),
                 f"Of {one.treatments} treatments, {neighbours} has the same target for "
@@ -253,9 +256,11 @@ def conclusion(findings: Sequence[Finding]) -> tuple[State, str]:
     return "kept", "The conclusion would have been the same, as far as was asked."
 
 
-def _finding(
+def finding(
     question: str, interval: Interval, allowed: tuple[float | None, float | None], sentence: str
 ) -> Finding:
+    """Return the answer to a question by its interval; see `state_of`."""
+
     def known(value: float) -> float | None:
         return None if value != value else value
 
@@ -266,7 +271,8 @@ def _finding(
     )  # fmt: skip
 
 
-def _said(interval: Interval) -> str:
+def said(interval: Interval) -> str:
+    """Return a number and its interval as sentences have them."""
     return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 

@@ -1,4 +1,4 @@
-"""How are numbers drawn without a library? Two figures of a page, as SVG that stands in it."""
+"""How are numbers drawn without a library? Figures of a page, as SVG that stands in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, isfinite, log10
 
-__all__ = ["Point", "heat_map", "scatter"]
+__all__ = ["Point", "cloud", "heat_map", "scatter"]
 
 _SIDE, _LEFT, _TOP, _BELOW = 260, 58, 12, 46
 _CELL = (74, 26)
@@ -25,12 +25,15 @@ class Point:
         Shown where the pointer rests.
     kind
         A key of the colours.
+    hollow
+        A ring instead of a disc, in a `cloud`.
     """
 
     x: float
     y: float
     name: str
     kind: str = ""
+    hollow: bool = False
 
 
 def scatter(
@@ -93,6 +96,37 @@ def scatter(
         "</circle>"
         for one in known
     ]
+    return "\n".join([*out, "</svg>"])
+
+
+def cloud(points: Sequence[Point], *, colours: Mapping[str, str], label: str) -> str:
+    """Return points whose places mean nothing but who is near whom: no axes.
+
+    Parameters
+    ----------
+    points, colours, label
+        As in `scatter`. Both axes have one scale.
+    """
+    known = [one for one in points if isfinite(one.x) and isfinite(one.y)]
+    left, low = (min((v for v in values), default=0.0)
+                 for values in ([p.x for p in known], [p.y for p in known]))  # fmt: skip
+    wide = max((max(p.x - left, p.y - low) for p in known), default=0.0) or 1.0
+    side, edge = 1.3 * _SIDE, 10
+    out = [
+        (
+            f'<svg viewBox="0 0 {side + 2 * edge:g} {side + 2 * edge:g}" '
+            f'width="{side + 2 * edge:g}" role="img" aria-label="{escape(label)}">'
+        ),
+        f'<rect x="1" y="1" width="{side + 18:g}" height="{side + 18:g}" class="frame"/>',
+    ]
+    for one in known:
+        x, y = (edge + side * (v - start) / wide for v, start in ((one.x, left), (one.y, low)))
+        colour = colours[one.kind]
+        how = f'fill="none" stroke="{colour}"' if one.hollow else f'fill="{colour}"'
+        out.append(
+            f'<circle cx="{x:.1f}" cy="{side + 2 * edge - y:.1f}" r="3.5" {how}>'
+            f"<title>{escape(one.name)}</title></circle>"
+        )
     return "\n".join([*out, "</svg>"])
 
 

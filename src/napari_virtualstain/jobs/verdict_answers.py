@@ -37,7 +37,7 @@ from napari_virtualstain.jobs.measure_field import over_fields
 from napari_virtualstain.jobs.verdict_fields import ComparedField
 from napari_virtualstain.jobs.verdict_rows import Row, channel_row, well_rows
 
-__all__ = ["Answers", "answer", "refuse_one_well"]
+__all__ = ["Answers", "answer", "ask_hits", "refuse_one_well"]
 
 _NO_FEATURE = ("missing",)
 _NOT_ASKED = "hits, their order and targets are not asked: "
@@ -144,7 +144,7 @@ def answer(
     hits, notes = None, []
     treatments: list[Row] = []
     if any(untreated):
-        hits, more, treatments = _hits(
+        hits, more, treatments = ask_hits(
             p_wells, t_wells, kept, wells, labels, targets, untreated, level=level, **drawn
         )
         findings += more
@@ -207,12 +207,31 @@ def _of_wells(fields: Profiles, of_field: Sequence[Key], wells: Sequence[Key]) -
     return Profiles(keys=tuple(wells), names=fields.names, values=np.array(columns).T)
 
 
-def _hits(
+def ask_hits(
     prediction: Profiles, truth: Profiles, kept: Sequence[str], wells: Sequence[Key],
     labels: Mapping[Key, str], targets: Mapping[Key, str], untreated: Sequence[bool], *,
     level: float, draws: int, seed: int,
 ) -> tuple[HitAgreement, list[Finding], list[Row]]:  # fmt: skip
-    """Ask which treatments do something; wells without a label are left out."""
+    """Ask which treatments do something; wells without a label are left out.
+
+    Parameters
+    ----------
+    prediction, truth
+        Of the same wells.
+    kept
+        Features that are looked at.
+    wells
+        Plate and well of each row.
+    labels, targets, level, draws, seed
+        As in `answer`.
+    untreated
+        Which wells are controls.
+
+    Returns
+    -------
+    tuple
+        What was found, in words, and a row a treatment, the strongest first.
+    """
     known = [n for n, well in enumerate(wells) if well in labels]
     names = [labels[wells[n]] for n in known]
     controls = [untreated[n] for n in known]

@@ -13,12 +13,13 @@ from napari_virtualstain.jobs.svg import Point, heat_map, scatter
 from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
+    from napari_virtualstain.evaluation.findings import Finding
     from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.jobs.verdict_pictures import Thumbnail
 
-__all__ = ["page"]
+__all__ = ["WORDS", "effects_figure", "findings_table", "page", "treatments_table"]
 
-_WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
+WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
 _COLOURS = {
     "hit": "#1450a0", "lost": "#d1242f", "invented": "#e68214", "no hit": "#8c959f",
     "": "#1450a0",
@@ -47,7 +48,7 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         f"{escape(str(whole['settings']['target']))}.</p>"),
         f'<p class="caveat">{escape(CAVEAT)}</p>',
         "<h2>What was asked</h2>",
-        _findings(result),
+        findings_table(found.findings),
         "<h2>Which channels and features to trust</h2>",
         table(
             found.channels,
@@ -61,7 +62,7 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         _groups(result),
         "<h2>Counts and treatments</h2>",
         _scatters(result),
-        _treatments(result),
+        treatments_table(found.treatments),
         "<h2>Wells that agree least</h2>",
         table(
             found.wells[:10],
@@ -74,18 +75,19 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         "".join(f"<p>{escape(note)}</p>" for note in result.notes),
         f"<pre>{escape(json.dumps(settings, indent=1, ensure_ascii=False))}</pre>",
     ]  # fmt: skip
-    return document(f"Verdict: {_WORDS[result.state]}", parts)
+    return document(f"Verdict: {WORDS[result.state]}", parts)
 
 
-def _findings(result: VerdictResult) -> str:
+def findings_table(findings: Sequence[Finding]) -> str:
+    """Return questions and answers as a table."""
     rows = []
-    for one in result.answers.findings:
+    for one in findings:
         low, high = one.allowed
         ends = [f"{'from' if n == 0 else 'to'} {e:g}" for n, e in enumerate((low, high))
                 if e is not None]  # fmt: skip
         rows.append(
             f"<tr><td>{escape(one.question)}</td>"
-            f'<td class="state {one.state}">{_WORDS[one.state]}</td>'
+            f'<td class="state {one.state}">{WORDS[one.state]}</td>'
             f"<td>{escape(one.sentence)}</td><td>{' '.join(ends)}</td></tr>"
         )
     head = "<tr><th>question</th><th></th><th>answer</th><th>no change</th></tr>"
@@ -130,27 +132,31 @@ def _scatters(result: VerdictResult) -> str:
         + "<figcaption>Nuclei of each well.</figcaption></figure>"
     ]  # fmt: skip
     if result.answers.treatments:
-        effects = [
-            Point(row["effect_true"], row["effect_predicted"], row["treatment"], row["call"])
-            for row in result.answers.treatments
-        ]
-        kinds = dict.fromkeys(one.kind for one in effects)
-        key = ", ".join(
-            f'<span class="dot" style="color:{_COLOURS[kind]}">&#9679;</span> {kind}'
-            for kind in kinds
-        )
-        figures.append(
-            "<figure>"
-            + scatter(effects, x="true effect", y="predicted effect", colours=_COLOURS,
-                      label="Effect of each treatment, true and predicted")
-            + "<figcaption>Effect of each treatment, in standard deviations of the controls: "
-            f"{key}.</figcaption></figure>"
-        )  # fmt: skip
+        figures.append(effects_figure(result.answers.treatments))
     return "".join(figures)
 
 
-def _treatments(result: VerdictResult) -> str:
-    rows = result.answers.treatments
+def effects_figure(treatments: Sequence[Mapping[str, Any]]) -> str:
+    """Return the effects of treatments, true and predicted, as a figure."""
+    effects = [
+        Point(row["effect_true"], row["effect_predicted"], row["treatment"], row["call"])
+        for row in treatments
+    ]
+    kinds = dict.fromkeys(one.kind for one in effects)
+    key = ", ".join(
+        f'<span class="dot" style="color:{_COLOURS[kind]}">&#9679;</span> {kind}' for kind in kinds
+    )
+    return (
+        "<figure>"
+        + scatter(effects, x="true effect", y="predicted effect", colours=_COLOURS,
+                  label="Effect of each treatment, true and predicted")
+        + "<figcaption>Effect of each treatment, in standard deviations of the controls: "
+        f"{key}.</figcaption></figure>"
+    )  # fmt: skip
+
+
+def treatments_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the strongest treatments as a table; nothing if there are none."""
     if not rows:
         return ""
     shown = rows[:_MOST_ROWS]
