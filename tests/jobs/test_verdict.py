@@ -183,7 +183,7 @@ def test_page_tables_and_answers_stand_in_the_folder(plate, passed):
 
 def test_mechanisms_are_matched_and_no_name_becomes_a_part_of_the_page(plate, perfect, tmp_path):
     nasty = "<script>alert('x')</script>"
-    labels = write_labels(tmp_path / "l.csv", plate[1], {"bright": "a", "large": "a", "few": "a"})
+    labels = write_labels(tmp_path / "l.csv", plate[1], {"bright": "a", "large": "a", "few": "b"})
     text = labels.read_text(encoding="utf-8").replace("large", nasty)
     labels.write_text(f"{text}\nH12,other,", encoding="utf-8")
     result = verdict_here(
