@@ -49,6 +49,7 @@ NAVIGATION = {
         "measuring",
         "verdict",
         "phenotype",
+        "generalisation",
         "profiles",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],

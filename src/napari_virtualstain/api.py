@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.export import ExportResult
     from napari_virtualstain.jobs.finetune import FinetuneResult
     from napari_virtualstain.jobs.focus import FocusResult
+    from napari_virtualstain.jobs.generalise import GeneraliseResult
     from napari_virtualstain.jobs.measure import MeasureResult
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.passport import Passport
@@ -45,6 +46,7 @@ __all__ = [
     "export",
     "finetune",
     "focus",
+    "generalise",
     "illumination",
     "info",
     "measure",
@@ -836,4 +838,46 @@ def phenotype(
     }  # fmt: skip
     return job.run(
         make_settings(job.PhenotypeSettings, values), on_progress=on_progress, on_note=on_note
+    )
+
+
+def generalise(
+    table: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> GeneraliseResult:
+    """Say what models lose on domains that they were not trained on.
+
+    Parameters
+    ----------
+    table
+        With the columns ``train``, ``test`` and ``result``: the folder of a `verdict`, or what
+        `evaluate` wrote.
+    out
+        Folder for the page and the table.
+    on_progress
+        Called with steps done, steps in all, and what they are.
+    on_note
+        Called with each sentence about what was left out.
+    **settings
+        ``draws``, ``seed`` and ``overwrite``.
+
+    Returns
+    -------
+    GeneraliseResult
+        ``entries`` and ``losses``, and the same in `GeneraliseResult.sentences`.
+
+    Raises
+    ------
+    VirtualStainError
+        If a result is not there, or they cannot be compared.
+    """
+    from napari_virtualstain.jobs import generalise as job
+
+    values = {"table": os.fspath(table), "out": os.fspath(out), **settings}
+    return job.run(
+        make_settings(job.GeneraliseSettings, values), on_progress=on_progress, on_note=on_note
     )

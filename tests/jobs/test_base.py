@@ -99,6 +99,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "source",
         "reference",
         "qc",
+        "table",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb == "explain" else set()

@@ -53,6 +53,7 @@ def bootstrap(
     score: Callable[[NDArray[np.int64]], float],
     groups: Sequence[Hashable],
     *,
+    strata: Sequence[Hashable] | None = None,
     level: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
@@ -67,6 +68,9 @@ def bootstrap(
         that was not drawn): it is left out.
     groups
         Of each item: what must stay together.
+    strata
+        Of each item: as many groups of each stratum are drawn as it has, where several sets of
+        items are compared that are never one. A group lies in one stratum.
     level
         Share of draws within the interval.
     draws
@@ -89,18 +93,25 @@ def bootstrap(
         raise SettingsError(
             f"The level must be between 0 and 1, got {level}. Use for example 0.95."
         )
-    members: dict[Hashable, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    if len(members) < 2:
+    members: dict[Hashable, dict[Hashable, list[int]]] = {}
+    for index, (stratum, group) in enumerate(
+        zip([""] * len(groups) if strata is None else strata, groups, strict=True)
+    ):
+        members.setdefault(stratum, {}).setdefault(group, []).append(index)
+    fewest = min((len(inside) for inside in members.values()), default=0)
+    if fewest < 2:
         raise PixelDataError(
-            f"An interval needs two groups or more that could have been others, got {len(members)}."
+            f"An interval needs two groups or more that could have been others, got {fewest}."
             " Group by something that differs, for example by well."
         )
-    parts = [np.array(inside) for inside in members.values()]
+    each = [[np.array(items) for items in inside.values()] for inside in members.values()]
     rng = np.random.default_rng(seed)
     scores = [
-        score(np.concatenate([parts[i] for i in rng.integers(len(parts), size=len(parts))]))
+        score(
+            np.concatenate(
+                [parts[i] for parts in each for i in rng.integers(len(parts), size=len(parts))]
+            )
+        )
         for _ in range(draws)
     ]
     known = [one for one in scores if not np.isnan(one)]
@@ -110,7 +121,7 @@ def bootstrap(
         low=float(ends[0]),
         high=float(ends[1]),
         level=level,
-        groups=len(parts),
+        groups=sum(map(len, each)),
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCORES", "ComparedField", "FieldComparer"]
 
-SCORES = ("pcc", "ssim", "mae", "gain")
+SCORES = ("pcc", "ssim", "psnr", "mae", "mse", "gain")
 """Of each stain; see `jobs.evaluation.ChannelScore`."""
 _SAME_SIZE = 0.01
 
@@ -149,7 +149,8 @@ class FieldComparer:
             for stain in measurer.stains:
                 names = (stain, stain)
                 one = compare_planes(prediction, truth, None, names, predicted.t, plane)
-                values = (one.compared.pearson, one.ssim, one.compared.mae, one.compared.gain)
+                c = one.compared
+                values = (c.pearson, one.ssim, c.psnr, c.mae, c.mse, c.gain)
                 scores |= {f"{s}_{stain}": v for s, v in zip(SCORES, values, strict=True)}
             match = match_objects(predicted.nuclei, true.nuclei).to_json()
             yield ComparedField(
