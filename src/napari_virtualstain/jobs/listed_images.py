@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_virtualstain.errors import SettingsError
-from napari_virtualstain.io.plate import Place
+from napari_virtualstain.errors import SettingsError, VirtualStainError
+from napari_virtualstain.io.plate import Place, parse_well, place_of_name, well_of
+from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.scene import Scene, is_like
 from napari_virtualstain.jobs.batch_items import find_images
 
-__all__ = ["ListedImage", "listed_images"]
+__all__ = ["ListedImage", "listed_images", "place_of_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,12 @@ def listed_images(
     images = []
     for path, scenes in found.outside(Path(out)).images:
         inner = path.name if path == root else path.relative_to(root).as_posix()
-        for place in scenes:
-            one = ListedImage(path, place, (inner, place.name))
+        for inside in scenes:
+            where = inside.place or place_of_run(path)
+            own = inside if where is inside.place else replace(inside, place=where)
+            one = ListedImage(path, own, (inner, inside.name))
             if scene is None or any(
-                is_like(name, scene) for name in (place.name or path.name, one.name)
+                is_like(name, scene) for name in (inside.name or path.name, one.name)
             ):
                 images.append(one)
     if not images:
@@ -83,3 +86,28 @@ def listed_images(
             "`virtualstain info`, and choose others with --scene."
         )
     return images
+
+
+def place_of_run(path: Path) -> Place | None:
+    """Return where the image lies that a stain was predicted from; `None` if nothing says so.
+
+    A batch of several plates writes each field into a store of its own, which belongs to no plate;
+    its record knows the image that it came from.
+
+    Parameters
+    ----------
+    path
+        Of the store.
+    """
+    try:
+        source = read_record(path)["record"]["input"]
+        scene, name = str(source["scene"] or ""), Path(source["path"]).name
+    except (VirtualStainError, OSError, KeyError, TypeError):
+        return None
+    plate, parts = name.partition(".")[0], scene.split("/")
+    if len(parts) == 3 and parts[1].isdecimal():  # row, column and field of an OME-Zarr
+        return Place(plate=plate, well=well_of(*parts[:2]), site=parts[2])
+    if len(parts) == 3 and parse_well(parts[1]) is not None:
+        return Place(plate=parts[0], well=parts[1], site=parts[2])
+    found = place_of_name(scene)
+    return None if found is None else replace(found, plate=plate)

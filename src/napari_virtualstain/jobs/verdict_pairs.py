@@ -41,7 +41,8 @@ def pair_fields(
     Parameters
     ----------
     predictions, truths
-        Images of both. Names of plates do not matter where either has one plate only.
+        Images of both. Names of plates do not matter where either has one plate only. Where no two
+        lie in one well, they are put together by their own names.
     what
         The second are, for messages.
 
@@ -55,9 +56,12 @@ def pair_fields(
     if len(predictions) == len(truths) == 1:
         return [FieldPair(predictions[0], truths[0])], []
     with_plates = all(_plates(side) > 1 for side in (predictions, truths))
-    true = _by_key(truths, with_plates, "true" if what == "truth" else what)
-    found = _by_key(predictions, with_plates, "predicted")
-    pairs = [FieldPair(found[key], one) for key, one in true.items() if key in found]
+    for by_place in (True, False):
+        true = _by_key(truths, with_plates, "true" if what == "truth" else what, by_place=by_place)
+        found = _by_key(predictions, with_plates, "predicted", by_place=by_place)
+        pairs = [FieldPair(found[key], one) for key, one in true.items() if key in found]
+        if pairs:
+            break
     if not pairs:
         raise PixelDataError(
             f"No predicted field ({_first(predictions)}) has a {what} ({_first(truths)}). Give the "
@@ -76,11 +80,11 @@ def pair_fields(
 
 
 def _by_key(
-    images: Sequence[ListedImage], with_plates: bool, which: str
+    images: Sequence[ListedImage], with_plates: bool, which: str, *, by_place: bool
 ) -> dict[Hashable, ListedImage]:
     found: dict[Hashable, ListedImage] = {}
     for one in images:
-        place = place_key((one.path, one.scene.place))
+        place = place_key((one.path, one.scene.place)) if by_place else None
         key: Hashable = (name_key(one.key[0]), one.key[1].casefold())
         if place is not None:
             key = place if with_plates else place[1:]
