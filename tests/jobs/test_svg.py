@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from napari_virtualstain.jobs.svg import Point, heat_map, scatter
+from napari_virtualstain.jobs.svg import Point, cloud, heat_map, scatter
 
 
 def parsed(figure):
@@ -61,3 +62,21 @@ def test_cells_have_their_number_and_empty_ones_are_not_drawn():
     blue, orange = (tuple(map(int, c.get("fill")[4:-1].split(","))) for c in cells)
     assert blue[2] > blue[0]
     assert orange[0] > orange[2]
+
+
+def test_a_cloud_keeps_neighbours_and_is_as_high_as_it_is_wide_only_if_points_are():
+    points = [
+        Point(0, 0, "low", "a"), Point(10, 5, "high", "a", hollow=True),
+        Point(float("nan"), 1, "none", "a"),
+    ]  # fmt: skip
+    drawn = cloud(points, colours={"a": "#123456"}, label="wells")
+    width, height = (
+        float(v) for v in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn).groups()
+    )
+    assert (height - 20) * 2 == pytest.approx(width - 20, abs=0.3)
+    circles = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="3.5" ([^>]*)>', drawn)
+    assert len(circles) == 2
+    assert float(circles[0][0]) < float(circles[1][0])
+    assert float(circles[0][1]) > float(circles[1][1])
+    assert ["none" in how for _, _, how in circles] == [False, True]
+    assert "<svg" in cloud([], colours={}, label="nothing")

@@ -66,7 +66,8 @@ class Classifiers:
     scores
         Each source asked of each.
     weights
-        (D,) by source: how much each feature decides, of a sum of 1, taught by all wells.
+        (D,) by source: how much each feature decides, of a sum of 1, taught by all wells; empty
+        where the border is curved.
     of_folds
         (folds, D) by source: the same of each classifier that was scored.
     differences
@@ -154,6 +155,7 @@ def classify_sources(
     groups: Sequence[Hashable],
     *,
     folds: int = 5,
+    linear: bool = True,
     draws: int = 500,
     seed: int = 0,
 ) -> Classifiers:
@@ -167,6 +169,10 @@ def classify_sources(
         Of each well; see `teachable`.
     folds
         Wells are asked in so many parts, the same for all sources; each group lies in one.
+    linear
+        Whether classes lie on two sides of a plane, so that weights say by what it decides. What
+        lies all around the other class, as treatments around controls, needs a curved border
+        (radial basis functions).
     draws, seed
         Of the bootstrap over groups, which keeps the classifiers as they are; the seed also deals
         groups out.
@@ -183,7 +189,7 @@ def classify_sources(
     A support vector machine over features of mean 0 and variance 1, one class against another,
     classes weighted by their size, as in Xing et al. 2024 ("Can generative AI replace
     immunofluorescent staining processes?"), who use five folds and say nothing of kernel and
-    groups. Here it is linear, so that its weights say by what it decides.
+    groups.
     """
     svm, selection, pipeline, scaling = (
         from_extra(
@@ -202,7 +208,7 @@ def classify_sources(
     numbers = np.array([codes[group] for group in groups])
 
     def taught(values: NDArray[np.float64], rows: NDArray[np.int64]) -> Any:
-        machine = svm.SVC(kernel="linear", class_weight="balanced")
+        machine = svm.SVC(kernel="linear" if linear else "rbf", class_weight="balanced")
         return pipeline.make_pipeline(scaling.StandardScaler(), machine).fit(
             values[rows], names[rows]
         )
@@ -218,7 +224,8 @@ def classify_sources(
             )
         for name, values in sources.items():
             machine = taught(values, teach)
-            of_folds[name].append(_weights(machine))
+            if linear:
+                of_folds[name].append(_weights(machine))
             for other, theirs in sources.items():
                 guesses[name, other][ask] = machine.predict(theirs[ask])
     every = np.arange(len(names))
@@ -228,7 +235,8 @@ def classify_sources(
         scores=tuple(
             _scored(*pair, guess, names, groups, draws, seed) for pair, guess in guesses.items()
         ),
-        weights={name: _weights(taught(values, every)) for name, values in sources.items()},
+        weights={name: _weights(taught(values, every)) for name, values in sources.items()}
+        if linear else {},
         of_folds={name: np.array(each) for name, each in of_folds.items()},
         differences={
             name: bootstrap(

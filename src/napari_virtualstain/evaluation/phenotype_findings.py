@@ -44,6 +44,12 @@ def about_classes(
         Their names.
     """
     own, theirs = found.score(truth, truth), found.score(prediction, prediction)
+    if not own.f1.low > own.chance:
+        return Finding(
+            question=question, state="unsure",
+            sentence=f"{what} are told apart no better than by chance in truth, with a macro F1 of "
+            f"{said(own.f1)} ({own.chance:.2f} by chance): there is nothing that could be lost.",
+        )  # fmt: skip
     across = found.score(truth, prediction), found.score(prediction, truth)
     return finding(
         question, found.differences[prediction], (F1, None),

@@ -72,6 +72,8 @@ def ask(asked: Asked, settings: PhenotypeSettings, told: Callable[[int, int], No
     for number, question in enumerate(questions, 1):
         question(asked, scaled, settings, found)
         told(number, len(questions))
+    order = list(dict.fromkeys(row["question"] for row in found.scores))
+    found.scores.sort(key=lambda row: order.index(row["question"]))
     return found
 
 

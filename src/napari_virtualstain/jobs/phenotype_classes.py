@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.errors import MissingExtraError, PixelDataError
 from napari_virtualstain.evaluation.mechanisms import (
+    Classifiers,
     classify_sources,
     compare_reasons,
     teachable,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ask_classes"]
 
 _SHOWN = 5
+MECHANISMS = "mechanisms"
 
 
 def ask_classes(
@@ -85,7 +87,9 @@ def _told_apart(
         )
     rows = [n for n, one in enumerate(chosen.tolist()) if one]
     names, parts = [classes[n] for n in rows], [groups[n] for n in rows]
+    linear = question == MECHANISMS
     how: dict[str, Any] = {
+        "linear": linear,
         "folds": settings.folds, "draws": settings.draws, "seed": settings.seed,
     }  # fmt: skip
     both = {source: scaled.values[source][rows] for source in (TRUTH, PREDICTION)}
@@ -96,19 +100,11 @@ def _told_apart(
         each.append(classify_sources(light, names, parts, **how))
     found.classifiers[question] = of_both
     found.findings.append(about_classes(question, what, of_both, TRUTH, PREDICTION))
-    reasons = compare_reasons(of_both, TRUTH, PREDICTION, scaled.names, most=settings.most)
-    found.remarks[question] = reasons_in_words(reasons)
     found.scores += [
         score_row(f"{question} (F1)", one.asked, one.f1, chance=one.chance, n=len(rows),
                   taught=one.taught)
         for classifiers in each for one in classifiers.scores
     ]  # fmt: skip
-    at = {name: n for n, name in enumerate(scaled.names)}
-    for row in found.features:
-        for source, weights in of_both.weights.items():
-            n = at.get(row["feature"])
-            name = f"weight_{question.split()[0]}_{column_of(source)}"
-            row[name] = float("nan") if n is None else float(weights[n])
     table = well_rows(asked, found)
     for classifiers in each:
         for one in classifiers.scores:
@@ -118,3 +114,20 @@ def _told_apart(
                     row.setdefault(name, "")
                 for n, guess in zip(rows, one.guess, strict=True):
                     table[n][name] = guess
+    if linear:
+        _note_weights(question, of_both, scaled, settings, found)
+
+
+def _note_weights(
+    question: str, of_both: Classifiers, scaled: Scaled, settings: PhenotypeSettings,
+    found: Phenotype,
+) -> None:  # fmt: skip
+    """Note by which features both sides decide."""
+    reasons = compare_reasons(of_both, TRUTH, PREDICTION, scaled.names, most=settings.most)
+    found.remarks[question] = reasons_in_words(reasons)
+    at = {name: n for n, name in enumerate(scaled.names)}
+    for row in found.features:
+        for source, weights in of_both.weights.items():
+            n = at.get(row["feature"])
+            name = f"weight_{question.split()[0]}_{column_of(source)}"
+            row[name] = float("nan") if n is None else float(weights[n])

@@ -36,8 +36,9 @@ FILES = (
 """Page, answers with settings and versions, and a row a score, well, feature and treatment."""
 _COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f4fc9", "#a6761d",
+    "#b8a800", "#ff6f91", "#4d5fd0", "#57733a",
 )  # fmt: skip
-_OTHER = "#8c959f"
+_OTHER, _CONTROL = "#c4c9ce", "#5c646c"
 _MOST_CLASSES, _MOST_DECISIVE = 16, 15
 _HOW = {"pca": "Principal components", "tsne": "t-SNE", "umap": "UMAP"}
 
@@ -93,7 +94,7 @@ def _page(result: PhenotypeResult, about: Mapping[str, Any]) -> str:
         ),
         *_classifiers(result),
         "<h2>Wells on paper</h2>",
-        *_clouds(result, settings["scatter"]),
+        *_clouds(result, settings["scatter"], settings["controls"]),
     ]
     if found.treatments:
         parts += ["<h2>Treatments</h2>", effects_figure(found.treatments),
@@ -127,13 +128,12 @@ def _scores(scores: Sequence[Mapping[str, Any]]) -> str:
 def _classifiers(result: PhenotypeResult) -> list[str]:
     parts: list[str] = []
     for question, classifiers in result.found.classifiers.items():
+        if not classifiers.weights:
+            continue
         column = f"weight_{question.split()[0]}"
         parts.append(f"<h2>By what {escape(question)} are told apart</h2>")
         parts.append(f"<p>{escape(result.found.remarks[question])}</p>")
-        if question == "mechanisms":
-            parts += [
-                _confusion(classifiers.score(source, source)) for source in (TRUTH, PREDICTION)
-            ]
+        parts += [_confusion(classifiers.score(source, source)) for source in (TRUTH, PREDICTION)]
         rows = [row for row in result.found.features if not np.isnan(row[f"{column}_true"])]
         ranks = {}
         for side in ("true", "predicted"):
@@ -176,16 +176,19 @@ def _confusion(one: Classified) -> str:
     )
 
 
-def _clouds(result: PhenotypeResult, how: str) -> list[str]:
+def _clouds(result: PhenotypeResult, how: str, controls: Sequence[str]) -> list[str]:
     rows = result.found.wells
-    named = [_kind(row, result) for row in rows]
-    counted = [name for name, _ in Counter(named).most_common() if name]
+    by = "target" if any(row["target"] for row in rows) else "treatment"
+    named = ["controls" if row["treatment"] in controls else row[by] for row in rows]
+    counted = [name for name, _ in Counter(named).most_common() if name not in ("", "controls")]
     colours = dict(zip(counted, _COLOURS, strict=False))
+    if "controls" in named:
+        colours["controls"] = _CONTROL
     key = ", ".join(
         f'<span class="dot" style="color:{colour}">&#9679;</span> {escape(name)}'
         for name, colour in colours.items()
     )
-    if len(counted) > len(colours) or "" in named:
+    if any(name not in colours for name in named):
         key += f', <span class="dot" style="color:{_OTHER}">&#9679;</span> others'
     figures = []
     for picture in result.found.places:
@@ -205,9 +208,3 @@ def _clouds(result: PhenotypeResult, how: str) -> list[str]:
             "for its name.</figcaption></figure>"
         )
     return figures
-
-
-def _kind(row: Mapping[str, Any], result: PhenotypeResult) -> str:
-    """Return what a well is coloured by: its mechanism, else its treatment."""
-    with_targets = any(one["target"] for one in result.found.wells)
-    return str(row["target"] or "") if with_targets else str(row["treatment"])

@@ -108,23 +108,27 @@ def cloud(points: Sequence[Point], *, colours: Mapping[str, str], label: str) ->
         As in `scatter`. Both axes have one scale.
     """
     known = [one for one in points if isfinite(one.x) and isfinite(one.y)]
-    left, low = (min((v for v in values), default=0.0)
+    left, low = (min(values, default=0.0)
                  for values in ([p.x for p in known], [p.y for p in known]))  # fmt: skip
     wide = max((max(p.x - left, p.y - low) for p in known), default=0.0) or 1.0
-    side, edge = 1.3 * _SIDE, 10
+    side, edge = 1.6 * _SIDE, 10
+    width, height = (
+        2 * edge + side * max(values, default=0.0) / wide
+        for values in ([p.x - left for p in known], [p.y - low for p in known])
+    )
     out = [
         (
-            f'<svg viewBox="0 0 {side + 2 * edge:g} {side + 2 * edge:g}" '
-            f'width="{side + 2 * edge:g}" role="img" aria-label="{escape(label)}">'
+            f'<svg viewBox="0 0 {width:.1f} {height:.1f}" '
+            f'width="{width:.1f}" role="img" aria-label="{escape(label)}">'
         ),
-        f'<rect x="1" y="1" width="{side + 18:g}" height="{side + 18:g}" class="frame"/>',
+        f'<rect x="1" y="1" width="{width - 2:.1f}" height="{height - 2:.1f}" class="frame"/>',
     ]
     for one in known:
         x, y = (edge + side * (v - start) / wide for v, start in ((one.x, left), (one.y, low)))
         colour = colours[one.kind]
         how = f'fill="none" stroke="{colour}"' if one.hollow else f'fill="{colour}"'
         out.append(
-            f'<circle cx="{x:.1f}" cy="{side + 2 * edge - y:.1f}" r="3.5" {how}>'
+            f'<circle cx="{x:.1f}" cy="{height - y:.1f}" r="3.5" {how}>'
             f"<title>{escape(one.name)}</title></circle>"
         )
     return "\n".join([*out, "</svg>"])
