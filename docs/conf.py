@@ -50,6 +50,7 @@ NAVIGATION = {
         "verdict",
         "phenotype",
         "generalisation",
+        "blind",
         "profiles",
     ],
     "Reference": ["files", "reference/api", "reference/changelog"],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_virtualstain.jobs.batch import BatchResult
     from napari_virtualstain.jobs.batch_item import Item
+    from napari_virtualstain.jobs.blind import BlindResult
     from napari_virtualstain.jobs.embed import EmbedResult
     from napari_virtualstain.jobs.evaluation import Evaluation
     from napari_virtualstain.jobs.explain import ExplainResult
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batch",
+    "blind",
     "denoise",
     "embed",
     "evaluate",
@@ -880,4 +882,51 @@ def generalise(
     values = {"table": os.fspath(table), "out": os.fspath(out), **settings}
     return job.run(
         make_settings(job.GeneraliseSettings, values), on_progress=on_progress, on_note=on_note
+    )
+
+
+def blind(
+    prediction: str | os.PathLike[str] | None = None,
+    *,
+    out: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> BlindResult:
+    """Write pairs of predicted and real pictures for somebody to tell apart, or score answers.
+
+    Parameters
+    ----------
+    prediction, target
+        A plate, or a folder of images, as for `verdict`; left out where ``answers`` are scored.
+    out
+        Folder of the page, its key and the score.
+    on_progress
+        Called with pairs drawn, pairs in all, and what they are; raises `errors.RunCancelled` to
+        end the run between two pairs.
+    on_note
+        Called with each sentence about what was left out.
+    **settings
+        ``answers`` (files that the page saved), ``count``, ``edge`` (px), ``stains``, ``seed`` and
+        the others of `napari_virtualstain.jobs.blind.BlindSettings`.
+
+    Returns
+    -------
+    BlindResult
+        ``score``, ``by_stain`` and ``by_file`` where answers were scored.
+
+    Raises
+    ------
+    VirtualStainError
+        If images or channels do not fit, or answers are not of this review.
+    """
+    from napari_virtualstain.jobs import blind as job
+
+    values = {
+        "prediction": None if prediction is None else os.fspath(prediction),
+        "target": None if target is None else os.fspath(target), "out": os.fspath(out), **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.BlindSettings, values), on_progress=on_progress, on_note=on_note
     )

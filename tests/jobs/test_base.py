@@ -100,6 +100,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "reference",
         "qc",
         "table",
+        "answers",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb == "explain" else set()

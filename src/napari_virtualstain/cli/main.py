@@ -72,6 +72,7 @@ VERBS: dict[str, Verb] = {
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
         Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
         Verb("phenotype", "ask tables of features whether phenotypes survive", ("prediction",)),
+        Verb("blind", "let a person tell predicted from real stains, and score", ("prediction",)),
         Verb("generalise", "say what a model loses where it was not trained", ("table",)),
         Verb(
             "explain", "show what a network looked at, and whether the map may be read", ("input",)
