@@ -10,9 +10,9 @@ import pytest
 from napari_virtualstain.errors import MissingExtraError, PixelDataError
 from napari_virtualstain.evaluation.mechanisms import (
     classify_sources,
-    compare_reasons,
     teachable,
 )
+from napari_virtualstain.evaluation.reasons import compare_reasons
 
 CLASSES = np.repeat(["a", "b", "c"], 20).tolist()
 WELLS = list(range(60))

@@ -9,7 +9,8 @@ import numpy as np
 from napari_virtualstain.embedding.intervals import Interval, of_difference
 from napari_virtualstain.evaluation.actives import ActiveAgreement
 from napari_virtualstain.evaluation.findings import Finding, finding, said
-from napari_virtualstain.evaluation.mechanisms import Classifiers, Reasons
+from napari_virtualstain.evaluation.mechanisms import Classifiers
+from napari_virtualstain.evaluation.reasons import Reasons
 from napari_virtualstain.evaluation.replicates import Replicates
 from napari_virtualstain.evaluation.toxicity import ToxicityAgreement
 

@@ -9,10 +9,10 @@ from napari_virtualstain.errors import MissingExtraError, PixelDataError
 from napari_virtualstain.evaluation.mechanisms import (
     Classifiers,
     classify_sources,
-    compare_reasons,
     teachable,
 )
 from napari_virtualstain.evaluation.phenotype_findings import about_classes, reasons_in_words
+from napari_virtualstain.evaluation.reasons import compare_reasons
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.phenotype_wells import (
     BRIGHTFIELD,
