@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.phenotype import PhenotypeResult
     from napari_virtualstain.jobs.qc import QcResult
+    from napari_virtualstain.jobs.suggest import SuggestResult
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
     from napari_virtualstain.jobs.verdict import VerdictResult
@@ -58,6 +59,7 @@ __all__ = [
     "plan",
     "qc",
     "stain",
+    "suggest",
     "train",
     "verdict",
     "watch",
@@ -698,6 +700,55 @@ def train(
 
     values = {"out": os.fspath(out), **settings}
     return job.run(make_settings(job.TrainSettings, values), on_progress=on_progress)
+
+
+def suggest(
+    *sources: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "demo",
+    pairs: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> SuggestResult:
+    """Say which of many fields should be stained next, to tune a model.
+
+    Parameters
+    ----------
+    *sources
+        Bright field to choose from: plates, images, or folders of either.
+    model
+        That is to be tuned.
+    pairs
+        Fields that have a true stain already: a pairs file, or a plate or folder of their bright
+        field.
+    on_progress
+        Called with fields looked at, fields in all, and what they are; raises
+        `errors.RunCancelled` to end the run between two fields.
+    on_note
+        Called with each sentence about what was left out.
+    **settings
+        ``count``, ``out`` (a table), ``encoder``, ``turns``, ``most``, ``seed`` and the others of
+        `napari_virtualstain.jobs.suggest.SuggestSettings`.
+
+    Returns
+    -------
+    SuggestResult
+        ``fields``: the first should be stained first; each says why.
+
+    Raises
+    ------
+    VirtualStainError
+        If no field can be looked at, or the table cannot be written.
+    """
+    from napari_virtualstain.jobs import suggest as job
+
+    values = {
+        "input": tuple(os.fspath(one) for one in sources), "model": os.fspath(model),
+        "pairs": None if pairs is None else os.fspath(pairs), **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.SuggestSettings, values), on_progress=on_progress, on_note=on_note
+    )
 
 
 def qc(

@@ -62,6 +62,7 @@ def test_forms_and_help_need_no_torch(subprocess_python):
         "evaluate",
         "measure",
         "qc",
+        "suggest",
         "denoise",
         "doctor",
         "replay",
@@ -103,7 +104,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "answers",
     }
     # Of a training it is the name of a method, which is no path.
-    kinds = {"encoder"} if verb == "explain" else set()
+    kinds = {"encoder"} if verb in ("explain", "suggest") else set()
     fields = _load(VERBS[verb].settings).model_fields
     marked = {name for name, f in fields.items() if list(_marks(f.annotation, f.metadata))}
     assert marked == (

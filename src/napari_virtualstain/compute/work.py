@@ -39,7 +39,7 @@ __all__ = [
 
 JOBS = (
     "stain", "plan", "evaluate", "embed", "doctor", "batch", "passport", "models", "explain",
-    "pairs", "finetune",
+    "pairs", "finetune", "suggest",
 )  # fmt: skip
 """The verbs that may run elsewhere: those whose inputs and outputs are paths."""
 _HERE = ("models",)

@@ -16,8 +16,7 @@ from napari_virtualstain.inference.sampled import SampledStainer
 from napari_virtualstain.inference.shared import shared_model
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.jobs.explain import ExplainSettings
-from napari_virtualstain.jobs.prepare import PreparedStain, prepare
+from napari_virtualstain.jobs.prepare import InputSettings, PreparedStain, prepare
 
 __all__ = ["prepared_for_crops", "probe_of"]
 
@@ -26,7 +25,7 @@ _EXAMPLE = 4
 
 
 def prepared_for_crops(
-    settings: ExplainSettings, image: LazyImage | None, notes: list[str]
+    settings: InputSettings, image: LazyImage | None, notes: list[str]
 ) -> PreparedStain:
     """Prepare a stain whose network may be given crops.
 
