@@ -434,6 +434,20 @@ def tuned(stage: Stage) -> QWidget | None:
     return widget
 
 
+def tune_next(stage: Stage) -> QWidget | None:
+    """The page Tune, with the fields that should be stained next."""
+    widget = tunable(stage)
+    widget.tune.pick_fold.heading.setChecked(False)
+    widget.tune.pairs.list.topLevelItem(0).setSelected(True)
+    widget.tune.pairs.list.topLevelItem(1).setSelected(True)
+    widget.tune.pairs.remove.click()
+    stage.wait(lambda: "may move" in widget.tune.plan.text(), "the plan", 120)
+    widget.tune.next_fold.heading.setChecked(True)
+    widget.tune.next.find.click()
+    stage.wait(lambda: widget.tune.next.list.topLevelItemCount() > 0, "the fields", 200)
+    return widget
+
+
 Shot = Callable[[Stage], "QWidget | None"]
 SHOTS: dict[str, Shot] = {
     shot.__name__: shot
@@ -448,6 +462,7 @@ SHOTS: dict[str, Shot] = {
         tune_pick,
         tune,
         tuned,
+        tune_next,
         diagnose,
         queue,
         passport,

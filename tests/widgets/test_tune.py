@@ -15,6 +15,7 @@ from napari_virtualstain import simulate
 from napari_virtualstain.datasets.pairing_file import load_pairs
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.plate_write import PlateStore, field_path
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.simulate import write_field
 from napari_virtualstain.jobs.training_run import training_folder
@@ -429,3 +430,60 @@ def test_a_tuning_goes_on_when_the_viewer_is_closed(bench, fields, monkeypatch):
     assert not folder.joinpath("asked.json").exists()
     bench.click(other.result.revert)
     other.close_runs()
+
+
+def test_fields_to_stain_next_are_listed_and_a_click_goes_there(bench, fields, tmp_path):
+    """Two pairs teach; of two more fields one is crowded, and it is found and shown."""
+    page = opened(bench, fields[:2])
+    for name, n_cells, seed in (("usual", 2, 7), ("crowded", 9, 8)):
+        shown = simulate.FieldSettings(shape_px=(96, 96), n_cells=n_cells)
+        made = simulate.simulate_field(shown, seed=seed)
+        path = tmp_path / f"{name}.ome.zarr"
+        write_field(made, tmp_path, only={"brightfield": path})
+        bench.open(path)
+    bench.dock.show_page("tune")
+    planned(bench)
+    page.next_fold.heading.setChecked(True)
+    bench.click(page.next.find)
+    bench.wait(lambda: page.next.list.topLevelItemCount() == 2, 60)
+    first, second = (page.next.list.topLevelItem(n) for n in range(2))
+    assert "crowded" in first.text(0)
+    assert first.text(1)
+    assert "beside 2 that teach" in page.next.words.text()
+    page.next.list.itemClicked.emit(second, 0)
+    (light,) = bench.viewer.layers.selection
+    assert "usual" in light.name or "usual" in str(light.metadata)
+    assert light.visible
+    assert [layer for layer in bench.viewer.layers if layer.visible] == [light]
+    assert page.next.command().startswith("virtualstain suggest --input")
+
+
+def test_a_field_that_is_not_open_is_opened_by_a_click(bench, fields, tmp_path):
+    store = PlateStore(tmp_path / "plate.ome.zarr", name="plate", rows=1, columns=3)
+    for column in range(3):
+        inner = field_path(0, column, "0")
+        shutil.copytree(fields[column] / "brightfield.ome.zarr", store.path / inner)
+        store.add(0, column, "0")
+    bench.open(store.path)
+    bench.dock.show_page("tune")
+    page = bench.tune
+    page.next_fold.heading.setChecked(True)
+    bench.click(page.next.find)
+    bench.wait(lambda: page.next.list.topLevelItemCount() == 3, 60)
+    assert "Nothing is known of what teaches already" in page.next.notice.text
+    before = {field.key for field in bench.fields.all}
+    row = next(
+        n for n, one in enumerate(page.next._found) if (one["path"], one["scene"]) not in before
+    )
+    page.next.list.itemClicked.emit(page.next.list.topLevelItem(row), 0)
+    bench.wait(lambda: len(bench.fields.all) == 2)
+    (light,) = bench.viewer.layers.selection
+    assert [layer for layer in bench.viewer.layers if layer.visible] == [light]
+
+
+def test_without_a_bright_field_nothing_is_looked_at(bench):
+    page = bench.tune
+    page.next_fold.heading.setChecked(True)
+    bench.click(page.next.find)
+    assert page.next.notice.text.startswith("Open the bright field of fields")
+    assert not page.next.list.isVisible()

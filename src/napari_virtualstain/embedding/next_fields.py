@@ -187,7 +187,7 @@ def _words(
     >>> _words(2.31, 1.0, 1.0, "B03", 0, than="those that are known")
     'unlike those that are known (2.3 times as far as usual); the first of well B03'
     >>> _words(0.4, 0.9, 1.0, "", 0, than="those that are known")
-    'of what is left, it adds most, but little: it is like those that are known'
+    'the best of the rest, but like those that are known'
     """
     why = []
     if novelty >= _FAR:
@@ -197,8 +197,8 @@ def _words(
     if well and not in_well:
         why.append(f"the first of well {well}")
     if not why:
-        like = f", but little: it is like {than}" if novelty < 1 else ""
-        why.append(f"of what is left, it adds most{like}")
+        like = f", but like {than}" if novelty < 1 else ""
+        why.append(f"the best of the rest{like}")
     if content < _EMPTY:
         why.append("there is little to be seen in it")
     return "; ".join(why)

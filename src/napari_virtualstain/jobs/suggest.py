@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -250,11 +251,12 @@ def run(
         count=settings.count, seed=settings.seed,
     )  # fmt: skip
     fields = []
+    names = Counter(one.name for one, _ in there)
     for rank, found in enumerate(ranked, 1):
         one = there[found.index][0]
         fields.append(
             Suggestion(
-                rank=rank, name=one.name, path=str(one.path), scene=one.scene.name,
+                rank=rank, name=_apart(one, names), path=str(one.path), scene=one.scene.name,
                 plate=one.place.plate, well=one.place.well, site=one.place.site,
                 novelty=round(found.novelty, 3), doubt=round(found.doubt, 3),
                 content=round(found.content, 3), score=round(found.score, 3), why=found.why,
@@ -306,6 +308,11 @@ def _key(one: ListedImage) -> tuple[str, str]:
 def _well(one: ListedImage) -> str:
     place = one.place
     return f"{place.plate}/{place.well}".strip("/") if place.well else ""
+
+
+def _apart(one: ListedImage, names: Counter[str]) -> str:
+    """Return a name that no other field has, as far as its folder tells."""
+    return one.name if names[one.name] == 1 else f"{one.path.parent.name}/{one.name}"
 
 
 def _spread(

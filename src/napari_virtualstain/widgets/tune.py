@@ -44,6 +44,7 @@ from napari_virtualstain.widgets._parts import CopyCommand, Foldout, Wrapped, fo
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets._spool import Spool
 from napari_virtualstain.widgets._tune_earlier import EarlierRow
+from napari_virtualstain.widgets._tune_next import NextPanel
 from napari_virtualstain.widgets._tune_pairs import PairList, pair_of
 from napari_virtualstain.widgets._tune_result import ResultCard
 from napari_virtualstain.widgets._tune_watch import WatchPanel
@@ -121,6 +122,11 @@ class TunePage(QWidget):
         self.pick_fold = Foldout("Pick", self.pick, is_open=True)
         self.watch = WatchPanel(viewer, self._background)
         self.result = ResultCard(viewer)
+        self.next = NextPanel(
+            viewer, fields, jobs, run_bar, self._background, model=self._tuned_model,
+            write_pairs=self._write_known,
+        )  # fmt: skip
+        self.next_fold = Foldout("Stain these next", self.next)
         self._arrange()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -196,6 +202,17 @@ class TunePage(QWidget):
         settings = self.settings(place)
         self.pairs.written(place)
         return to_command("finetune", settings.absolute())
+
+    def _tuned_model(self) -> str:
+        if self.model.problem:
+            raise SettingsError(self.model.problem)
+        return self.model.name
+
+    def _write_known(self, place: Path) -> bool:
+        """Write the pairs that teach already; return whether there are any."""
+        if self.pairs.pairs:
+            self.pairs.written(place)
+        return bool(self.pairs.pairs)
 
     def _own_pairs(self, out: Path) -> Path:
         return training_folder(str(out)) / _PAIRS
@@ -534,6 +551,7 @@ class TunePage(QWidget):
     def close_runs(self) -> None:
         """Let a tuning write a checkpoint and stop; the viewer is closing."""
         self.watch.stop()
+        self.next.stop()
         self._soon.stop()
         self._others.stop()
         for run in (self._plan, self._search):
@@ -569,6 +587,8 @@ class TunePage(QWidget):
         inside.addLayout(buttons)
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
-        for part in (self.earlier, self.pick_fold, self.notice, self.result, self.watch):
+        for part in (
+            self.earlier, self.pick_fold, self.notice, self.result, self.watch, self.next_fold,
+        ):  # fmt: skip
             column.addWidget(part)
         column.addStretch(1)
