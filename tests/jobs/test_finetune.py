@@ -126,6 +126,35 @@ def demo_like(tmp_path_factory):
     return "demo", fields(tmp_path_factory.mktemp("bright"), 3, edge=128, gain=3.0)
 
 
+def test_recalibration_is_offered_by_the_plan_and_moves_no_weight(demo_like, tmp_path):
+    model, places = demo_like
+    plan = finetune.run(settings(model, places, tmp_path / "m", plan=True))
+    assert any("try --preset recalibrate first" in note for note in plan.notes)
+    chosen = settings(model, places, tmp_path / "m", preset="recalibrate")
+    assert finetune.run(chosen.model_copy(update={"plan": True})).steps == 0
+    found = finetune.run(chosen)
+    assert (found.finished, found.steps, found.moving) == (True, 0, 0)
+    assert found.like_before == pytest.approx(1, abs=1e-4)
+    for gain in found.gains:
+        assert (gain.by, gain.verdict) == ("MAE", "better")
+        assert gain.mae_after == pytest.approx(gain.mae_recalibrated, rel=1e-4)
+        assert gain.mae_gain.value == pytest.approx(gain.mae_before - gain.mae_after, rel=1e-3)
+    assert any("gain and offset alone have changed" in note for note in found.notes)
+    old, new = weights(model), weights(tmp_path / "m")
+    assert all((old[name] == new[name]).all() for name in old)
+    for before, after in zip(
+        load_generator(model).card.stains, read_card(tmp_path / "m").stains, strict=True
+    ):
+        # The stains were written three times as bright.
+        assert 1.5 < after.normalisation.scale / before.normalisation.scale < 5
+    assert not (tmp_path / "m.training" / "checkpoint.pt").exists()
+
+
+def test_recalibration_is_not_offered_where_grey_values_are_right(four, tmp_path):
+    plan = finetune.run(settings("demo", four[:2], tmp_path / "m", plan=True))
+    assert not any("recalibrate" in note for note in plan.notes)
+
+
 def test_one_field_teaches_with_a_part_and_is_judged_on_another(tiny_model, tmp_path):
     one = fields(tmp_path / "f", 1, edge=160)
     found = finetune.run(settings(tiny_model, one, tmp_path / "m"))

@@ -25,7 +25,7 @@ from torch.nn.utils import parametrize
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
 
-__all__ = ["Tuned", "TuningPreset", "tune_weights"]
+__all__ = ["Tuned", "TuningPreset", "hold_weights", "tune_weights"]
 
 TuningPreset = Literal["quick", "adapter", "full", "scratch"]
 
@@ -71,6 +71,14 @@ class _LowRank(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         return weight + (self.outer @ self.inner).reshape(weight.shape)
+
+
+def hold_weights(generator: Generator) -> Tuned:
+    """Let nothing of a generator move."""
+    module = generator.module().requires_grad_(False)
+    return Tuned(
+        moving=0, of=sum(weights.numel() for weights in module.parameters()), finish=lambda: None
+    )
 
 
 def tune_weights(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["FinetuneResult", "FinetuneSettings", "Tuning", "run"]
 
 _PRESETS: dict[str, dict[str, Any]] = {
+    "recalibrate": {"steps": 1, "learning_rate": 1e-3},  # no step is done
     "quick": {"steps": 300, "learning_rate": 1e-3},
     "adapter": {"steps": 400, "learning_rate": 1e-3},
     "full": {"steps": 600, "learning_rate": 2e-4},
@@ -61,10 +62,11 @@ class FinetuneSettings(PairSettings):
 
     model: ModelText = Field(description="name of the model to tune, or its folder or zip")
     out: PathText = Field(description="folder for the tuned model")
-    preset: Literal["quick", "adapter", "full", "scratch"] = Field(
+    preset: Literal["recalibrate", "quick", "adapter", "full", "scratch"] = Field(
         default="quick",
-        description="what moves: the last layer and the normalisation, besides a small change of "
-        "every other layer, or all weights; scratch: all, from random ones",
+        description="what moves: gain and offset of the stains and no weight, the last layer and "
+        "the normalisation, besides a small change of every other layer, or all weights; scratch: "
+        "all, from random ones",
     )
     rank: int = Field(default=4, ge=1, description="of adapter: ranks of the change of a layer")
     steps: int | None = Field(
@@ -79,6 +81,9 @@ class FinetuneSettings(PairSettings):
     batch: int = Field(default=8, ge=1, description="patches a step")
     patch: int | None = Field(
         default=None, ge=8, description="edge of a patch in pixels; what fits, up to 128"
+    )
+    foreground: float = Field(
+        default=0.5, ge=0, le=1, description=LoopSettings.model_fields["foreground"].description
     )
     hold_back: float = Field(
         default=0.3,
@@ -154,7 +159,9 @@ class FinetuneResult:
         lines = [f"{head}{'MAE before':>10} {'recalibrated':>13} {'after':>10}"]
         for g in self.gains:
             gain = "-"
-            if g.pcc_gain is not None:
+            if g.by == "MAE":
+                gain = "same picture"
+            elif g.pcc_gain is not None:
                 ends = f"{g.pcc_gain.low:+.3f} to {g.pcc_gain.high:+.3f}"
                 gain = f"{g.pcc_gain.value:+.3f} ({ends})"
             lines.append(
@@ -216,7 +223,9 @@ def run(
             from napari_virtualstain.jobs.tuning_plan import plan_tuning
 
             tuning = _made_ready(settings, model, data, parts)
-            return plan_tuning(settings, model.card, whole, tuning, notes, on_progress)
+            return plan_tuning(
+                settings, model.card, whole, tuning, model.generator, notes, on_progress
+            )
         if on_store is not None:
             on_store(training_folder(settings.out))
         return _tune(settings, model, data, parts, notes, on_progress, should_stop)
@@ -259,8 +268,9 @@ def _made_ready(
 ) -> Tuning:
     from napari_virtualstain.datasets.pairs import pair_up
     from napari_virtualstain.generators.registry import build_generator
-    from napari_virtualstain.generators.tuning import tune_weights
+    from napari_virtualstain.generators.tuning import hold_weights, tune_weights
     from napari_virtualstain.intensity import Rule
+    from napari_virtualstain.jobs.tuning_judge import recalibrated
 
     card, generator = model.card, model.generator
     teach, choose, judge = ([data.fields[n] for n in part] for part in parts)
@@ -271,8 +281,12 @@ def _made_ready(
             pair_up, input_rule=card.input_rule, output_rule=rule, stain_names=data.stains
         )
         train = pair(teach, outputs=_outputs(teach, base, rule))
+        if settings.preset == "recalibrate":
+            train = replace(train, outputs=recalibrated(generator, train, base))
+            tuned = hold_weights(generator)
+        else:
+            tuned = tune_weights(generator, settings.preset, rank=settings.rank, seed=settings.seed)
         as_taught = partial(pair, outputs=train.outputs, typical_contrast=train.typical_contrast)
-        tuned = tune_weights(generator, settings.preset, rank=settings.rank, seed=settings.seed)
         if settings.preset == "scratch":
             generator = build_generator(
                 card.generator, in_channels=len(card.inputs), out_channels=len(card.stains),
@@ -284,6 +298,7 @@ def _made_ready(
             learning_rate=settings.learning_rate or usual["learning_rate"],
             patch=settings.patch or fitting_patch(teach, generator), clip=1.0, ema=0.98,
             validate_every=settings.validate_every, seed=settings.seed,
+            foreground=settings.foreground,
         )  # fmt: skip
         return Tuning(
             generator=generator, tuned=tuned, train=train, judge=as_taught(judge), base=base,
@@ -305,6 +320,7 @@ def _tune(
     from napari_virtualstain.jobs.tuning_card import save_tuned
     from napari_virtualstain.jobs.tuning_judge import forgotten, judge_tuning
     from napari_virtualstain.jobs.tuning_watch import TuningWatch
+    from napari_virtualstain.training.loop import TrainingResult
     from napari_virtualstain.training.painting import fit
     from napari_virtualstain.zoo import load_generator
 
@@ -318,13 +334,14 @@ def _tune(
     write_settings(folder, settings.model_dump(mode="json"))
     with dask.config.set(scheduler="synchronous"):
         watch = None
-        if settings.watch:
+        still = settings.preset == "recalibrate"
+        if settings.watch and not still:
             watch = TuningWatch(
                 folder, generator, model.generator, ready.choose or ready.judge,
                 stains=data.stains, base=ready.base, judges=ready.choose is None,
                 loss=ready.loop.loss, resume=settings.resume,
             )  # fmt: skip
-        result = fit(
+        result = TrainingResult(steps=0, finished=True, best=None, seconds=0.0) if still else fit(
             generator, ready.train, ready.loop, validation=ready.choose, folder=folder,
             stain_names=data.stains, resume=settings.resume, devices=devices_of(settings.device),
             on_step=on_progress, watch=watch,
@@ -345,7 +362,7 @@ def _tune(
             held=ready.judge, stains=data.stains, seed=settings.seed, base=ready.base,
         )  # fmt: skip
         like_before = forgotten(generator, *read_test_pair(model.path))
-        notes += _said(gains)
+        notes += _said(gains, still=still)
         done = found(finished=True, gains=gains, like_before=like_before, notes=tuple(notes))
         save_tuned(
             settings, model, data, ready.train, ready.loop, generator, result, done,
@@ -355,8 +372,12 @@ def _tune(
     return done
 
 
-def _said(gains: Sequence[StainGain]) -> list[str]:
+def _said(gains: Sequence[StainGain], *, still: bool) -> list[str]:
     notes = []
+    if still:
+        notes.append(
+            "gain and offset alone have changed, so that the verdict is of the mean absolute error"
+        )
     by = {
         verdict: [g.stain for g in gains if g.verdict == verdict]
         for verdict in ("worse", "inside the noise")
@@ -369,8 +390,11 @@ def _said(gains: Sequence[StainGain]) -> list[str]:
         whole = gain.mae_before - gain.mae_after
         alone = gain.mae_before - gain.mae_recalibrated
         same = gain.pcc_gain is None or gain.pcc_gain.value < _SLIGHT
-        if same and alone > _MOST * whole > 0:
-            notes.append(f"{gain.stain}: a gain and an offset alone explain what the tuning mended")
+        if not still and same and alone > _MOST * whole > 0:
+            notes.append(
+                f"{gain.stain}: a gain and an offset alone explain what the tuning mended; "
+                "--preset recalibrate does that, and moves no weight"
+            )
     return notes
 
 

@@ -47,7 +47,7 @@ _PAIR = 2
 """Pictures of a class: one to teach, one to examine."""
 _ONLY_PAINTING = (
     "target", "pairs", "stains", "channel", "illumination", "perceptual", "denoised_targets",
-    "at_once", "sampler", "one_model_a_stain",
+    "at_once", "sampler", "foreground", "one_model_a_stain",
 )  # fmt: skip
 """Settings that no encoder has."""
 

@@ -77,10 +77,11 @@ def save_tuned(
     planes, _ = train.read(0, test_part(train.fields[0].shape, generator))
     save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
     folder = training_folder(settings.out)
-    shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
+    if result.steps:
+        shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
     # What is left of a training says that it was not finished.
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def _made(preset: str) -> str:
-    return "from scratch" if preset == "scratch" else "tuned"
+    return {"scratch": "from scratch", "recalibrate": "recalibrated"}.get(preset, "tuned")

@@ -19,12 +19,26 @@ from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.metrics.pixel import pearson
 
-__all__ = ["BLOCK", "StainGain", "forgotten", "judge_tuning"]
+__all__ = [
+    "BLOCK",
+    "StainGain",
+    "explained_by_line",
+    "forgotten",
+    "judge_tuning",
+    "recalibrated",
+]
 
 BLOCK = 128
 """Edge of a block in pixels; of a smaller field, half of it."""
 _EDGE = 1024
 """Of a larger field, the middle is examined."""
+
+_SAME = 1e-5
+"""Of a correlation: below it, no picture has changed but by gain and offset."""
+_A_PICTURE = 0.5
+"""Correlation from which on a prediction is a picture of its stain."""
+_PART, _PARTS = 256, 4
+"""Edge in pixels and number of fields that are looked at before a tuning."""
 
 Verdict = Literal["better", "worse", "inside the noise", "too little to tell"]
 
@@ -41,33 +55,47 @@ class StainGain:
         Mean Pearson correlation over blocks.
     pcc_gain
         After minus before, with its interval; `None` where there are fewer than two blocks.
+    mae_gain
+        By how much the mean absolute error went down, in grey values, with its interval.
     mae_before, mae_recalibrated, mae_after
         Mean absolute error in grey values: of the base model, of the same after a gain and an
         offset that were fitted to the fields that taught, and of the tuned one.
     verdict
-        ``"better"`` or ``"worse"`` where the interval of the correlation excludes 0.
+        ``"better"`` or ``"worse"`` where the interval of the correlation excludes 0; of the error,
+        where gain and offset alone have changed.
+    by
+        What that says: ``"PCC"``, or ``"MAE"`` where gain and offset alone have changed.
     """
 
     stain: str
     pcc_before: float
     pcc_after: float
     pcc_gain: Interval | None
+    mae_gain: Interval | None
     mae_before: float
     mae_recalibrated: float
     mae_after: float
 
     @property
+    def by(self) -> Literal["PCC", "MAE"]:
+        """What is judged by."""
+        gain = self.pcc_gain
+        alike = gain is not None and max(abs(gain.low), abs(gain.high)) < _SAME
+        return "MAE" if alike else "PCC"
+
+    @property
     def verdict(self) -> Verdict:
         """What may be said of it."""
-        if self.pcc_gain is None or np.isnan(self.pcc_gain.low):
+        gain = self.pcc_gain if self.by == "PCC" else self.mae_gain
+        if gain is None or np.isnan(gain.low):
             return "too little to tell"
-        if not self.pcc_gain.excludes_zero:
+        if not gain.excludes_zero:
             return "inside the noise"
-        return "better" if self.pcc_gain.value > 0 else "worse"
+        return "better" if gain.value > 0 else "worse"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; what is not a number becomes `None`."""
-        values = {**asdict(self), "verdict": self.verdict}
+        values = {**asdict(self), "verdict": self.verdict, "by": self.by}
         return {
             k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()
         }
@@ -100,10 +128,7 @@ def judge_tuning(
     seed
         Of the intervals.
     """
-    line = [_Line() for _ in stains]
-    for truth, (plain, _) in _predictions(teach, (before, before)):
-        for c, fit in enumerate(line):
-            fit.add(base[c].invert(plain[c]), truth[c])
+    line = _lines(before, teach, base)
     rows: list[list[tuple[float, ...]]] = [[] for _ in stains]
     groups: list[str] = []
     for number, (truth, (plain, tuned)) in enumerate(_predictions(held, (before, after))):
@@ -123,15 +148,93 @@ def judge_tuning(
         table = np.array(rows[c]).reshape(-1, 5)
         known = np.isfinite(table[:, :2]).all(axis=1)
         pair, own = table[known], [g for g, k in zip(groups, known, strict=True) if k]
-        gain = of_difference(pair[:, 1], pair[:, 0], own, seed=seed) if len(pair) > 1 else None
+        gain, less = (
+            of_difference(pair[:, one], pair[:, other], own, seed=seed) if len(pair) > 1 else None
+            for one, other in ((1, 0), (2, 4))
+        )
         means = [_mean(table[known, n]) for n in (0, 1)] + [_mean(table[:, n]) for n in (2, 3, 4)]
         found.append(
             StainGain(
-                stain=stain, pcc_before=means[0], pcc_after=means[1], pcc_gain=gain,
+                stain=stain, pcc_before=means[0], pcc_after=means[1], pcc_gain=gain, mae_gain=less,
                 mae_before=means[2], mae_recalibrated=means[3], mae_after=means[4],
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def recalibrated(
+    before: Generator, teach: PairedSet, base: Sequence[Normalisation]
+) -> tuple[Normalisation, ...]:
+    """Return what returns predictions of the base model to the grey values of other fields.
+
+    Parameters
+    ----------
+    before
+        The base model.
+    teach
+        Fields to which gain and offset are fitted.
+    base
+        By stain: what returned them to grey values before. It stays where there is no truth, or
+        where truth falls as the prediction rises.
+    """
+    found = []
+    for norm, line in zip(base, _lines(before, teach, base), strict=True):
+        gain, offset = line.fitted()
+        if gain > 0:
+            scale, moved = gain * norm.scale, gain * norm.offset + offset
+            norm = norm.model_copy(update={"scale": scale, "offset": moved})
+        found.append(norm)
+    return tuple(found)
+
+
+def explained_by_line(
+    before: Generator, teach: PairedSet, held: PairedSet, base: Sequence[Normalisation]
+) -> tuple[float, ...]:
+    """Return which part of the error of each stain a gain and an offset take away; NaN if none is.
+
+    None is taken away from what is no picture of the stain (a correlation below 0.5): the nearest
+    line to noise is flat.
+
+    They are fitted to the middles of up to four fields that teach, and tried on as many that do
+    not: less than all of what `judge_tuning` looks at, to be told before a tuning.
+
+    Parameters
+    ----------
+    before, teach, held, base
+        As of `judge_tuning`.
+    """
+    lines = _lines(before, teach, base, _PART, _PARTS)
+    errors: list[list[tuple[float, float, float]]] = [[] for _ in base]
+    for truth, (plain, _) in _predictions(held, (before, before), _PART, _PARTS):
+        for c, (norm, line) in enumerate(zip(base, lines, strict=True)):
+            known = np.isfinite(truth[c])
+            if known.any():
+                old = norm.invert(plain[c])[known]
+                true = truth[c][known]
+                after = np.abs(line.apply(old) - true).mean()
+                errors[c].append(
+                    (float(np.abs(old - true).mean()), float(after), pearson(old, true))
+                )
+    means = [np.mean(one, axis=0) if one else (float("nan"),) * 3 for one in errors]
+    return tuple(
+        float(1 - new / old) if old > 0 and alike >= _A_PICTURE else float("nan")
+        for old, new, alike in means
+    )
+
+
+def _lines(
+    before: Generator,
+    teach: PairedSet,
+    base: Sequence[Normalisation],
+    largest: int = _EDGE,
+    most: int | None = None,
+) -> list[_Line]:
+    """Return by stain the gain and offset that are fitted to fields."""
+    found = [_Line() for _ in base]
+    for truth, (plain, _) in _predictions(teach, (before, before), largest, most):
+        for c, line in enumerate(found):
+            line.add(base[c].invert(plain[c]), truth[c])
+    return found
 
 
 def forgotten(
@@ -151,13 +254,18 @@ def forgotten(
     return _mean(np.array(values))
 
 
-def _predictions(pairs: PairedSet, generators: tuple[Generator, Generator]) -> Any:
+def _predictions(
+    pairs: PairedSet,
+    generators: tuple[Generator, Generator],
+    largest: int = _EDGE,
+    most: int | None = None,
+) -> Any:
     """Yield true stains in grey values, and what both predict of the same, normalised."""
-    for number, field in enumerate(pairs.fields):
+    for number, field in enumerate(pairs.fields[:most]):
         stride = generators[0].multiple_of
         part = []
         for n in field.shape:
-            edge = max(min(n, _EDGE) // stride * stride, stride)
+            edge = max(min(n, largest) // stride * stride, stride)
             start = max(n - edge, 0) // 2
             part.append(slice(start, start + edge))
         planes, stains = pairs.read(number, tuple(part))
@@ -186,13 +294,18 @@ class _Line:
         p, t = (np.asarray(one, np.float64)[known] for one in (prediction, truth))
         self._sums += [p.size, p.sum(), t.sum(), p @ p, p @ t]
 
-    def apply(self, prediction: Any) -> Any:
+    def fitted(self) -> tuple[float, float]:
+        """Return gain and offset; 1 and 0 where nothing is known."""
         n, p, t, pp, pt = self._sums
         spread = n * pp - p * p
         if n == 0 or spread <= 0:
-            return prediction
+            return 1.0, 0.0
         gain = (n * pt - p * t) / spread
-        return gain * prediction + (t - gain * p) / n
+        return float(gain), float((t - gain * p) / n)
+
+    def apply(self, prediction: Any) -> Any:
+        gain, offset = self.fitted()
+        return gain * prediction + offset
 
 
 def _mean(values: NDArray[Any]) -> float:

@@ -21,6 +21,7 @@ from napari_virtualstain.jobs.base import Progress, stage
 from napari_virtualstain.jobs.passport_focus import sharpness
 from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.jobs.training_run import devices_of
+from napari_virtualstain.jobs.tuning_judge import explained_by_line
 from napari_virtualstain.losses.descent import Moment
 from napari_virtualstain.preprocessing.likeness import focus_in_windows
 from napari_virtualstain.preprocessing.quality import saturation
@@ -30,6 +31,7 @@ from napari_virtualstain.words import duration, plural
 
 if TYPE_CHECKING:
     from napari_virtualstain.datasets.pairs import PairedField
+    from napari_virtualstain.generators.base import Generator
     from napari_virtualstain.jobs.finetune import FinetuneSettings, Tuning
 
 __all__ = ["FieldSeen", "FinetunePlan", "Role", "plan_tuning"]
@@ -42,6 +44,8 @@ _SATURATED = 1e-3
 """Share of saturated pixels that is worth a word."""
 _UNTIMED, _TIMED = 1, 2
 """Steps."""
+_OFFERED = 0.5
+"""Part of the error that gain and offset must take away to be offered first."""
 _WATCHED = 1.1
 """How much longer a tuning takes that is watched; see `jobs.tuning_watch`."""
 
@@ -109,7 +113,7 @@ class FinetunePlan:
     @property
     def words(self) -> str:
         """How long it takes, and what moves, in a sentence."""
-        steps = "" if self.steps is None else f" for {plural(self.steps, 'step')}"
+        steps = "" if not self.steps else f" for {plural(self.steps, 'step')}"
         share = self.moving / max(self.of, 1)
         return (
             f"About {duration(self.seconds)}{steps} on {self.device}, and {self.memory_mb:.0f} MB "
@@ -133,6 +137,7 @@ def plan_tuning(
     card: ModelCard,
     data: FieldData,
     tuning: Tuning,
+    before: Generator,
     notes: Sequence[str],
     on_progress: Progress | None,
 ) -> FinetunePlan:
@@ -148,6 +153,8 @@ def plan_tuning(
         All fields, as they were given.
     tuning
         Ready to begin; its weights move.
+    before
+        The base model; it is asked before any weight moves.
     notes
         What is known already.
     on_progress
@@ -173,16 +180,35 @@ def plan_tuning(
                 )
                 for name in own
             ]
-        each, memory = _a_step(tuning, settings, data.stains)
+        said = [] if tuning.tuned.moving == 0 else _offered(tuning, before, data.stains)
+        still = tuning.tuned.moving == 0
+        each, memory = (0.0, 0.0) if still else _a_step(tuning, settings, data.stains)
         judging = _a_look(tuning) * (len(tuning.train.fields) + 2 * len(tuning.judge.fields))
     looked(len(data.fields), len(data.fields))
-    steps = None if settings.budget else tuning.loop.steps
-    seconds = settings.budget or (_WATCHED if settings.watch else 1.0) * each * tuning.loop.steps
+    steps = 0 if still else None if settings.budget else tuning.loop.steps
+    seconds = (_WATCHED if settings.watch else 1.0) * each * tuning.loop.steps
+    if settings.budget and not still:
+        seconds = settings.budget
     return FinetunePlan(
         fields=tuple(seen), steps=steps, seconds=seconds + judging, memory_mb=memory,
         moving=tuning.tuned.moving, of=tuning.tuned.of,
-        device=devices_of(settings.device)[0], notes=tuple(notes),
+        device=devices_of(settings.device)[0], notes=(*notes, *said),
     )  # fmt: skip
+
+
+def _offered(tuning: Tuning, before: Generator, stains: Sequence[str]) -> list[str]:
+    """Say of which stains a gain and an offset take most of the error away."""
+    shares = explained_by_line(before, tuning.train, tuning.judge, tuning.base)
+    found = {name: share for name, share in zip(stains, shares, strict=True) if share > _OFFERED}
+    if not found:
+        return []
+    least, most = min(found.values()), max(found.values())
+    taken = f"{least:.0%}" if most - least < 0.01 else f"{least:.0%} to {most:.0%}"
+    words = (
+        f"{', '.join(found)}: a gain and an offset alone take {taken} of the error away; try "
+        "--preset recalibrate first, which moves no weight"
+    )
+    return [words]
 
 
 def _checked(

@@ -24,6 +24,7 @@ from napari_virtualstain.generators.sampled import SampledGenerator
 from napari_virtualstain.losses.descent import Learner
 from napari_virtualstain.losses.pixel import get_loss
 from napari_virtualstain.metrics.pixel import pearson
+from napari_virtualstain.training.foreground import find_foreground
 from napari_virtualstain.training.loop import Examination, TrainingResult, Watch, learn
 from napari_virtualstain.training.patches import check_patch_size, draw_batch, middle
 from napari_virtualstain.training.settings import LoopSettings, learning_settings
@@ -117,6 +118,7 @@ class Painting:
             _check_examined(validation, multiple_of=stride, window=window)
         pixels = sum(prod(field.shape) for field in train.fields)
         self.seen_a_step = settings.batch * prod(self._patch) / pixels
+        self._foreground = find_foreground(train) if settings.foreground else None
         self._told = learning_settings(generator.learning, settings)
         least = self._told.smallest_patch
         if min(self._patch[-2:]) < least:
@@ -140,6 +142,7 @@ class Painting:
         return draw_batch(
             self._train, step=step, batch=settings.batch, patch=self._patch,
             augment=settings.augment, seed=settings.seed, alike=settings.sampler,
+            foreground=self._foreground, share=settings.foreground,
         )  # fmt: skip
 
     def batch(self, drawn: Patches, device: str) -> Batch:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_virtualstain.axes import Region
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.training.foreground import Foreground
 
 __all__ = ["check_patch", "check_patch_size", "draw_batch", "middle", "turn"]
 
@@ -112,6 +113,8 @@ def draw_batch(
     augment: bool,
     seed: int,
     alike: str = "pixels",
+    foreground: Foreground | None = None,
+    share: float = 0.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, ...]]:
     """Cut the patches of a step.
 
@@ -130,6 +133,9 @@ def draw_batch(
     alike
         ``"pixels"``: every field is drawn as often. ``"stains"``: every stain is, and then one
         of the fields that have it.
+    foreground, share
+        Where there is something to see, and which share of the patches is drawn there; of
+        ``"pixels"``, fields that show more are then drawn more often.
 
     Returns
     -------
@@ -144,6 +150,16 @@ def draw_batch(
             int(rng.integers(n - edge + 1))
             for n, edge in zip(pairs.fields[field].shape, patch, strict=True)
         ]
+        if foreground is not None and rng.random() < share:
+            chosen = None if alike == "pixels" else field
+            shapes = [one.shape for one in pairs.fields]
+            place = foreground.draw(rng, patch, shapes, chosen)
+            if place is not None:
+                field, corner[-2:] = place[0], place[1]
+                corner[:-2] = [
+                    int(rng.integers(n - edge + 1))
+                    for n, edge in zip(pairs.fields[field].shape[:-2], patch[:-2], strict=True)
+                ]
         which = int(rng.integers(8)) if augment else 0
         region = tuple(slice(at, at + edge) for at, edge in zip(corner, patch, strict=True))
         p, s = pairs.read(field, region)

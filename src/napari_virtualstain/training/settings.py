@@ -96,6 +96,13 @@ class LoopSettings(BaseModel):
         default="pixels",
         description="what is drawn alike: pixels of the fields, or stains where fields lack some",
     )
+    foreground: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the patches that are drawn where stains are brighter than their "
+        "mean, so that empty background does not rule; 0 for anywhere",
+    )
     ema: float = Field(
         default=0.998, ge=0, lt=1, description="decay of the weight average; 0 for none"
     )

@@ -133,6 +133,9 @@ def said_of(gain: Mapping[str, Any]) -> str:
     interval = gain["pcc_gain"]
     if interval is None or gain["verdict"] == _NONE:
         return _NONE if gain["pcc_after"] is not None else "no true stain"
+    if gain.get("by") == "MAE":
+        before, after = gain["mae_before"], gain["mae_after"]
+        return f"{gain['verdict']}, error {before:.4g} before, {after:.4g} after"
     return f"{gain['verdict']}, {interval['low']:+.3f} to {interval['high']:+.3f}"
 
 

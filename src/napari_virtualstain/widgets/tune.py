@@ -56,6 +56,10 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "TunePage"]
 
 PRESETS = {
+    "recalibrate": (
+        "Recalibrate: brightness alone",
+        "The stain is right, its grey values are not; no weight moves",
+    ),
     "quick": ("Quick: last layer, normalisation", "First choice; another brightness or contrast"),
     "adapter": ("Adapter: a little of every layer", "Cells look otherwise than in training"),
     "full": ("Full: all weights", "Ten images or more; models that draw"),
@@ -104,6 +108,7 @@ class TunePage(QWidget):
         for key, (title, when) in PRESETS.items():
             self.preset.addItem(title, key)
             self.preset.setItemData(self.preset.count() - 1, when, 3)
+        self.preset.setCurrentIndex(list(PRESETS).index("quick"))
         self.preset.setToolTip("What of the model moves; the less, the fewer images it takes")
         self.name = QLineEdit()
         self.name.setToolTip("Name of the tuned model; the old one stays as it is")
