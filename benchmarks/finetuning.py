@@ -250,7 +250,12 @@ def mean(found: Scores | None) -> list[float] | None:
 
 def about(options: Any) -> dict[str, Any]:
     names = ("many", "many_steps", "seeds", "test", "size", "model", "steps")
-    return {"machine": machine(), **{name: getattr(options, name) for name in names}}
+    share = FinetuneSettings.model_fields["foreground"].default
+    return {
+        "machine": machine(),
+        "foreground": share,
+        **{name: getattr(options, name) for name in names},
+    }
 
 
 def row(
@@ -293,7 +298,7 @@ def part_isl(options: Any, scratch: Path) -> None:
     data = open_known(str(data_root(options.data) / "isl_neurons"))
     quadrants = list(data.fields)
     rows = []
-    for first in range(len(quadrants)):
+    for first in range(min(options.rotations, len(quadrants))):
         second = (first + 1) % len(quadrants)
         test = [quadrants[n] for n in range(len(quadrants)) if n not in (first, second)]
         model = scratch / f"isl-{first}"
@@ -392,6 +397,18 @@ def interval(values: Sequence[float] | None) -> str:
     return "-" if values is None else f"{values[0]:+.3f} ({values[1]:+.3f} to {values[2]:+.3f})"
 
 
+def tuned_for(one: dict[str, Any]) -> str:
+    """Say how long a tuning was, and how much of what the script can do has been done."""
+    steps = f"Each tuning took {one['steps']} steps, fewer than a preset does by itself" if one["steps"] else (
+        "Each tuning took the steps of its preset"
+    )  # fmt: skip
+    return (
+        f"{steps}; half of its patches lay where stains are bright."
+        if one.get("foreground")
+        else f"{steps}."
+    )
+
+
 def report() -> str:
     found = kept()
     text = [
@@ -414,7 +431,7 @@ def report() -> str:
             f"`{one['model']}` on simulated fields of {one['size']} px whose focus, pixel size, light, condenser, noise and camera differ "
             f"({', '.join(f'{k} {v}' for k, v in SHIFT.items())}; stains times {GAIN:g} plus {OFFSET:g}). As it is, its mean PCC over stains is "
             f"{one['base'][0]:.3f} on {one['test']} fields that nothing was tuned on.{aim} "
-            "*Fields*: that were given, of which the tuning holds some back itself. *Gain* over the model as it was, *short of many*: what the model of many fields has "
+            f"{tuned_for(one)} *Fields*: that were given, of which the tuning holds some back itself. *Gain* over the model as it was, *short of many*: what the model of many fields has "
             f"more; 95 % intervals over blocks of {BLOCK} px, both predictions of a block drawn together, means of {plural(one['seeds'], 'seed')}. "
             "A gain and an offset change no PCC; their MAE is to be compared."
         )
@@ -444,7 +461,7 @@ def report() -> str:
         ]
         said = (
             f"A model of one quadrant of a real field (`isl_neurons`, {one['isl_steps']} steps), tuned on a second, judged on the two others, "
-            f"64 px apart. Means of DAPI and MAP2 and of {plural(one['seeds'], 'seed')}."
+            f"64 px apart; {plural(len({r['base'] for r in one['rows']}), 'rotation')} of four. {tuned_for(one)} Means of DAPI and MAP2 and of {plural(one['seeds'], 'seed')}."
         )
         head = ("trained on", "tuned on", "what moves", "PCC before", "after", "gain")
         text += [
@@ -501,6 +518,7 @@ def main() -> None:
     )
     parser.add_argument("--many-steps", type=int, default=6000)
     parser.add_argument("--isl-steps", type=int, default=1500)
+    parser.add_argument("--rotations", type=int, default=4, help="of isl: quadrants that begin")
     parser.add_argument("--test", type=int, default=12, help="fields that judge")
     parser.add_argument("--size", type=int, default=512, help="edge of a simulated field in pixels")
     parser.add_argument("--data", help="folder of real images, for isl")

@@ -424,3 +424,34 @@ def test_a_tuning_goes_on_by_itself_to_the_same_weights(tiny_model, four, tmp_pa
     finetune.run(settings(tiny_model, four, tmp_path / "b"))
     one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["at once", "stopped and gone on with"])
+def test_a_learning_curve_says_what_more_fields_would_bring(tiny_model, four, tmp_path, stopped):
+    chosen = settings(tiny_model, four, tmp_path / "m", curve=True, steps=4)
+    if stopped:
+        asked = iter(range(10_000))
+        found = finetune.run(chosen, should_stop=lambda: next(asked) == 9)  # 4 + 4 + 1 steps
+        assert not found.finished
+        kept = json.loads((tmp_path / "m.training" / "fewer.json").read_text())
+        assert list(kept) == ["0"]
+        chosen = chosen.model_copy(update={"resume": True})
+    found = finetune.run(chosen)
+    assert found.finished
+    assert [one.sizes for one in found.outlooks] == [(1, 2, 3)] * 5
+    # Three fields teach: of ten more nothing can be said, of nine something can.
+    assert all("9 more fields would bring" in one.words for one in found.outlooks)
+    assert all(one.gain is not None for one in found.outlooks)
+    after = {gain.stain: gain.pcc_after for gain in found.gains}
+    for one, stain in zip(found.outlooks, after, strict=True):
+        assert one.scores[-1] == pytest.approx(after[stain], abs=1e-3)
+        assert one.words in found.notes
+    assert not list((tmp_path / "m.training").glob("fewer-*"))
+    json.dumps(found.to_json())
+
+
+def test_a_curve_changes_nothing_of_what_is_learnt(tiny_model, four, tmp_path):
+    for name, curve in (("a", True), ("b", False)):
+        finetune.run(settings(tiny_model, four[:3], tmp_path / name, curve=curve, steps=3))
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all((one[name] == other[name]).all() for name in one)

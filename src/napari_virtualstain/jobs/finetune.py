@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from napari_virtualstain.intensity import Normalisation, Rule
     from napari_virtualstain.jobs.tuning_judge import StainGain
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
+    from napari_virtualstain.metrics.learning_curve import Outlook
 
-__all__ = ["FinetuneResult", "FinetuneSettings", "Tuning", "run"]
+__all__ = ["FinetuneResult", "FinetuneSettings", "Tuning", "make_ready", "run"]
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "recalibrate": {"steps": 1, "learning_rate": 1e-3},  # no step is done
@@ -100,6 +101,11 @@ class FinetuneSettings(PairSettings):
         description="stain a part of a held-back field every few seconds, into OUT.training, where "
         "the page Tune shows it",
     )
+    curve: bool = Field(
+        default=False,
+        description="tune on fewer of the fields as well, to say what more of them would bring; "
+        "takes several times as long",
+    )
     plan: bool = Field(
         default=False,
         description="say what would teach and judge, what is doubtful about it, and how long it "
@@ -127,6 +133,8 @@ class FinetuneResult:
         Numbers of the network that could move, and that there are.
     gains
         By stain, on what did not teach.
+    outlooks
+        By stain, what more fields would likely bring, if that was asked for.
     like_before
         PCC with what the base model stained of its own test picture: 1 is all that it could.
     notes
@@ -140,6 +148,7 @@ class FinetuneResult:
     moving: int
     of: int
     gains: tuple[StainGain, ...] = ()
+    outlooks: tuple[Outlook, ...] = ()
     like_before: float = float("nan")
     notes: tuple[str, ...] = ()
 
@@ -149,6 +158,7 @@ class FinetuneResult:
             "out": str(self.out), "finished": self.finished, "steps": self.steps,
             "seconds": round(self.seconds, 1), "moving": self.moving, "of": self.of,
             "gains": [gain.to_json() for gain in self.gains],
+            "outlooks": [asdict(one) for one in self.outlooks],
             "like_before": None if np.isnan(self.like_before) else self.like_before,
             "notes": list(self.notes),
         }  # fmt: skip
@@ -222,7 +232,7 @@ def run(
         if settings.plan:
             from napari_virtualstain.jobs.tuning_plan import plan_tuning
 
-            tuning = _made_ready(settings, model, data, parts)
+            tuning = make_ready(settings, model, data, parts)
             return plan_tuning(
                 settings, model.card, whole, tuning, model.generator, notes, on_progress
             )
@@ -260,12 +270,25 @@ class Tuning:
     loop: LoopSettings
 
 
-def _made_ready(
+def make_ready(
     settings: FinetuneSettings,
     model: Model,
     data: FieldData,
     parts: tuple[list[int], list[int], list[int]],
 ) -> Tuning:
+    """Return a tuning that may begin.
+
+    Parameters
+    ----------
+    settings
+        What moves, and how.
+    model
+        Loaded for this tuning alone: its weights will move.
+    data
+        Fields.
+    parts
+        Numbers of those that teach, choose and judge.
+    """
     from napari_virtualstain.datasets.pairs import pair_up
     from napari_virtualstain.generators.registry import build_generator
     from napari_virtualstain.generators.tuning import hold_weights, tune_weights
@@ -317,8 +340,9 @@ def _tune(
 ) -> FinetuneResult:
     from napari_virtualstain.generators.package import read_test_pair
     from napari_virtualstain.inference.memory import keep_freed_memory
+    from napari_virtualstain.jobs.tuning_again import fewer_fields
     from napari_virtualstain.jobs.tuning_card import save_tuned
-    from napari_virtualstain.jobs.tuning_judge import forgotten, judge_tuning
+    from napari_virtualstain.jobs.tuning_judge import block_scores, forgotten, judge_tuning
     from napari_virtualstain.jobs.tuning_watch import TuningWatch
     from napari_virtualstain.training.loop import TrainingResult
     from napari_virtualstain.training.painting import fit
@@ -326,7 +350,7 @@ def _tune(
 
     keep_freed_memory()
     folder = training_folder(settings.out)
-    ready = _made_ready(settings, model, data, parts)
+    ready = make_ready(settings, model, data, parts)
     generator, tuned = ready.generator, ready.tuned
     forget_wish(folder)
     if not settings.resume:
@@ -361,9 +385,23 @@ def _tune(
             load_generator(settings.model).generator, generator, teach=ready.train,
             held=ready.judge, stains=data.stains, seed=settings.seed, base=ready.base,
         )  # fmt: skip
+        outlooks: tuple[Outlook, ...] = ()
+        if settings.curve:
+            learnt = fewer_fields(
+                settings, data, parts, block_scores(generator, ready.judge), on_progress,
+                lambda: should_stop() or wish_in(folder) == "pause",
+            )  # fmt: skip
+            if learnt is None:
+                forget_wish(folder)
+                return found(finished=False, notes=tuple(notes))
+            outlooks = learnt
+            notes += [one.words for one in outlooks]
         like_before = forgotten(generator, *read_test_pair(model.path))
         notes += _said(gains, still=still)
-        done = found(finished=True, gains=gains, like_before=like_before, notes=tuple(notes))
+        done = found(
+            finished=True, gains=gains, outlooks=outlooks, like_before=like_before,
+            notes=tuple(notes),
+        )  # fmt: skip
         save_tuned(
             settings, model, data, ready.train, ready.loop, generator, result, done,
             on_progress=on_progress,

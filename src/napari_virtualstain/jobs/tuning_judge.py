@@ -22,6 +22,7 @@ from napari_virtualstain.metrics.pixel import pearson
 __all__ = [
     "BLOCK",
     "StainGain",
+    "block_scores",
     "explained_by_line",
     "forgotten",
     "judge_tuning",
@@ -132,17 +133,14 @@ def judge_tuning(
     rows: list[list[tuple[float, ...]]] = [[] for _ in stains]
     groups: list[str] = []
     for number, (truth, (plain, tuned)) in enumerate(_predictions(held, (before, after))):
-        edge = min(BLOCK, min(truth.shape[-2:]) // 2)
-        for y in range(0, truth.shape[-2] - edge + 1, edge):
-            for x in range(0, truth.shape[-1] - edge + 1, edge):
-                part = (..., slice(y, y + edge), slice(x, x + edge))
-                groups.append(f"{number} {y} {x}")
-                for c in range(len(stains)):
-                    old, new = (
-                        base[c].invert(plain[c][part]),
-                        held.outputs[c].invert(tuned[c][part]),
-                    )
-                    rows[c].append(_scores(old, line[c].apply(old), new, truth[c][part]))
+        for part in _blocks(truth.shape):
+            groups.append(f"{number} {part[1].start} {part[2].start}")
+            for c in range(len(stains)):
+                old, new = (
+                    base[c].invert(plain[c][part]),
+                    held.outputs[c].invert(tuned[c][part]),
+                )
+                rows[c].append(_scores(old, line[c].apply(old), new, truth[c][part]))
     found = []
     for c, stain in enumerate(stains):
         table = np.array(rows[c]).reshape(-1, 5)
@@ -162,6 +160,38 @@ def judge_tuning(
     return tuple(found)
 
 
+def block_scores(after: Generator, held: PairedSet) -> NDArray[np.float64]:
+    """Return the correlation of each block of fields that did not teach: (blocks, stains).
+
+    Parameters
+    ----------
+    after
+        A tuned model.
+    held
+        Fields; NaN of a block without truth.
+    """
+    rows = []
+    for truth, (tuned, _) in _predictions(held, (after, after)):
+        rows += [
+            [
+                pearson(one[part], true[part]) if np.isfinite(true[part]).any() else np.nan
+                for one, true in zip(tuned, truth, strict=True)
+            ]
+            for part in _blocks(truth.shape)
+        ]
+    return np.array(rows, np.float64)
+
+
+def _blocks(shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """Return where the blocks of a field (C, *S) lie."""
+    edge = min(BLOCK, min(shape[-2:]) // 2)
+    return [
+        (..., slice(y, y + edge), slice(x, x + edge))
+        for y in range(0, shape[-2] - edge + 1, edge)
+        for x in range(0, shape[-1] - edge + 1, edge)
+    ]
+
+
 def recalibrated(
     before: Generator, teach: PairedSet, base: Sequence[Normalisation]
 ) -> tuple[Normalisation, ...]:
@@ -177,14 +207,17 @@ def recalibrated(
         By stain: what returned them to grey values before. It stays where there is no truth, or
         where truth falls as the prediction rises.
     """
-    found = []
-    for norm, line in zip(base, _lines(before, teach, base), strict=True):
-        gain, offset = line.fitted()
-        if gain > 0:
-            scale, moved = gain * norm.scale, gain * norm.offset + offset
-            norm = norm.model_copy(update={"scale": scale, "offset": moved})
-        found.append(norm)
-    return tuple(found)
+    lines = _lines(before, teach, base)
+    return tuple(_through(norm, line) for norm, line in zip(base, lines, strict=True))
+
+
+def _through(norm: Normalisation, line: _Line) -> Normalisation:
+    """Return a normalisation whose grey values a line has moved, the same if that is no line."""
+    gain, offset = line.fitted()
+    if gain <= 0:
+        return norm
+    scale, moved = gain * norm.scale, gain * norm.offset + offset
+    return norm.model_copy(update={"scale": scale, "offset": moved})
 
 
 def explained_by_line(

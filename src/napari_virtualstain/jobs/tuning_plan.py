@@ -21,6 +21,7 @@ from napari_virtualstain.jobs.base import Progress, stage
 from napari_virtualstain.jobs.passport_focus import sharpness
 from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.jobs.training_run import devices_of
+from napari_virtualstain.jobs.tuning_again import subsets_of
 from napari_virtualstain.jobs.tuning_judge import explained_by_line
 from napari_virtualstain.losses.descent import Moment
 from napari_virtualstain.preprocessing.likeness import focus_in_windows
@@ -189,6 +190,9 @@ def plan_tuning(
     seconds = (_WATCHED if settings.watch else 1.0) * each * tuning.loop.steps
     if settings.budget and not still:
         seconds = settings.budget
+    if settings.curve:
+        groups = [field.group or field.name for field in tuning.train.fields]
+        seconds *= 1 + len(subsets_of(groups, settings.seed))
     return FinetunePlan(
         fields=tuple(seen), steps=steps, seconds=seconds + judging, memory_mb=memory,
         moving=tuning.tuned.moving, of=tuning.tuned.of,

@@ -121,6 +121,11 @@ class TunePage(QWidget):
             "Else the tuning writes a checkpoint and stops, and can be gone on with. Pairs of "
             "layers that lie in memory go with the viewer"
         )
+        self.curve = QCheckBox("Say what more fields would bring")
+        self.curve.setToolTip(
+            "Tune on fewer of the fields as well, and see how that goes on; takes several times as "
+            "long"
+        )
         self.start = QPushButton("Start")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.pick = QWidget()
@@ -143,6 +148,7 @@ class TunePage(QWidget):
         self.model.chosen.connect(self._name_model)
         self.model.chosen.connect(self._changed)
         self.preset.currentIndexChanged.connect(self._changed)
+        self.curve.toggled.connect(self._changed)
         self.name.editingFinished.connect(self._changed)
         self.pairs.changed.connect(self._changed)
         self.pairs.wanted.connect(self._add_pairs)
@@ -191,7 +197,7 @@ class TunePage(QWidget):
             )
         values = {
             "model": self.model.name, "out": str(tunings_folder() / name), "pairs": str(pairs),
-            "preset": self.preset.currentData(), "watch": True,
+            "preset": self.preset.currentData(), "watch": True, "curve": self.curve.isChecked(),
         }  # fmt: skip
         return make_settings(FinetuneSettings, values)
 
@@ -588,6 +594,7 @@ class TunePage(QWidget):
         inside.addLayout(after)
         inside.addWidget(self.plan)
         inside.addWidget(self.doubts)
+        inside.addWidget(self.curve)
         inside.addWidget(self.alone)
         inside.addLayout(buttons)
         column = QVBoxLayout(self)
