@@ -23,6 +23,7 @@ from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.models import ModelsSettings
 from napari_virtualstain.widgets._form import SettingsForm, words_of
 from napari_virtualstain.widgets._jobs import Jobs
+from napari_virtualstain.widgets._notice import report_of
 from napari_virtualstain.widgets._parts import Wrapped, form
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets._stainings import file_name
@@ -158,9 +159,8 @@ class Bringing(QObject):
         if outcome.result is not None:
             self.made.emit(action, str(outcome.result["name"]))
             return
-        settings = run.settings.model_dump_json()
-        report = f"{outcome.sentence}\nverb: models\nsettings: {settings}\n{outcome.traceback}"
-        self.failed.emit(action, outcome.sentence, report if outcome.state == "failed" else "")
+        report = report_of(run) if outcome.state == "failed" else ""
+        self.failed.emit(action, outcome.sentence, report)
 
 
 class ImportPanel(QWidget):

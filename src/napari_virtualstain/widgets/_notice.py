@@ -9,11 +9,22 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
+from napari_virtualstain.compute.run import Run
+from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._parts import Wrapped
 
-__all__ = ["Notice"]
+__all__ = ["Notice", "report_of"]
 
 Kind = Literal["hint", "warning", "error"]
+
+
+def report_of(run: Run, more: str = "") -> str:
+    """Return what is needed to report that a run failed."""
+    outcome = run.outcome
+    assert outcome is not None
+    settings = f"settings: {run.settings.model_dump_json()}"
+    lines = (outcome.sentence, f"verb: {run.verb}", settings, more, outcome.traceback)
+    return "\n".join(line for line in lines if line)
 
 
 class Notice(QFrame):
@@ -69,6 +80,20 @@ class Notice(QFrame):
         self._say("error", text, report)
         if aloud:
             show_error(text)
+
+    def fail_run(self, run: Run, more: str = "") -> None:
+        """Say why a run failed, if it did; nothing is said of one that was cancelled.
+
+        Parameters
+        ----------
+        run
+            That has ended; verb, settings and traceback stand in the report.
+        more
+            A line for the report.
+        """
+        outcome = run.outcome
+        if outcome is not None and outcome.state == "failed":
+            self.fail(words_of(outcome.sentence), report_of(run, more))
 
     @property
     def text(self) -> str:

@@ -170,8 +170,7 @@ class NextPanel(QWidget):
         if run.outcome.result is not None:
             self.show_result(run.outcome.result)
         elif run.outcome.state == "failed":
-            report = f"{run.settings.model_dump_json()}\n{run.outcome.traceback}"
-            self.notice.fail(words_of(run.outcome.sentence), report)
+            self.notice.fail_run(run)
         else:
             self.notice.hint("Stopped.")
 

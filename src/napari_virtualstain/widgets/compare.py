@@ -151,9 +151,7 @@ class ComparePage(QWidget):
             return
         self._run = None
         if run.outcome.result is None:
-            if run.outcome.state == "failed":
-                report = f"{run.settings.model_dump_json()}\n{run.outcome.traceback}"
-                self.notice.fail(words_of(run.outcome.sentence), report)
+            self.notice.fail_run(run)
             return
         self._pairs = self._asked
         self._show_scores(run.outcome.result, getattr(run.settings, "out", None))

@@ -171,9 +171,7 @@ class QcPage(QWidget):
             return
         self._run = None
         if run.outcome.result is None:
-            if run.outcome.state == "failed":
-                report = f"{run.settings.model_dump_json()}\n{run.outcome.traceback}"
-                self.notice.fail(words_of(run.outcome.sentence), report)
+            self.notice.fail_run(run)
             return
         assert self._asked is not None
         self._take(run.outcome.result, self._asked)

@@ -163,8 +163,7 @@ class QueuePage(QWidget):
         if run.outcome is not None:
             self._run = None
             if run.outcome.state == "failed":
-                report = f"{run.settings.model_dump_json()}\n{run.outcome.traceback}"
-                self.notice.fail(words_of(run.outcome.sentence), report)
+                self.notice.fail_run(run)
             else:
                 self._say_end()
         self._show()

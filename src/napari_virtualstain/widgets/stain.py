@@ -242,7 +242,7 @@ class StainPage(QWidget):
             self._planned = None
             self.plan.setText("")
             if run.outcome.state == "failed":
-                self._fail(run)
+                self.notice.fail_run(run, f"worker: {self._jobs.state.worker}")
             return
         result = run.outcome.result
         self.plan.setText(words_of(" ".join(_sentence(s) for s in result["words"].splitlines())))
@@ -416,7 +416,7 @@ class StainPage(QWidget):
             # The store that was there before has been put back: these layers are not its own.
             self.stainings.forget(staining)
         if run.outcome.state == "failed":
-            self._fail(run)
+            self.notice.fail_run(run, f"worker: {self._jobs.state.worker}")
         else:
             self.notice.hint(
                 "Cancelled. What was done is kept: stain again to go on."
@@ -435,19 +435,6 @@ class StainPage(QWidget):
         self.keep.look()
         if staining.complete:
             self.stained.emit(staining.settings.out)
-
-    def _fail(self, run: Run) -> None:
-        assert run.outcome is not None
-        report = "\n".join(
-            [
-                run.outcome.sentence,
-                f"verb: {run.verb}",
-                f"settings: {run.settings.model_dump_json()}",
-                f"worker: {self._jobs.state.worker}",
-                run.outcome.traceback,
-            ]
-        )
-        self.notice.fail(words_of(run.outcome.sentence), report)
 
     def _offer_stains(self) -> None:
         """Offer the stains of the chosen image that are in the viewer."""

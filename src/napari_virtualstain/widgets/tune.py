@@ -280,7 +280,7 @@ class TunePage(QWidget):
         if run.outcome.result is None:
             self.start.setEnabled(False)
             if run.outcome.state == "failed":
-                self._fail(run)
+                self.notice.fail_run(run)
             return
         result = run.outcome.result
         self.pairs.show_plan(result["fields"])
@@ -360,7 +360,7 @@ class TunePage(QWidget):
                 self._search = self._jobs.submit("pairs", beside)
                 self._run_bar.announce(self._search, "Looking for pairs, image by image")
             elif run.outcome.state == "failed":
-                self._fail(run)
+                self.notice.fail_run(run)
             return
         self.pairs.put_file(load_pairs(Path(str(run.settings.out))))
 
@@ -487,7 +487,7 @@ class TunePage(QWidget):
             if not any(one.out == self._out for one in list_tunings()):
                 self._drop(self._out)
             if run.outcome.state == "failed":
-                self._fail(run)
+                self.notice.fail_run(run)
             elif self._out is not None:
                 self.notice.hint("Stopped. Resume it from its last checkpoint, or discard it.")
         elif result["finished"]:
@@ -497,11 +497,6 @@ class TunePage(QWidget):
             said = f"Paused after {result['steps']} steps."
             self.watch.show_state(going=False, said=said)
         self.start.setEnabled(bool(self.pairs.pairs) and self._run is None)
-
-    def _fail(self, run: Run) -> None:
-        assert run.outcome is not None
-        report = f"{run.settings.model_dump_json()}\n{run.outcome.traceback}"
-        self.notice.fail(words_of(run.outcome.sentence), report)
 
     # --- deciding ---------------------------------------------------------------------------------
 
