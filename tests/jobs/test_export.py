@@ -1,5 +1,7 @@
 """Exporting: the ending says what is written, and what cannot be is one sentence."""
 
+import csv
+import json
 import re
 
 import numpy as np
@@ -151,3 +153,54 @@ def test_only_some_planes_are_kept_or_those_in_focus(tmp_path):
             assert first <= 4 <= last
             kept = list(range(first, last + 1))
         np.testing.assert_array_equal(open_image(out).data[0, 0].compute(), stack[kept])
+
+
+# --- what is known of trust -------------------------------------------------------------------------
+
+
+def report(folder, path, scene=""):
+    folder.mkdir()
+    row = {
+        "path": path, "scene": scene, "time": 0, "state": "red", "reason": "Blur: all of it",
+        "verdict": "rejected",
+    }  # fmt: skip
+    result = {"fields": [row], "amounts": {"DNA": {"amount": "amount"}}}
+    (folder / "qc.json").write_text(json.dumps({"result": result}))
+    return str(folder)
+
+
+SAID = "QC red (Blur: all of it); a person said: rejected; intensity is an amount of: DNA"
+
+
+def test_pictures_carry_what_qc_said_in_their_metadata(stains, tmp_path):
+    qc = report(tmp_path / "qc", "stains.ome.zarr")
+    tiff = run(ExportSettings(input=stains, out=str(tmp_path / "a.ome.tif"), qc=qc))
+    with tifffile.TiffFile(tiff.out) as file:
+        assert f"<Description>{SAID}</Description>" in file.ome_metadata
+    assert f"{SAID}." in tiff.notes
+    png = run(ExportSettings(input=stains, out=str(tmp_path / "a.png"), qc=qc))
+    with Image.open(png.out) as image:
+        assert SAID in "".join(image.text.values())
+
+
+def test_a_table_carries_what_qc_said_in_its_rows(stains, tmp_path):
+    qc = report(tmp_path / "qc", "stains.ome.zarr")
+    result = run(ExportSettings(input=stains, out=str(tmp_path / "t" / "load.csv"), qc=qc))
+    with result.out.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["Metadata_QC"] == "red"
+    assert (row["Metadata_QC_Verdict"], row["Metadata_Amounts"]) == ("rejected", "DNA")
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "says"),
+    [
+        ("a.ome.zarr", "stains.ome.zarr", "keeps its decisions beside it"),
+        ("a.ome.tif", "other.ome.zarr", "says nothing of 'stains.ome.zarr'"),
+    ],
+)
+def test_a_report_that_does_not_fit_is_refused(stains, tmp_path, name, of, says):
+    qc = report(tmp_path / "qc", of)
+    with pytest.raises(SettingsError, match=says):
+        run(ExportSettings(input=stains, out=str(tmp_path / name), qc=qc))
+    assert not (tmp_path / name).exists()

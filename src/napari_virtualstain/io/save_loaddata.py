@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -57,6 +57,7 @@ def write_loaddata(
     channels: Sequence[str] | None = None,
     overwrite: bool = False,
     on_field: Callable[[int, int], None] | None = None,
+    about: Callable[[Scene, int], Mapping[str, str]] | None = None,
 ) -> Written:
     """Write the planes of images and the table that names them; the table comes last.
 
@@ -73,6 +74,8 @@ def write_loaddata(
     on_field
         Told how many fields are written, and of how many; what it raises ends the writing, and
         leaves no table.
+    about
+        Returns more columns of an image and time point.
 
     Raises
     ------
@@ -95,6 +98,7 @@ def write_loaddata(
         stem = _unique(_stem(scene, number), taken)
         for t, z in product(range(image.shape[0]), range(image.shape[2])):
             row = _place(scene, image, t, z)
+            row |= {} if about is None else about(scene, t)
             for c, column in enumerate(columns):
                 if (t, c, z) in image.missing:
                     missing += 1

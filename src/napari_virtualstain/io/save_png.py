@@ -122,6 +122,7 @@ def write_png(
     limits: Mapping[str, tuple[float, float]] | None = None,
     bar: bool = True,
     largest: int = 4096,
+    about: str = "",
 ) -> Shown:
     """Write one plane of all channels of a picture as a PNG.
 
@@ -175,6 +176,7 @@ def write_png(
         reduced=reduced,
     )
     said = {"limits": result.limits, "colours": colours, "bar_um": length}
+    said |= {"about": about} if about else {}
     save_png(image, path, said)
     return result
 

@@ -49,7 +49,9 @@ def check_tiff_output(path: Path, dtype: np.dtype[Any]) -> None:
         raise OutputExistsError(f"{str(path)!r} is a folder. Choose another name.")
 
 
-def write_ome_tiff(path: Path, picture: Picture, *, on_tile: Told | None = None) -> None:
+def write_ome_tiff(
+    path: Path, picture: Picture, *, on_tile: Told | None = None, about: str = ""
+) -> None:
     """Write a picture as one OME-TIFF; a file that is there is replaced when the new is whole.
 
     The origin of the picture has no agreed home in OME-TIFF and is not kept.
@@ -62,6 +64,8 @@ def write_ome_tiff(path: Path, picture: Picture, *, on_tile: Told | None = None)
         What; see `check_tiff_output` for its pixels.
     on_tile
         Told how far it is; what it raises ends the writing, and leaves nothing.
+    about
+        What is said of the picture in its metadata.
 
     Raises
     ------
@@ -89,7 +93,7 @@ def write_ome_tiff(path: Path, picture: Picture, *, on_tile: Told | None = None)
             check_free_space(path, needed)
             with tifffile.TiffWriter(scratch, ome=True, bigtiff=needed > _BIG) as file:
                 for level, shape in enumerate(shapes):
-                    first = {"subifds": count - 1, "metadata": _ome(picture)}
+                    first = {"subifds": count - 1, "metadata": _ome(picture, about)}
                     later = {"subfiletype": 1, "metadata": None}
                     file.write(
                         _tiles(picture, level, shape, tell),
@@ -138,7 +142,7 @@ def _tiles(
                 yield tile
 
 
-def _ome(picture: Picture) -> dict[str, Any]:
+def _ome(picture: Picture, about: str) -> dict[str, Any]:
     """Return the metadata as tifffile turns them into OME-XML."""
     size = picture.pixel_size_um
     colours = [(int(c.colour or "FFFFFF", 16) << 8) | 0xFF for c in picture.channels]
@@ -154,6 +158,8 @@ def _ome(picture: Picture) -> dict[str, Any]:
         if length is not None:
             entries[f"PhysicalSize{axis}"] = length
             entries[f"PhysicalSize{axis}Unit"] = "µm"
+    if about:
+        entries["Description"] = about
     if picture.time_interval_s is not None:
         entries |= {"TimeIncrement": picture.time_interval_s, "TimeIncrementUnit": "s"}
     return entries

@@ -29,6 +29,7 @@ from napari_virtualstain.jobs.batch_file import load_state
 from napari_virtualstain.jobs.batch_items import stem_of
 from napari_virtualstain.jobs.focus import FocusSettings
 from napari_virtualstain.jobs.focus import run as focus
+from napari_virtualstain.jobs.measured_trust import TRUST_COLUMNS, read_trust
 from napari_virtualstain.jobs.picture import Planes
 from napari_virtualstain.jobs.ready import focus_words
 from napari_virtualstain.words import plural
@@ -80,6 +81,11 @@ class ExportSettings(JobSettings):
         default=None,
         description="grey values that are black and full colour in a PNG, by channel, for example "
         "DNA=100:4000; the 0.2 and 99.8 percentile of the plane if not given",
+    )
+    qc: PathText | None = Field(
+        default=None,
+        description="report of `virtualstain qc` on the same input: what it says is put into the "
+        "table, or the metadata of a TIFF or PNG",
     )
     scale_bar: bool = Field(default=True, description="draw a scale bar into a PNG")
     overwrite: bool = Field(default=False, description="replace the output if it exists")
@@ -144,6 +150,8 @@ def run(settings: ExportSettings, *, on_progress: Progress | None = None) -> Exp
     image, words = _kept(settings, image)
     _check(settings, out, kind, image)
     picture, notes, shown = ImagePicture(image), list(dict.fromkeys([*image.guesses, *words])), None
+    about = _about(settings, image, kind)
+    notes += [f"{about}."] if about else []
 
     def tell(done: int, total: int) -> None:
         if on_progress is not None:
@@ -152,13 +160,13 @@ def run(settings: ExportSettings, *, on_progress: Progress | None = None) -> Exp
     if kind == "ome-zarr":
         write_ome_zarr(str(out), picture, overwrite=settings.overwrite, on_block=tell)
     elif kind == "ome-tiff":
-        write_ome_tiff(out, picture, on_tile=tell)
+        write_ome_tiff(out, picture, on_tile=tell, about=about)
         if any(image.origin_um):
             notes.append("OME-TIFF has no place for where the image lies; it was not kept.")
     else:
         shown = write_png(
             out, picture, t=settings.t, z=settings.z, limits=_limits(settings, image),
-            bar=settings.scale_bar,
+            bar=settings.scale_bar, about=about,
         )  # fmt: skip
         if settings.scale_bar and shown.bar_um is None:
             known = image.pixel_size_um.x is not None
@@ -194,9 +202,17 @@ def _run_table(
         if on_progress is not None:
             on_progress(done, total, "fields written")
 
+    trust = None if settings.qc is None else read_trust(settings.qc)
+    root = Path(settings.input).name
+
+    def about(scene: Scene, t: int) -> dict[str, str]:
+        said = () if trust is None else trust.of((root, scene.name), t)
+        return dict(zip(TRUST_COLUMNS, said, strict=False))
+
     written = write_loaddata(
-        out, wanted, channels=settings.channels, overwrite=settings.overwrite, on_field=tell
-    )
+        out, wanted, channels=settings.channels, overwrite=settings.overwrite, on_field=tell,
+        about=about,
+    )  # fmt: skip
     rows, files = plural(written.rows, "row"), plural(written.files, "TIFF")
     notes = [f"{rows} for {files} in '{out.parent}'."]
     if written.missing:
@@ -207,6 +223,24 @@ def _run_table(
     return ExportResult(
         out=out, kind="loaddata", seconds=time.monotonic() - began, shown=None, notes=tuple(notes)
     )
+
+
+def _about(settings: ExportSettings, image: LazyImage, kind: str) -> str:
+    """Return what quality control said of an image, ``""`` if that was not asked for."""
+    if settings.qc is None:
+        return ""
+    if kind == "ome-zarr":
+        raise SettingsError(
+            "An OME-Zarr keeps its decisions beside it. Leave out --qc, or write another kind."
+        )
+    trust, key = read_trust(settings.qc), (Path(settings.input).name, image.source.scene)
+    times = [settings.t] if kind == "png" else range(image.shape[0])
+    if not any(trust.knows(key, t) for t in times):
+        raise SettingsError(
+            f"The report in --qc says nothing of {'/'.join(part for part in key if part)!r}. Name "
+            "the report of this very image or plate."
+        )
+    return trust.words(key, times)
 
 
 def _scenes(settings: ExportSettings) -> list[Scene]:

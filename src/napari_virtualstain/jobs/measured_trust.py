@@ -1,12 +1,12 @@
-"""May the numbers of a field be trusted? What `virtualstain qc` and a person said, for each row.
+"""May a field be trusted? What `virtualstain qc` and a person said, for what is made of it.
 
-A table of cells outlives the report beside it: the verdict belongs into the row.
+A table of cells, or a picture, outlives the report beside it: the verdict belongs into it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ TRUST_COLUMNS = ("Metadata_QC", "Metadata_QC_Reason", "Metadata_QC_Verdict", "Me
 """State of the field, its worst reason, what a person decided, and of which stains intensity may be
 read as amount."""
 _REPORT = "qc.json"
+_RANK = {"green": 1, "amber": 2, "red": 3}
 
 _About = tuple[str, str, str]
 
@@ -41,6 +42,14 @@ class Trust:
     def of(self, key: tuple[str, str], t: int) -> tuple[str, ...]:
         """Return `TRUST_COLUMNS` of a time point, empty where nobody judged it."""
         return (*self.rows.get((*key, t), ("", "", "")), self.amounts)
+
+    def words(self, key: tuple[str, str], times: Iterable[int]) -> str:
+        """Return the same of an image as a phrase, of its worst time point."""
+        known = [self.rows[*key, t] for t in times if self.knows(key, t)]
+        state, reason, verdict = max(known, key=lambda one: _RANK.get(one[0], 0))
+        why = f" ({reason})" if reason else ""
+        decided = f"; a person said: {verdict}" if verdict else ""
+        return f"QC {state}{why}{decided}; intensity is an amount of: {self.amounts}"
 
     def knows(self, key: tuple[str, str], t: int) -> bool:
         """Return whether it was judged."""
