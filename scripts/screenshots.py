@@ -275,6 +275,20 @@ def qc(stage: Stage) -> QWidget | None:
     return None
 
 
+def measure(stage: Stage) -> QWidget | None:
+    """The window with the page Measure: nuclei and cells of the stained sample."""
+    widget = stained(stage)
+    widget.show_page("measure")
+    page = widget.measure
+    stage.wait(lambda: page.start.isEnabled(), "the stain")
+    page.cells.setCurrentText("AGP")
+    page.start.click()
+    stage.wait(page.view.isVisible, "the numbers")
+    stage.wait(lambda: len(page.outlines) == 2, "the outlines")
+    stage.viewer.scene.camera.zoom *= 2
+    return None
+
+
 def explain(stage: Stage) -> QWidget | None:
     """The window with the page Explain: on which pixels a nucleus of the sample depends."""
     widget = loaded(stage)
@@ -458,6 +472,7 @@ SHOTS: dict[str, Shot] = {
         compare,
         closer,
         qc,
+        measure,
         explain,
         tune_pick,
         tune,

@@ -20,6 +20,7 @@ from napari_virtualstain.errors import (
     VirtualStainError,
 )
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs import measure
 from napari_virtualstain.jobs.measure import TABLES, MeasureSettings
@@ -276,3 +277,29 @@ def test_what_is_no_report_is_said_and_no_table_is_left(tmp_path, field, text, s
     with pytest.raises(VirtualStainError, match=says):
         measure_here(field, out=tmp_path / "out", qc=str(tmp_path / "report"))
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_outlines_have_the_numbers_of_the_table(tmp_path):
+    store(tmp_path / "field.ome.zarr", [FRAME, FRAME], CHANNELS)
+    found = measure_here(
+        tmp_path / "field.ome.zarr", out=tmp_path / "out", cells="AGP", outlines=True
+    )
+    (image,) = found.images
+    assert image["path"] == str(tmp_path / "field.ome.zarr")
+    labels = open_image(tmp_path / "out" / image["outlines"])
+    assert labels.channel_names == ("nuclei", "cells")
+    assert labels.pixel_size_um.yx == UM
+    pixels = labels.data.compute()
+    objects = rows(tmp_path / "out", "objects.csv")
+    for row in objects:
+        y, x = (round(float(row[axis]) / UM) for axis in "yx")
+        t = int(row["Metadata_Time"])
+        assert pixels[t, 0, 0, y, x] == pixels[t, 1, 0, y, x] == int(row["object"])
+    areas = [(pixels[0, 1] == n).sum() * UM**2 for n in range(1, 4)]
+    assert areas == [float(row["cell_area"]) for row in objects[:3]]
+
+
+def test_outlines_are_written_only_if_asked_for(field, tmp_path):
+    found = measure_here(field, out=tmp_path / "out")
+    assert [image["outlines"] for image in found.images] == [""]
+    assert not (tmp_path / "out" / "outlines").exists()

@@ -89,7 +89,18 @@ class Desk:
         self.closed = False
 
     def __getattr__(self, name):
-        parts = ("start", "load", "stain", "compare", "qc", "explain", "tune", "queue", "models")
+        parts = (
+            "start",
+            "load",
+            "stain",
+            "compare",
+            "qc",
+            "measure",
+            "explain",
+            "tune",
+            "queue",
+            "models",
+        )
         if name in (*parts, "run_bar", "fields"):
             return getattr(self.dock, name)
         raise AttributeError(name)
@@ -98,7 +109,17 @@ class Desk:
         try:
             self.qtbot.waitUntil(lambda: bool(condition()), timeout=int(seconds * 1000))
         except self.qtbot.TimeoutError:
-            pages = ("load", "stain", "compare", "qc", "explain", "tune", "queue", "models")
+            pages = (
+                "load",
+                "stain",
+                "compare",
+                "qc",
+                "measure",
+                "explain",
+                "tune",
+                "queue",
+                "models",
+            )
             said = {name: getattr(self, name).notice.text for name in pages}
             raise AssertionError(
                 f"It did not come true. Said: {said}. Runs: {self.jobs.runs}. "

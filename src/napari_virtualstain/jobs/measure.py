@@ -30,6 +30,7 @@ from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured, over_fields
+from napari_virtualstain.jobs.measured_outlines import write_outlines
 from napari_virtualstain.jobs.measured_trust import TRUST_COLUMNS, Trust, read_trust
 from napari_virtualstain.words import plural
 
@@ -79,6 +80,9 @@ class MeasureSettings(JobSettings):
         description="report of `virtualstain qc` on the same input, whose verdicts are put into "
         "every row",
     )
+    outlines: bool = Field(
+        default=False, description="write what was found as OME-Zarr of labels, to be looked at"
+    )
     whole_only: bool = Field(
         default=False, description="leave out nuclei that the edge of the field cuts"
     )
@@ -110,6 +114,9 @@ class MeasureResult:
         That it took.
     notes
         What was guessed, left out or is missing; a sentence each.
+    images
+        Of each image: path, scene, plate, well, site, and the path of its outlines below `out`,
+        ``""`` if these were not asked for.
     """
 
     out: Path
@@ -118,12 +125,14 @@ class MeasureResult:
     wells: tuple[dict[str, Any], ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    images: tuple[dict[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
         return {
             "out": str(self.out), "fields": self.fields, "objects": self.objects,
             "wells": list(self.wells), "seconds": round(self.seconds, 3), "notes": list(self.notes),
+            "images": list(self.images),
         }  # fmt: skip
 
     def text(self) -> str:
@@ -170,6 +179,7 @@ def run(
     measurer: FieldMeasurer | None = None
     first: Exception | None = None
     fields = objects = 0
+    looked_at: list[dict[str, str]] = []
     trust = None if settings.qc is None else read_trust(settings.qc)
     with _Tables(out, trust) as tables:
         for number, one in enumerate(images):
@@ -190,6 +200,11 @@ def run(
                 tables.add(one, measured, image.time_interval_s)
                 objects += len(measured.table["object"])
             fields += 1
+            place = write_outlines(out, one.name, found, image) if settings.outlines else ""
+            looked_at.append(
+                {"path": str(one.path), "scene": one.scene.name, "plate": one.place.plate,
+                 "well": one.place.well, "site": one.place.site, "outlines": place}
+            )  # fmt: skip
         if measurer is None or not fields:
             raise first or PixelDataError("There is nothing to measure. Choose other images.")
         if on_progress is not None:
@@ -205,7 +220,7 @@ def run(
         wells = tables.finish()
         result = MeasureResult(
             out=out, fields=fields, objects=objects, wells=tuple(wells),
-            seconds=time.monotonic() - began, notes=tuple(notes),
+            seconds=time.monotonic() - began, notes=tuple(notes), images=tuple(looked_at),
         )  # fmt: skip
         tables.record(settings, measurer, result)
     for note in notes:

@@ -50,6 +50,8 @@ class Measured:
         Share of the pixels that are not there.
     nuclei
         (Y, X) labels; a row of the table each.
+    cells
+        The same of their cells, `None` if none are looked for.
     """
 
     t: int
@@ -57,6 +59,7 @@ class Measured:
     covered: float
     missing: float
     nuclei: NDArray[np.int32]
+    cells: NDArray[np.int32] | None = None
 
     def summary(self) -> dict[str, float]:
         """Return how many there are, how much they cover, and the median of each column."""
@@ -201,6 +204,7 @@ class FieldMeasurer:
             covered=float((list(parts.values())[-1] > 0).mean()),
             missing=1.0 - float(min(there)),
             nuclei=nuclei,
+            cells=parts.get("cell"),
         )
 
 

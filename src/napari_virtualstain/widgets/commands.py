@@ -14,6 +14,7 @@ __all__ = [
     "diagnose",
     "explain_pixel",
     "judge_stain",
+    "measure_stain",
     "open_dock",
     "stain_all",
     "stain_view",
@@ -59,6 +60,13 @@ def judge_stain(napari_viewer: napari.Viewer) -> None:
     widget = open_dock(napari_viewer)
     widget.show_page("qc")
     widget.qc.start.click()
+
+
+def measure_stain(napari_viewer: napari.Viewer) -> None:
+    """Count and measure the nuclei of the chosen stain."""
+    widget = open_dock(napari_viewer)
+    widget.show_page("measure")
+    widget.measure.start.click()
 
 
 def explain_pixel(napari_viewer: napari.Viewer) -> None:

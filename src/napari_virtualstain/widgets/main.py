@@ -20,6 +20,7 @@ from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets.compare import ComparePage
 from napari_virtualstain.widgets.explain import ExplainPage
 from napari_virtualstain.widgets.load import LoadPage
+from napari_virtualstain.widgets.measure import MeasurePage
 from napari_virtualstain.widgets.models import ModelsPage
 from napari_virtualstain.widgets.qc import QcPage
 from napari_virtualstain.widgets.queue import QueuePage
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MainWidget"]
 
-_PAGES = ("start", "load", "stain", "compare", "qc", "explain", "tune", "queue", "models")
+_PAGES = (
+    "start", "load", "stain", "compare", "qc", "measure", "explain", "tune", "queue", "models",
+)  # fmt: skip
 _TITLES = {"qc": "QC"}
 _TABS_IN_A_ROW = 5
 _WIDTH = 380
@@ -65,6 +68,7 @@ class MainWidget(QWidget):
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.qc = QcPage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.measure = MeasurePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.explain = ExplainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.tune = TunePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.queue = QueuePage(napari_viewer, self.fields, self.jobs, self.run_bar)
@@ -92,7 +96,8 @@ class MainWidget(QWidget):
         self.tune.kept.connect(self._take_tuned)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
         self._busy = (
-            self.stain, self.compare, self.qc, self.explain, self.tune, self.queue, self.models,
+            self.stain, self.compare, self.qc, self.measure, self.explain, self.tune, self.queue,
+            self.models,
         )  # fmt: skip
         pages = self._busy
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
