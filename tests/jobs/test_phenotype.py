@@ -167,9 +167,12 @@ def test_a_prediction_without_the_phenotype_is_changed(plate):
 
 def test_where_truth_tells_nothing_apart_nothing_can_be_lost(plate, tmp_path):
     pytest.importorskip("sklearn")
-    mixed = [(p, w, t, "xy"[n % 2] if t != "DMSO" else "") for n, (p, w, t, _) in enumerate(ROWS)]
+    kinds = dict(zip(sorted({row[2] for row in ROWS} - {"DMSO"}), "xyyxyxxyxyxy", strict=False))
+    mixed = [(p, w, t, kinds.get(t, "")) for p, w, t, _ in ROWS]
     labels = write_layout(tmp_path / "mixed.csv", mixed)
-    found = ask(plate, "nothing", values_of(ROWS, seed=5), moa="moa", labels=str(labels))
+    found = ask(
+        plate, "nothing", values_of(ROWS, seed=5), moa="moa", labels=str(labels), group="treatment"
+    )
     assert states(found)["mechanisms"] == "unsure"
     assert any("nothing that could be lost" in one.sentence for one in found.found.findings)
 
@@ -289,6 +292,11 @@ BAD = {
     "one class": (
         lambda d: {"moa": "moa", "labels": str(write_layout(d / "l.csv", [(*r[:3], "same") for r in ROWS]))},
         PixelDataError, "Only 1 of 1 classes .* Name more than one",
+    ),
+    "two mechanisms of one treatment": (
+        lambda d: {"moa": "moa", "labels": str(write_layout(d / "l.csv", [
+            (p, w, t, m and (m if p == "p0" else "other")) for p, w, t, m in ROWS]))},
+        SettingsError, "'one-a' has two values of 'moa', 'one' and 'other'. Give each",
     ),
     "two controls": (
         lambda d: {"labels": str(write_layout(d / "l.csv", [

@@ -256,6 +256,7 @@ def _labelled(
                     )  # fmt: skip
     if settings.moa is not None:
         targets = tuple(name or "" for name in label_images(images, settings.moa, table).labels)
+        _refuse_two_targets(treatments, targets, settings.moa)
     both = sorted(set(settings.controls) & set(settings.toxic))
     if both:
         raise SettingsError(
@@ -277,6 +278,16 @@ def _labelled(
         ),
         notes,
     )  # fmt: skip
+
+
+def _refuse_two_targets(treatments: tuple[str, ...], targets: tuple[str, ...], moa: str) -> None:
+    known: dict[str, str] = {}
+    for treatment, target in zip(treatments, targets, strict=True):
+        if treatment and target and known.setdefault(treatment, target) != target:
+            raise SettingsError(
+                f"{treatment!r} has two values of {moa!r}, {known[treatment]!r} and {target!r}. "
+                "Give each treatment one, or name another column with --label or --moa."
+            )
 
 
 def _check(out: Path, settings: PhenotypeSettings) -> None:
