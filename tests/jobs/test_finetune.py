@@ -242,6 +242,8 @@ def test_a_tuning_that_is_watched_learns_the_same(tiny_model, four, tmp_path, mo
     np.testing.assert_allclose(curves.points[0].pcc, curves.base.pcc, atol=1e-4)
     assert curves.points[0].train is None
     assert curves.points[-1].train > 0
+    assert len(curves.floor) == 5
+    assert all(0 < floor < 1 for floor in curves.floor)
     assert not looks_in(tmp_path / "b.training")
 
 

@@ -7,7 +7,7 @@ import pytest
 from little_pairs import field, pairs
 
 from napari_virtualstain.intensity import Normalisation
-from napari_virtualstain.jobs.tuning_judge import explained_by_line, recalibrated
+from napari_virtualstain.jobs.tuning_judge import explained_by_line, judge_tuning, recalibrated
 
 PLAIN = (Normalisation(), Normalisation())
 
@@ -43,3 +43,33 @@ def test_a_stain_that_falls_where_truth_rises_keeps_its_grey_values():
     train = pairs(field(1), field(2))
     upside_down, _ = recalibrated(Painter(lambda plane: -plane), train, PLAIN)
     assert upside_down == PLAIN[0]
+
+
+def test_the_block_that_lost_most_is_shown_with_what_was_there():
+    """A tuned model that is as good everywhere but in one corner of one field."""
+    train, held = pairs(field(1), field(2)), pairs(field(3, (64, 64)), field(4, (64, 64)))
+    fields = iter((0, 1))
+
+    class Spoilt(Painter):
+        def predict(self, planes):
+            found = super().predict(planes)
+            if next(fields) == 1:
+                found[:, 0, 32:, :32] = np.random.default_rng(5).normal(size=(32, 32))
+            return found
+
+    good, spoilt = Painter(lambda plane: plane), Spoilt(lambda plane: plane)
+    found = judge_tuning(
+        good, spoilt, teach=train, held=held, base=train.outputs, stains=("a", "b")
+    )
+    (worst,) = found.worst
+    assert (worst.stain, worst.field, worst.y, worst.x) == ("a", "field 4", 32, 0)
+    assert worst.pcc_before > 0.99
+    assert worst.pcc_after < 0.3
+    assert worst.pictures.shape == (4, 32, 32)
+    planes, _ = held.read(1, (slice(32, 64), slice(0, 32)))
+    np.testing.assert_allclose(worst.pictures[0], planes[1])
+    np.testing.assert_allclose(
+        worst.pictures[3], held.fields[1].stains[0, 32:, :32], rtol=1e-4, atol=1e-2
+    )
+    same = judge_tuning(good, good, teach=train, held=held, base=train.outputs, stains=("a", "b"))
+    assert same.worst == ()

@@ -213,6 +213,9 @@ def test_the_curves_say_what_the_base_model_would(bench):
     assert {name: values for name, _, values in lines}["base"] == [(0.0, 0.8), (100.0, 0.8)]
     assert held[0][2] == [(0.0, 0.5), (1.0, 0.5), (2.0, 0.5)]
     assert [title for title, _ in lines_of(curves, 1)] == ["Loss"]
+    with_floor = replace(curves, floor=(0.2, None))
+    (_, _), (_, held) = lines_of(with_floor, 0)
+    assert held[-1] == ("floor", "floor", [(0.0, 0.2), (100.0, 0.2)])
     low, high = span_of(lines)
     assert low < 0.8 < 1.0 < high
 
@@ -487,3 +490,20 @@ def test_without_a_bright_field_nothing_is_looked_at(bench):
     bench.click(page.next.find)
     assert page.next.notice.text.startswith("Open the bright field of fields")
     assert not page.next.list.isVisible()
+
+
+def test_the_card_shows_where_it_lost_most(bench):
+    card = bench.tune.result
+    gain = {
+        "stain": "DNA", "pcc_before": 0.5, "pcc_after": 0.6, "verdict": "better", "by": "PCC",
+        "pcc_gain": {"value": 0.1, "low": 0.05, "high": 0.2},
+    }  # fmt: skip
+    block = {"stain": "DNA", "field": "f1", "y": 0, "x": 0, "pcc_before": 0.7, "pcc_after": 0.4}
+    result = {"gains": [gain], "worst": [block], "like_before": None, "notes": []}
+    pictures = np.random.default_rng(0).normal(size=(1, 4, 32, 32)).astype(np.float32)
+    card.show_result("mine", result, pictures)
+    assert card.worst.isVisible()
+    assert card.worst.words == ["DNA in f1: 0.70 before, 0.40 after"]
+    assert card.worst.rows.count() == 1 + 4 + 1 + 4
+    card.show_result("mine", {**result, "worst": []})
+    assert not card.worst.isVisible()

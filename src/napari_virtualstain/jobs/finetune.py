@@ -31,6 +31,7 @@ from napari_virtualstain.jobs.tuning_run import (
     forget_wish,
     wish_in,
     write_settings,
+    write_worst,
 )
 from napari_virtualstain.training.settings import Duration, LoopSettings
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.generators.package import Model
     from napari_virtualstain.generators.tuning import Tuned
     from napari_virtualstain.intensity import Normalisation, Rule
-    from napari_virtualstain.jobs.tuning_judge import StainGain
+    from napari_virtualstain.jobs.tuning_judge import StainGain, WorseBlock
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
     from napari_virtualstain.metrics.learning_curve import Outlook
 
@@ -133,6 +134,8 @@ class FinetuneResult:
         Numbers of the network that could move, and that there are.
     gains
         By stain, on what did not teach.
+    worst
+        The blocks that lost most of what did not teach.
     outlooks
         By stain, what more fields would likely bring, if that was asked for.
     like_before
@@ -148,6 +151,7 @@ class FinetuneResult:
     moving: int
     of: int
     gains: tuple[StainGain, ...] = ()
+    worst: tuple[WorseBlock, ...] = ()
     outlooks: tuple[Outlook, ...] = ()
     like_before: float = float("nan")
     notes: tuple[str, ...] = ()
@@ -158,6 +162,7 @@ class FinetuneResult:
             "out": str(self.out), "finished": self.finished, "steps": self.steps,
             "seconds": round(self.seconds, 1), "moving": self.moving, "of": self.of,
             "gains": [gain.to_json() for gain in self.gains],
+            "worst": [one.to_json() for one in self.worst],
             "outlooks": [asdict(one) for one in self.outlooks],
             "like_before": None if np.isnan(self.like_before) else self.like_before,
             "notes": list(self.notes),
@@ -179,6 +184,11 @@ class FinetuneResult:
                 f"{g.mae_before:10.4g} {g.mae_recalibrated:13.4g} {g.mae_after:10.4g}  {g.verdict}"
             )
         share = f"{self.moving / max(self.of, 1):.1%} of the weights could move"
+        lines += [
+            f"worst: {w.stain} at {w.y},{w.x} of {w.field}, {w.pcc_before:.3f} before, "
+            f"{w.pcc_after:.3f} after"
+            for w in self.worst
+        ]
         lines.append(
             f"{self.out} after {self.steps} steps ({self.seconds:.0f} s), {share}; like the model "
             f"before on its own test picture: {self.like_before:.3f}"
@@ -381,10 +391,11 @@ def _tune(
         )  # fmt: skip
         if not result.finished:
             return found(finished=False, notes=tuple(notes))
-        gains = judge_tuning(
+        judged = judge_tuning(
             load_generator(settings.model).generator, generator, teach=ready.train,
             held=ready.judge, stains=data.stains, seed=settings.seed, base=ready.base,
         )  # fmt: skip
+        gains = judged.gains
         outlooks: tuple[Outlook, ...] = ()
         if settings.curve:
             learnt = fewer_fields(
@@ -399,14 +410,15 @@ def _tune(
         like_before = forgotten(generator, *read_test_pair(model.path))
         notes += _said(gains, still=still)
         done = found(
-            finished=True, gains=gains, outlooks=outlooks, like_before=like_before,
-            notes=tuple(notes),
+            finished=True, gains=gains, worst=judged.worst, outlooks=outlooks,
+            like_before=like_before, notes=tuple(notes),
         )  # fmt: skip
         save_tuned(
             settings, model, data, ready.train, ready.loop, generator, result, done,
             on_progress=on_progress,
         )  # fmt: skip
         write_result(Path(settings.out), done.to_json())
+        write_worst(folder, [block.pictures for block in done.worst])
     return done
 
 

@@ -21,7 +21,9 @@ from napari_virtualstain.metrics.pixel import pearson
 
 __all__ = [
     "BLOCK",
+    "Judgement",
     "StainGain",
+    "WorseBlock",
     "block_scores",
     "explained_by_line",
     "forgotten",
@@ -38,6 +40,9 @@ _SAME = 1e-5
 """Of a correlation: below it, no picture has changed but by gain and offset."""
 _A_PICTURE = 0.5
 """Correlation from which on a prediction is a picture of its stain."""
+_LOST, _WORST = 0.02, 3
+"""Of a correlation, from which on a block is worse; and how many of them are shown."""
+_PLANE = 2
 _PART, _PARTS = 256, 4
 """Edge in pixels and number of fields that are looked at before a tuning."""
 
@@ -102,6 +107,55 @@ class StainGain:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WorseBlock:
+    """A block that the base model stained better.
+
+    Parameters
+    ----------
+    stain, field
+        Of which, and where.
+    y, x
+        Its first pixel in the part of the field that was judged.
+    pcc_before, pcc_after
+        Pearson correlation with the truth.
+    pictures
+        (4, Y, X): bright field (normalised; of several planes the middle one), then base, tuned and
+        truth in grey values. Of a volume its middle plane.
+    """
+
+    stain: str
+    field: str
+    y: int
+    x: int
+    pcc_before: float
+    pcc_after: float
+    pictures: NDArray[np.float32]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, without the pictures."""
+        return {
+            "stain": self.stain, "field": self.field, "y": self.y, "x": self.x,
+            "pcc_before": self.pcc_before, "pcc_after": self.pcc_after,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a tuning did.
+
+    Parameters
+    ----------
+    gains
+        By stain.
+    worst
+        The blocks that lost most, at most one a field and stain; empty where none lost.
+    """
+
+    gains: tuple[StainGain, ...]
+    worst: tuple[WorseBlock, ...]
+
+
 def judge_tuning(
     before: Generator,
     after: Generator,
@@ -111,7 +165,7 @@ def judge_tuning(
     base: Sequence[Normalisation],
     stains: Sequence[str],
     seed: int = 0,
-) -> tuple[StainGain, ...]:
+) -> Judgement:
     """Compare two generators on fields that did not teach.
 
     Parameters
@@ -132,7 +186,8 @@ def judge_tuning(
     line = _lines(before, teach, base)
     rows: list[list[tuple[float, ...]]] = [[] for _ in stains]
     groups: list[str] = []
-    for number, (truth, (plain, tuned)) in enumerate(_predictions(held, (before, after))):
+    worst: dict[tuple[int, int], WorseBlock] = {}
+    for number, (planes, truth, (plain, tuned)) in enumerate(_predictions(held, (before, after))):
         for part in _blocks(truth.shape):
             groups.append(f"{number} {part[1].start} {part[2].start}")
             for c in range(len(stains)):
@@ -140,7 +195,18 @@ def judge_tuning(
                     base[c].invert(plain[c][part]),
                     held.outputs[c].invert(tuned[c][part]),
                 )
-                rows[c].append(_scores(old, line[c].apply(old), new, truth[c][part]))
+                scores = _scores(old, line[c].apply(old), new, truth[c][part])
+                rows[c].append(scores)
+                lost = scores[0] - scores[1]
+                known_worst = worst.get((number, c))
+                most = _LOST if known_worst is None else _lost(known_worst)
+                if lost > most:
+                    worst[number, c] = WorseBlock(
+                        stain=stains[c], field=held.fields[number].name,
+                        y=part[1].start, x=part[2].start, pcc_before=scores[0],
+                        pcc_after=scores[1],
+                        pictures=_flat([planes[len(planes) // 2][part], old, new, truth[c][part]]),
+                    )  # fmt: skip
     found = []
     for c, stain in enumerate(stains):
         table = np.array(rows[c]).reshape(-1, 5)
@@ -157,7 +223,18 @@ def judge_tuning(
                 mae_before=means[2], mae_recalibrated=means[3], mae_after=means[4],
             )
         )  # fmt: skip
-    return tuple(found)
+    order = sorted(worst.values(), key=_lost, reverse=True)
+    return Judgement(gains=tuple(found), worst=tuple(order[:_WORST]))
+
+
+def _lost(block: WorseBlock) -> float:
+    return block.pcc_before - block.pcc_after
+
+
+def _flat(pictures: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return (N, Y, X); of volumes their middle planes."""
+    flat = [one if one.ndim == _PLANE else one[one.shape[0] // 2] for one in pictures]
+    return np.stack(flat).astype(np.float32)
 
 
 def block_scores(after: Generator, held: PairedSet) -> NDArray[np.float64]:
@@ -171,7 +248,7 @@ def block_scores(after: Generator, held: PairedSet) -> NDArray[np.float64]:
         Fields; NaN of a block without truth.
     """
     rows = []
-    for truth, (tuned, _) in _predictions(held, (after, after)):
+    for _, truth, (tuned, _) in _predictions(held, (after, after)):
         rows += [
             [
                 pearson(one[part], true[part]) if np.isfinite(true[part]).any() else np.nan
@@ -238,7 +315,7 @@ def explained_by_line(
     """
     lines = _lines(before, teach, base, _PART, _PARTS)
     errors: list[list[tuple[float, float, float]]] = [[] for _ in base]
-    for truth, (plain, _) in _predictions(held, (before, before), _PART, _PARTS):
+    for _, truth, (plain, _) in _predictions(held, (before, before), _PART, _PARTS):
         for c, (norm, line) in enumerate(zip(base, lines, strict=True)):
             known = np.isfinite(truth[c])
             if known.any():
@@ -264,7 +341,7 @@ def _lines(
 ) -> list[_Line]:
     """Return by stain the gain and offset that are fitted to fields."""
     found = [_Line() for _ in base]
-    for truth, (plain, _) in _predictions(teach, (before, before), largest, most):
+    for _, truth, (plain, _) in _predictions(teach, (before, before), largest, most):
         for c, line in enumerate(found):
             line.add(base[c].invert(plain[c]), truth[c])
     return found
@@ -293,7 +370,7 @@ def _predictions(
     largest: int = _EDGE,
     most: int | None = None,
 ) -> Any:
-    """Yield true stains in grey values, and what both predict of the same, normalised."""
+    """Yield planes, true stains in grey values, and what both predict of them, normalised."""
     for number, field in enumerate(pairs.fields[:most]):
         stride = generators[0].multiple_of
         part = []
@@ -305,7 +382,7 @@ def _predictions(
         truth = np.stack([o.invert(s) for o, s in zip(pairs.outputs, stains, strict=True)])
         one = generators[0].predict(planes[None])[0]
         same = generators[1] is generators[0]
-        yield truth, (one, one if same else generators[1].predict(planes[None])[0])
+        yield planes, truth, (one, one if same else generators[1].predict(planes[None])[0])
 
 
 def _scores(old: Any, recalibrated: Any, new: Any, truth: Any) -> tuple[float, ...]:

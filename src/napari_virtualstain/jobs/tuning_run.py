@@ -8,6 +8,7 @@ follows a run wherever it computes, comes back to it, and needs no network's lib
 ``watch.json``              curves: what steps said, and what held-back fields say
 ``watch/crop.npz``          part of a held-back field: planes, truth, and the base model's stains
 ``watch/now-000120.npy``    the same, stained after 120 steps
+``worst.npz``               in the end: the blocks that the base model stained better
 ``asked.json``              what somebody who follows it asks for: to ``pause`` or to ``end``
 ==========================  ============================================================
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -42,18 +43,20 @@ __all__ = [
     "read_curves",
     "read_look",
     "read_settings",
+    "read_worst",
     "wish_in",
     "write_crop",
     "write_curves",
     "write_look",
     "write_settings",
+    "write_worst",
 ]
 
 Wish = Literal["pause", "end"]
 """``"pause"``: write a checkpoint and stop. ``"end"``: be done now, with the weights so far."""
 
 _ASKED, _SETTINGS, _CURVES, _WATCH = "asked.json", "settings.json", "watch.json", "watch"
-_CROP, _LOOK = "crop.npz", "now-"
+_CROP, _LOOK, _WORST = "crop.npz", "now-", "worst.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,9 @@ class Curves:
         Whether these are the fields that judge in the end: then whoever stops by them chooses.
     steps
         Of the tuning; a very large number while nobody knows what a time budget comes to.
+    floor
+        By stain, what the best linear filter of the bright field comes to on these fields, which
+        needs no network; `None` where nobody can tell.
     base
         What the base model comes to on the same fields, its ``step`` 0.
     points
@@ -105,6 +111,7 @@ class Curves:
     steps: int
     base: Point
     points: tuple[Point, ...] = field(default=())
+    floor: tuple[float | None, ...] = ()
 
     @property
     def best(self) -> Point | None:
@@ -213,6 +220,7 @@ def read_curves(folder: Path) -> Curves | None:
         return Curves(
             stains=tuple(values["stains"]), fields=tuple(values["fields"]),
             judges=bool(values["judges"]), steps=values["steps"], base=base, points=tuple(points),
+            floor=tuple(values.get("floor", ())),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -272,3 +280,19 @@ def read_look(folder: Path, step: int) -> NDArray[np.float32]:
             f"The picture of step {step} is not kept any more. Look at another step."
         ) from error
     return found
+
+
+def write_worst(folder: Path, pictures: Sequence[NDArray[np.float32]]) -> None:
+    """Write the blocks that lost most, each (4, Y, X): bright field, base, tuned, truth."""
+    place = folder / _WORST
+    with disk_errors(place):
+        np.savez(place, *pictures)
+
+
+def read_worst(folder: Path) -> tuple[NDArray[np.float32], ...]:
+    """Return the same; none where they are gone."""
+    try:
+        with np.load(folder / _WORST, allow_pickle=False) as file:
+            return tuple(file[f"arr_{n}"] for n in range(len(file.files)))
+    except (OSError, ValueError, KeyError):
+        return ()

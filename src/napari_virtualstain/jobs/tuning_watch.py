@@ -30,11 +30,14 @@ from napari_virtualstain.jobs.tuning_run import (
     write_curves,
     write_look,
 )
+from napari_virtualstain.metrics.floor import linear_floor
 from napari_virtualstain.metrics.pixel import pearson
 from napari_virtualstain.training.painting import examined_part
 
 __all__ = ["TuningWatch"]
 
+_FLAT = 3
+"""Axes of planes (P, Y, X)."""
 _EDGE = 256
 """Of a part in pixels; of what draws, half of it."""
 _FIELDS = 4
@@ -110,7 +113,7 @@ class TuningWatch:
         self._curves = Curves(
             stains=tuple(stains), fields=tuple(held.fields[n].name for n, _ in self._parts),
             judges=judges, steps=0, base=self._point(0, plain),
-            points=() if known is None else known.points,
+            points=() if known is None else known.points, floor=_floors(planes, truths),
         )  # fmt: skip
         crop = HeldCrop(planes=planes[0], truth=self._grey(truths[0]), base=self._grey(plain[0]))
         write_crop(folder, crop)
@@ -171,6 +174,24 @@ class TuningWatch:
             step=step, seconds=round(time.monotonic() - self._began + self._earlier, 2),
             train=float(np.mean(self._said)) if self._said else None, held=loss, pcc=tuple(pcc),
         )  # fmt: skip
+
+
+def _floors(
+    planes: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np.float32]]
+) -> tuple[float | None, ...]:
+    """Return by stain the mean of what a linear filter comes to on each part."""
+    if planes[0].ndim != _FLAT:
+        return (None,) * len(truths[0])
+    found: list[float | None] = []
+    for c in range(len(truths[0])):
+        values = [
+            linear_floor(seen, truth[c])
+            for seen, truth in zip(planes, truths, strict=True)
+            if np.isfinite(truth[c]).all()
+        ]
+        known = [value for value in values if np.isfinite(value)]
+        found.append(float(np.mean(known)) if known else None)
+    return tuple(found)
 
 
 def _alike(predicted: NDArray[Any], truth: NDArray[Any]) -> float:

@@ -24,7 +24,7 @@ _FINE = 0.1
 """Span below which values are said with a digit more."""
 
 Line = tuple[str, str, list[tuple[float, float]]]
-"""Its name, its style (``train``, ``held``, ``base``), and points (step, value)."""
+"""Its name, its style (``train``, ``held``, ``base``, ``floor``), and points (step, value)."""
 
 
 class CurvesView(QWidget):
@@ -45,7 +45,8 @@ class CurvesView(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFixedHeight(2 * _HEIGHT + _GAP)
         self.setToolTip(
-            "Thin: what teaches. Thick: fields that are held back. Dashed: the base model on them"
+            "Thin: what teaches. Thick: fields that are held back. Dashed: the base model on them. "
+            "Dotted: the best linear filter of the bright field, which needs no network"
         )
         viewer.events.theme.connect(self._repaint)
 
@@ -118,6 +119,7 @@ class CurvesView(QWidget):
             "train": QPen(faint.lighter(170), 1.4),
             "held": QPen(strong.lighter(160), 2.4),
             "base": QPen(text, 1.2, Qt.PenStyle.DashLine),
+            "floor": QPen(faint.lighter(140), 1.2, Qt.PenStyle.DotLine),
         }
         for _, style, points in lines:
             painter.setPen(pens[style])
@@ -162,9 +164,11 @@ def lines_of(curves: Curves, stain: int) -> list[tuple[str, list[Line]]]:
     ]
     held = [(float(p.step), v) for p in curves.points if (v := p.pcc[stain]) is not None]
     level = base.pcc[stain]
+    floor = curves.floor[stain] if curves.floor else None
     pcc: list[Line] = [
         ("held back", "held", held),
         ("base", "base", [] if level is None else [(0.0, level), (last, level)]),
+        ("floor", "floor", [] if floor is None else [(0.0, floor), (last, floor)]),
     ]
     plots = [("Loss", loss), (f"Correlation, {curves.stains[stain]}", pcc)]
     return [(title, some) for title, lines in plots if (some := [one for one in lines if one[2]])]

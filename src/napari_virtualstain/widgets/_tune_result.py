@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 from napari.utils.theme import get_theme
+from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._parts import Wrapped
+from napari_virtualstain.widgets._tune_worst import WorstBlocks
 
 __all__ = ["ResultCard", "headline", "said_of"]
 
@@ -35,6 +38,7 @@ class ResultCard(QWidget):
         self._viewer = viewer
         self._result: Mapping[str, Any] | None = None
         self.headline, self.table, self.notes = Wrapped(), Wrapped(), Wrapped()
+        self.worst = WorstBlocks()
         self.keep, self.revert = QPushButton("Keep"), QPushButton("Revert")
         self.keep.setToolTip("Put the tuned model among your models, and choose it on Stain")
         self.revert.setToolTip("Delete the tuned model; the old one was never changed")
@@ -44,7 +48,7 @@ class ResultCard(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        for part in (self.headline, self.table, self.notes):
+        for part in (self.headline, self.table, self.worst, self.notes):
             column.addWidget(part)
         column.addLayout(buttons)
         self.keep.clicked.connect(self.kept)
@@ -52,7 +56,12 @@ class ResultCard(QWidget):
         viewer.events.theme.connect(self._paint)
         self.hide()
 
-    def show_result(self, name: str, result: Mapping[str, Any]) -> None:
+    def show_result(
+        self,
+        name: str,
+        result: Mapping[str, Any],
+        worst: Sequence[NDArray[np.float32]] = (),
+    ) -> None:
         """Show what became of a tuning.
 
         Parameters
@@ -61,6 +70,8 @@ class ResultCard(QWidget):
             Of the tuned model.
         result
             As `FinetuneResult.to_json` has it.
+        worst
+            Pictures of the blocks that lost most, as `jobs.tuning_run.read_worst` has them.
         """
         self._result = result
         gains = result["gains"]
@@ -74,6 +85,7 @@ class ResultCard(QWidget):
             )
         notes = [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in result["notes"]]
         self.notes.setText("<br>".join(escape(words_of(one)) for one in (*kept, *notes)))
+        self.worst.show_blocks(result.get("worst", ()), worst)
         self._paint()
         self.show()
 

@@ -33,7 +33,13 @@ from napari_virtualstain.jobs.tuning_keep import (
     read_result,
     tunings_folder,
 )
-from napari_virtualstain.jobs.tuning_run import Wish, ask_run, read_settings, write_settings
+from napari_virtualstain.jobs.tuning_run import (
+    Wish,
+    ask_run,
+    read_settings,
+    read_worst,
+    write_settings,
+)
 from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._form import words_of
@@ -449,7 +455,7 @@ class TunePage(QWidget):
         done = (out / "card.json").is_file() and result is not None
         self.watch.show_state(going=False, ended=done)
         if done and result is not None:
-            self.result.show_result(out.name, result)
+            self._show_result(out, result)
         else:
             self.result.forget()
             self.notice.hint(f"{out.name} was stopped. Resume it, or discard it.")
@@ -492,11 +498,14 @@ class TunePage(QWidget):
                 self.notice.hint("Stopped. Resume it from its last checkpoint, or discard it.")
         elif result["finished"]:
             self.watch.show_state(going=False, ended=True)
-            self.result.show_result(self._out.name, result)
+            self._show_result(self._out, result)
         else:
             said = f"Paused after {result['steps']} steps."
             self.watch.show_state(going=False, said=said)
         self.start.setEnabled(bool(self.pairs.pairs) and self._run is None)
+
+    def _show_result(self, out: Path, result: dict[str, Any]) -> None:
+        self.result.show_result(out.name, result, read_worst(training_folder(str(out))))
 
     # --- deciding ---------------------------------------------------------------------------------
 
