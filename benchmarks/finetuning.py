@@ -435,7 +435,14 @@ def report() -> str:
             f"{tuned_for(one)} *Fields*: that were given, of which the tuning holds some back itself. *Gain* over the model as it was{many}; 95 % intervals over blocks of {BLOCK} px, both predictions of a block drawn together, means of {plural(one['seeds'], 'seed')}. "
             "A gain and an offset change no PCC; their MAE is to be compared."
         )
-        head = ("fields", "what moves", "PCC", "gain", *(["short of many"] if one["aim"] else []), "MAE")
+        head = (
+            "fields",
+            "what moves",
+            "PCC",
+            "gain",
+            *(["short of many"] if one["aim"] else []),
+            "MAE",
+        )
         text += [
             "",
             "## Another microscope",
@@ -500,7 +507,7 @@ def report() -> str:
         ]
     left = [*missing(found)]
     if left:
-        text += ["", "## What is not measured here", "", *(f"- {one}" for one in left)]
+        text += ["", "## What is not reached, or not measured", "", *(f"- {one}" for one in left)]
     return "\n".join(text)
 
 
@@ -513,14 +520,26 @@ def missing(found: dict[str, Any]) -> list[str]:
     else:
         if not shift["aim"]:
             left.append("How far a tuning is from a model of many fields of the other microscope.")
-        if len(worse := [r["fields"] for r in shift["rows"] if r["how"] != "gain and offset alone" and r["gain"][1] <= 0]):
+        if len(
+            worse := [
+                r["fields"]
+                for r in shift["rows"]
+                if r["how"] != "gain and offset alone" and r["gain"][1] <= 0
+            ]
+        ):
             said = ", ".join(plural(n, "field") for n in worse)
             left.append(f"A gain from {said}: it is inside the noise, or none.")
         if shift["seeds"] < 3 or shift["steps"]:
-            left.append(f"Three seeds and the steps of the presets: {plural(shift['seeds'], 'seed')} here.")
+            left.append(
+                f"Three seeds and the steps of the presets: {plural(shift['seeds'], 'seed')} here."
+            )
     if isl is None:
         left.append("Real quadrants: nothing.")
-    elif len({r["base"] for r in isl["rows"]}) < 4:
+    if isl is not None and any(r["gain"][1] <= 0 for r in isl["rows"]):
+        left.append(
+            "A gain on real quadrants: it is inside the noise, or none, in some of the rows above."
+        )
+    if isl is not None and len({r["base"] for r in isl["rows"]}) < 4:
         left.append("The other rotations of the quadrants, of which one may not be like another.")
     if "time" not in found:
         left.append("Times and memory: `--parts time` on a machine without other work.")
