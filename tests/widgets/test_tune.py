@@ -504,6 +504,9 @@ def test_the_card_shows_where_it_lost_most(bench):
     card.show_result("mine", result, pictures)
     assert card.worst.isVisible()
     assert card.worst.words == ["DNA in f1: 0.70 before, 0.40 after"]
-    assert card.worst.rows.count() == 1 + 4 + 1 + 4
+    assert [one.toolTip() for one in card.worst.pictures] == [
+        "bright field", "before", "after", "true",
+    ]  # fmt: skip
+    assert all(not one.pixmap().isNull() for one in card.worst.pictures)
     card.show_result("mine", {**result, "worst": []})
     assert not card.worst.isVisible()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_virtualstain.widgets._model_trials import limits_of
 from napari_virtualstain.widgets._parts import Wrapped
@@ -26,10 +26,12 @@ class WorstBlocks(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows = QGridLayout(self)
-        self.rows.setContentsMargins(0, 0, 0, 0)
-        self.rows.setSpacing(4)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._shown = QWidget()
+        self._column.addWidget(self._shown)
         self.words: list[str] = []
+        self.pictures: list[QLabel] = []
         self.show_blocks((), ())
 
     def show_blocks(
@@ -44,28 +46,33 @@ class WorstBlocks(QWidget):
         pictures
             Of each, (4, Y, X); the stains are shown in equal grey.
         """
-        while (item := self.rows.takeAt(0)) is not None:
-            if item.widget() is not None:
-                item.widget().deleteLater()
         self.words = [
             f"{b['stain']} in {b['field']}: {b['pcc_before']:.2f} before, "
             f"{b['pcc_after']:.2f} after"
             for b in blocks
         ]
         self.setVisible(len(pictures) > 0)
-        if not len(pictures):
-            return
-        self.rows.addWidget(Wrapped("<b>Where it lost most</b>"), 0, 0, 1, len(_HEADS))
-        for column, head in enumerate(_HEADS):
-            self.rows.addWidget(QLabel(head), 1, column)
-        for number, (words, four) in enumerate(zip(self.words, pictures, strict=False)):
-            self.rows.addWidget(Wrapped(words), 2 + 2 * number, 0, 1, len(_HEADS))
+        self.pictures = []
+        before, self._shown = self._shown, QWidget()
+        column = QVBoxLayout(self._shown)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(Wrapped(f"<b>Where it lost most</b> ({', '.join(_HEADS)})"))
+        for words, four in zip(self.words, pictures, strict=False):
+            column.addWidget(Wrapped(words))
+            row = QHBoxLayout()
             limits = limits_of([four[-1]])
-            for column, pixels in enumerate(four):
+            for place, pixels in enumerate(four):
                 label = QLabel()
-                own = limits_of([pixels]) if column == 0 else limits
+                own = limits_of([pixels]) if place == 0 else limits
                 label.setPixmap(_picture(grey_of(pixels, own)))
-                self.rows.addWidget(label, 3 + 2 * number, column)
+                label.setToolTip(_HEADS[place])
+                row.addWidget(label)
+                self.pictures.append(label)
+            row.addStretch(1)
+            column.addLayout(row)
+        self._column.replaceWidget(before, self._shown)
+        before.deleteLater()
 
 
 def grey_of(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.uint8]:
