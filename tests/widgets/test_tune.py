@@ -503,7 +503,7 @@ def test_the_card_shows_where_it_lost_most(bench):
     pictures = np.random.default_rng(0).normal(size=(1, 4, 32, 32)).astype(np.float32)
     card.show_result("mine", result, pictures)
     assert card.worst.isVisible()
-    assert card.worst.words == ["DNA in f1: 0.70 before, 0.40 after"]
+    assert card.worst.words == ["DNA 0.70 to 0.40, f1"]
     assert [one.toolTip() for one in card.worst.pictures] == [
         "bright field", "before", "after", "true",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_virtualstain.widgets._model_trials import limits_of
 from napari_virtualstain.widgets._parts import Wrapped
@@ -47,8 +47,7 @@ class WorstBlocks(QWidget):
             Of each, (4, Y, X); the stains are shown in equal grey.
         """
         self.words = [
-            f"{b['stain']} in {b['field']}: {b['pcc_before']:.2f} before, "
-            f"{b['pcc_after']:.2f} after"
+            f"{b['stain']} {b['pcc_before']:.2f} to {b['pcc_after']:.2f}, {b['field']}"
             for b in blocks
         ]
         self.setVisible(len(pictures) > 0)
@@ -59,7 +58,11 @@ class WorstBlocks(QWidget):
         column.setSpacing(4)
         column.addWidget(Wrapped(f"<b>Where it lost most</b> ({', '.join(_HEADS)})"))
         for words, four in zip(self.words, pictures, strict=False):
-            column.addWidget(Wrapped(words))
+            said = QLabel(words)
+            # Names of fields may be long: what has no room is in the tooltip.
+            said.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            said.setToolTip(words)
+            column.addWidget(said)
             row = QHBoxLayout()
             limits = limits_of([four[-1]])
             for place, pixels in enumerate(four):
