@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from napari_virtualstain.errors import ModelPackageError, SettingsError
+from napari_virtualstain.training.settings import LoopSettings
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -49,7 +50,8 @@ def load_checkpoint(path: Path, *, settings: dict[str, Any]) -> dict[str, Any]:
             f"The checkpoint '{path}' is of another program or version. "
             "Delete it and train again without --resume."
         )
-    stored = state["settings"]
+    # A setting that is younger than the checkpoint had the effect of its default then.
+    stored = {n: f.default for n, f in LoopSettings.model_fields.items()} | state["settings"]
     for key, value in settings.items():
         if stored.get(key) != value:
             raise SettingsError(
