@@ -24,6 +24,7 @@ from napari_virtualstain.errors import (
 __all__ = [
     "check_free_space",
     "check_output",
+    "check_report",
     "disk_errors",
     "free_bytes",
     "is_ome_zarr",
@@ -157,6 +158,39 @@ def check_output(
         )
     if overwrite is not None:
         _refuse_existing(Path(path), overwrite=overwrite)
+
+
+def check_report(
+    folder: Path, names: Iterable[str], inputs: Iterable[Path | str | None], *, overwrite: bool
+) -> None:
+    """Refuse a folder for a report that would touch an input, or in which another report lies.
+
+    Parameters
+    ----------
+    folder
+        Where files shall be written; other files in it stay.
+    names
+        Of the files.
+    inputs
+        Paths that are read; `None` is passed over.
+    overwrite
+        Whether files of these names may be replaced.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is an input, lies inside one, or holds one.
+    OutputExistsError
+        If it is a file, or holds a file that may not be replaced.
+    """
+    check_output(folder, inputs)
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"{str(folder)!r} exists and is a file. Choose another --out.")
+    there = next((name for name in names if (folder / name).exists()), None)
+    if there is not None and not overwrite:
+        raise OutputExistsError(
+            f"'{folder / there}' exists. Choose another --out, or replace it with --overwrite."
+        )
 
 
 def _refuse_existing(path: Path, *, overwrite: bool) -> None:

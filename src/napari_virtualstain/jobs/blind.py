@@ -20,11 +20,10 @@ from pydantic import Field
 from napari_virtualstain.errors import (
     ImageFileError,
     MissingInputError,
-    OutputExistsError,
     SettingsError,
 )
 from napari_virtualstain.evaluation.blind import BlindScore, deal_sides, score_answers
-from napari_virtualstain.io.disk import check_output, disk_errors
+from napari_virtualstain.io.disk import check_report, disk_errors
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.blind_page import COLUMNS, page
 from napari_virtualstain.jobs.blind_pairs import draw_pairs
@@ -183,14 +182,7 @@ def _write(
     began: float,
 ) -> BlindResult:  # fmt: skip
     out = Path(settings.out)
-    check_output(out, inputs=[prediction, target])
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
-    there = next((name for name in (PAGE, KEY, SCORE) if (out / name).exists()), None)
-    if there is not None and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
-        )
+    check_report(out, (PAGE, KEY, SCORE), [prediction, target], overwrite=settings.overwrite)
     dealt, pictures, notes = draw_pairs(settings, prediction, target, on_progress)
     sides = deal_sides(len(dealt), seed=settings.seed).tolist()
     told_of = [

@@ -13,10 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from napari_virtualstain.embedding.intervals import Interval
-from napari_virtualstain.errors import OutputExistsError
 from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.evaluation.generalisation import COUNTS, HIGHER, Entry, Loss, fill_matrix
-from napari_virtualstain.io.disk import check_output, disk_errors
+from napari_virtualstain.io.disk import check_report, disk_errors
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage, versions
 from napari_virtualstain.jobs.generalise_results import cells_of, read_results
 from napari_virtualstain.jobs.page import document, table
@@ -138,14 +137,7 @@ def run(
     """
     began = time.monotonic()
     out, told = Path(settings.out), stage(on_progress, "steps")
-    check_output(out, inputs=[settings.table])
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
-    there = next((name for name in FILES if (out / name).exists()), None)
-    if there is not None and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
-        )
+    check_report(out, FILES, [settings.table], overwrite=settings.overwrite)
     told(0, 2)
     cells, notes = cells_of(read_results(Path(settings.table)))
     told(1, 2)

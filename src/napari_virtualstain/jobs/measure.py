@@ -20,12 +20,11 @@ from pydantic import Field
 from napari_virtualstain.errors import (
     ChannelError,
     ImageFileError,
-    OutputExistsError,
     PixelDataError,
     VirtualStainError,
 )
 from napari_virtualstain.generators.card import IQR_UNIT, RELATIVE_UNIT
-from napari_virtualstain.io.disk import check_output, disk_errors
+from napari_virtualstain.io.disk import check_report, disk_errors
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
@@ -230,14 +229,7 @@ def run(
 
 
 def _check(out: Path, settings: MeasureSettings) -> None:
-    check_output(out, inputs=[settings.input])
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
-    there = next((name for name in TABLES if (out / name).exists()), None)
-    if there is not None and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
-        )
+    check_report(out, TABLES, [settings.input], overwrite=settings.overwrite)
 
 
 def relative_stains(store: Path) -> tuple[str, ...]:

@@ -17,14 +17,13 @@ from pydantic import Field
 
 from napari_virtualstain.datasets.labels import ImageKey, label_images, read_labels
 from napari_virtualstain.errors import (
-    OutputExistsError,
     PixelDataError,
     SettingsError,
     unknown_name,
 )
 from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
 from napari_virtualstain.evaluation.planar import Planar
-from napari_virtualstain.io.disk import check_output
+from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage, versions
 from napari_virtualstain.jobs.phenotype_answers import ask
@@ -292,11 +291,4 @@ def _refuse_two_targets(treatments: tuple[str, ...], targets: tuple[str, ...], m
 
 def _check(out: Path, settings: PhenotypeSettings) -> None:
     inputs = [settings.prediction, settings.target, settings.brightfield, settings.labels]
-    check_output(out, inputs=[one for one in inputs if one is not None])
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
-    there = next((name for name in FILES if (out / name).exists()), None)
-    if there is not None and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
-        )
+    check_report(out, FILES, inputs, overwrite=settings.overwrite)

@@ -17,13 +17,12 @@ from pydantic import Field
 
 from napari_virtualstain.datasets.review import Review, read_review
 from napari_virtualstain.errors import (
-    OutputExistsError,
     PixelDataError,
     RunCancelled,
     SettingsError,
     VirtualStainError,
 )
-from napari_virtualstain.io.disk import check_output
+from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.qc_calibrate import calibrate, place_of_reference
@@ -245,15 +244,8 @@ def _check(settings: QcSettings) -> None:
             return
         raise SettingsError("There is nowhere to write the report. Give a folder with --out.")
     out = Path(settings.out)
-    inputs = [p for p in (settings.prediction, settings.source, settings.target) if p is not None]
-    check_output(out, inputs=inputs)
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
-    there = next((name for name in FILES if (out / name).exists()), None)
-    if there is not None and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
-        )
+    inputs = [settings.prediction, settings.source, settings.target]
+    check_report(out, FILES, inputs, overwrite=settings.overwrite)
 
 
 def _written(settings: QcSettings) -> str:

@@ -14,9 +14,8 @@ from typing import Any
 
 from pydantic import Field
 
-from napari_virtualstain.errors import OutputExistsError
 from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
-from napari_virtualstain.io.disk import check_output
+from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.measure import relative_stains
@@ -232,11 +231,4 @@ def run(
 
 
 def _check(out: Path, settings: VerdictSettings) -> None:
-    check_output(out, inputs=[settings.prediction, settings.target])
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{str(out)!r} exists and is a file. Choose another --out.")
-    there = next((name for name in FILES if (out / name).exists()), None)
-    if there is not None and not settings.overwrite:
-        raise OutputExistsError(
-            f"'{out / there}' exists. Choose another --out, or replace it with --overwrite."
-        )
+    check_report(out, FILES, [settings.prediction, settings.target], overwrite=settings.overwrite)
