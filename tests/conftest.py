@@ -46,13 +46,25 @@ _TOGETHER = ("widgets", "napari_io")
 """Folders whose tests run one after the other in one process: they open windows."""
 
 
+def _opens_windows(item):
+    return any("windows" in mark.args for mark in item.iter_markers("xdist_group"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config, items):
-    """Skip, by marker, what this machine has not got; keep tests together that open windows."""
+    """Skip, by marker, what this machine has not got; deal out tests, of which some belong together.
+
+    The tests of a file share what it makes once. Those that open windows are the longest of all, and
+    begin first: the other process takes the rest.
+    """
     if config.pluginmanager.hasplugin("xdist"):
         here = Path(__file__).parent
         for item in items:
-            if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in _TOGETHER:
-                item.add_marker(pytest.mark.xdist_group("windows"))
+            inside = item.path.relative_to(here) if item.path.is_relative_to(here) else item.path
+            group = "windows" if inside.parts[0] in _TOGETHER else inside.as_posix()
+            item.add_marker(pytest.mark.xdist_group(group))
+        if config.getoption("dist", "no") == "loadgroup" or hasattr(config, "workerinput"):
+            items[:] = sorted(items, key=lambda item: not _opens_windows(item))
     if os.environ.get("NVS_NETWORK") != "1":
         for item in items:
             if "network" in item.keywords:
