@@ -27,13 +27,12 @@ from numpy.typing import NDArray
 from napari_virtualstain import open_image
 from napari_virtualstain.api import stain
 from napari_virtualstain.generators.package import fingerprint_of
-from napari_virtualstain.metrics.pixel import spearman
 from napari_virtualstain.metrics.strips import Comparison
 from napari_virtualstain.qc.check import RANK, Finding
 from napari_virtualstain.qc.checks import CHECKS, UNSEEN, run_checks, worst_state
 from napari_virtualstain.qc.field import Borders, QcField
 from napari_virtualstain.qc.fit import fit_reference
-from napari_virtualstain.qc.guard import Guard, judge_amount
+from napari_virtualstain.qc.guard import Guard, bright_ranks, judge_amount
 from napari_virtualstain.qc.reference import QcReference, write_reference
 from napari_virtualstain.qc.zoo import ZOO, Failure
 from napari_virtualstain.qc.zoo_twins import TWINS
@@ -122,7 +121,7 @@ def amounts(made: Sequence[Made]) -> dict[str, Guard]:
             predicted, truth = one.fields[0].stains[name], one.truth[c]
             compared = Comparison()
             compared.add(predicted, truth)
-            rank = spearman(predicted.ravel()[::7], truth.ravel()[::7])
+            rank = bright_ranks(predicted, truth, one.fields[0].pixel_um)
             rows.append((compared.gain, compared.offset / compared.truth_mean, rank))
         guard = judge_amount(*zip(*rows, strict=True))
         if guard is not None:

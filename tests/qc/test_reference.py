@@ -12,7 +12,7 @@ from napari_virtualstain.errors import ImageFileError, MissingInputError, PixelD
 from napari_virtualstain.qc.checks import run_checks, worst_state
 from napari_virtualstain.qc.expectation import fit_expectation
 from napari_virtualstain.qc.fit import fit_reference
-from napari_virtualstain.qc.guard import judge_amount
+from napari_virtualstain.qc.guard import bright_ranks, judge_amount
 from napari_virtualstain.qc.reference import Limits, Usual, read_reference, write_reference
 
 
@@ -107,3 +107,31 @@ def test_an_amount_needs_gain_offset_and_ranks(gains, offset, rank, amount):
 
 def test_fields_of_which_nothing_is_known_have_no_verdict():
     assert judge_amount([float("nan")], [0.0], [0.9]) is None
+
+
+def sparse(brightness, noise, seed):
+    """Return few discs of given brightness on a background of noise, 0.5 µm a pixel."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:300, :300]
+    found = rng.normal(0, noise, (300, 300))
+    for n, bright in enumerate(brightness):
+        cy, cx = 40 + 75 * (n // 4), 40 + 75 * (n % 4)
+        found[(y - cy) ** 2 + (x - cx) ** 2 < 15**2] += bright
+    return found.astype(np.float32)
+
+
+def test_ranks_are_those_of_cells_and_not_of_the_noise_between_them():
+    amounts = np.linspace(50, 200, 16)
+    truth = sparse(amounts, 5, seed=1)
+    assert bright_ranks(sparse(amounts, 5, seed=2), truth, 0.5) > 0.85
+    shuffled = sparse(np.random.default_rng(3).permutation(amounts), 5, seed=2)
+    assert bright_ranks(shuffled, truth, 0.5) < 0.6, "as many cells, as bright, the wrong ones"
+
+
+def test_missing_pixels_have_no_rank_and_an_empty_field_has_none():
+    truth = sparse(np.linspace(50, 200, 16), 5, seed=1)
+    predicted = truth.copy()
+    predicted[:150] = np.nan
+    assert bright_ranks(predicted, truth, 0.5) == pytest.approx(1)
+    assert np.isnan(bright_ranks(np.full_like(truth, np.nan), truth, 0.5))
+    assert np.isnan(bright_ranks(truth[:10, :10], truth[:10, :10], 0.5))

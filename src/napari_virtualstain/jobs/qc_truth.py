@@ -16,7 +16,7 @@ from napari_virtualstain.objects.match import match_objects
 from napari_virtualstain.objects.segment import segment_nuclei
 from napari_virtualstain.qc.check import Finding, State
 from napari_virtualstain.qc.field import NUCLEUS_UM
-from napari_virtualstain.qc.guard import Guard, judge_amount
+from napari_virtualstain.qc.guard import Guard, bright_ranks, judge_amount
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.qc import QcSettings
@@ -64,7 +64,10 @@ class TruthComparer:
             one = compare_planes(prediction, truth, None, (stain, name), t, z)
             mean = one.compared.truth_mean
             offset = one.compared.offset / mean if mean else float("nan")
-            self._gains.setdefault(stain, []).append((one.compared.gain, offset, one.rank))
+            predicted = read_rows(prediction, t, prediction.channel_index(stain), z, slice(None))
+            true = read_rows(truth, t, truth.channel_index(name), z, slice(None))
+            rank = bright_ranks(predicted, true, image.pixel_um)
+            self._gains.setdefault(stain, []).append((one.compared.gain, offset, rank))
             numbers[f"{stain} PCC"] = one.compared.pearson
             numbers[f"{stain} gain"] = one.compared.gain
         return [_finding(image, truth, t, z, pairs, numbers)]

@@ -1,9 +1,9 @@
 """May the intensity of a predicted stain be read as an amount? Asked of fields with a truth.
 
 Gain and offset are those of truth over prediction (`metrics.strips.Comparison.gain`), ranks those
-of pixels. A stain whose gain is one on every field and whose ranks hold may be compared between
-fields; one whose ranks hold while its gain wanders may be compared within a field; any other is a
-picture.
+of bright places (`bright_ranks`). A stain whose gain is one on every field and whose ranks hold may
+be compared between fields; one whose ranks hold while its gain wanders may be compared within a
+field; any other is a picture.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AMOUNT_WORDS", "Amount", "Guard", "judge_amount"]
+from napari_virtualstain.metrics.pixel import spearman
+from napari_virtualstain.qc.field import binned
+
+__all__ = ["AMOUNT_WORDS", "Amount", "Guard", "bright_ranks", "judge_amount"]
 
 Amount = Literal["amount", "rank", "picture"]
 AMOUNT_WORDS: dict[Amount, str] = {
@@ -25,6 +29,44 @@ AMOUNT_WORDS: dict[Amount, str] = {
 GAIN_OFF, OFFSET_OFF, WANDERS, RANK, FEWEST = 0.15, 0.15, 0.10, 0.8, 5
 """Largest error of gain and offset (over the mean truth), largest spread of gain from field to
 field, smallest rank correlation, and fewest fields for an amount."""
+
+
+_PLACE_UM = 5.0
+_FEWEST_PLACES = 12
+
+
+def bright_ranks(
+    predicted: NDArray[np.float32], truth: NDArray[np.float32], pixel_um: float
+) -> float:
+    """Return whether what is brighter in truth is brighter in prediction: Spearman's correlation.
+
+    Of means over squares of 5 µm that are brighter in truth than its mean. Between dark pixels
+    ranks are those of camera noise, which nobody can predict: of a sparse stain they would be all
+    there is.
+
+    Parameters
+    ----------
+    predicted, truth
+        (Y, X) of one stain; what is NaN in either counts for nothing.
+    pixel_um
+        Edge of a pixel.
+
+    Returns
+    -------
+    float
+        -1 to 1; NaN where fewer than 12 squares are bright.
+    """
+    missing = ~(np.isfinite(predicted) & np.isfinite(truth))
+    edge = max(1, round(_PLACE_UM / pixel_um))
+    p, t = (
+        binned(np.where(missing, np.float32("nan"), picture), edge)
+        for picture in (predicted, truth)
+    )
+    known = np.isfinite(p) & np.isfinite(t)
+    bright = known & (t > (t[known].mean() if known.any() else 0))
+    if bright.sum() < _FEWEST_PLACES:
+        return float("nan")
+    return spearman(p[bright], t[bright])
 
 
 class Guard(BaseModel):
@@ -39,7 +81,7 @@ class Guard(BaseModel):
     offset
         What is left at a prediction of 0, over the mean of the truth; median.
     rank
-        Median correlation of ranks.
+        Median correlation of ranks, see `bright_ranks`.
     fields
         How many pairs.
     """
