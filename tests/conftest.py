@@ -46,25 +46,28 @@ _TOGETHER = ("widgets", "napari_io")
 """Folders whose tests run one after the other in one process: they open windows."""
 
 
-def _opens_windows(item):
-    return any("windows" in mark.args for mark in item.iter_markers("xdist_group"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Deal out whole files, which share what they make once, and all that open windows to one process.
 
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(config, items):
-    """Skip, by marker, what this machine has not got; deal out tests, of which some belong together.
-
-    The tests of a file share what it makes once. Those that open windows are the longest of all, and
-    begin first: the other process takes the rest.
+    The largest are dealt first, and these are the largest. (`xdist_group` would say the same, but
+    xdist 3.8 loses it under pytest 9.2.)
     """
-    if config.pluginmanager.hasplugin("xdist"):
-        here = Path(__file__).parent
-        for item in items:
-            inside = item.path.relative_to(here) if item.path.is_relative_to(here) else item.path
-            group = "windows" if inside.parts[0] in _TOGETHER else inside.as_posix()
-            item.add_marker(pytest.mark.xdist_group(group))
-        if config.getoption("dist", "no") == "loadgroup" or hasattr(config, "workerinput"):
-            items[:] = sorted(items, key=lambda item: not _opens_windows(item))
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class WholeFiles(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            opens_windows = file.startswith(tuple(f"tests/{one}/" for one in _TOGETHER))
+            return "windows" if opens_windows else file
+
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, by marker, what this machine has not got."""
     if os.environ.get("NVS_NETWORK") != "1":
         for item in items:
             if "network" in item.keywords:

@@ -208,7 +208,7 @@ def test_a_user_without_rights_gets_the_tests_that_need_no_window(machine):
     last = machine.run("test", "-k", "tiling").stdout.splitlines()[-1]
     assert "env NVS_NO_DISPLAY=1" in last
     assert "--ignore=src/napari_virtualstain/widgets" in last
-    assert last.endswith("-p no:pytest-qt -p no:napari -n 2 --dist loadgroup -k tiling")
+    assert last.endswith("-p no:pytest-qt -p no:napari -n 2 --dist loadfile -k tiling")
 
 
 def test_pictures_are_taken_on_a_virtual_screen_also_where_there_is_a_real_one(machine):
