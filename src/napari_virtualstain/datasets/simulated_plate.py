@@ -106,8 +106,8 @@ class PlateSettings:
         if self.wells > _MOST_WELLS or self.wells - self.control_wells < different:
             raise SettingsError(
                 f"{different} compounds and {self.control_wells} controls do not fit onto a plate "
-                f"of {self.wells} wells. Use up to {_MOST_WELLS} wells, or fewer compounds or "
-                "mechanisms."
+                f"of {self.wells} wells. Choose another plate, of up to {_MOST_WELLS} wells, or "
+                "fewer compounds or mechanisms."
             )
 
     @property

@@ -211,7 +211,7 @@ def write_maps(out: Path, judged: JudgedField, field: QcField, overwrite: bool) 
     maps = {one.check: one.where for one in judged.flagged if one.where is not None}
     if not maps:
         return ""
-    name = re.sub(r"[^\w.-]+", "_", judged.name).strip("_")
+    name = re.sub(r"[^\w.-]+", "_", re.sub(r"(\.ome)?\.zarr", "", judged.name)).strip("_")
     pixels = np.stack(list(maps.values())).astype(np.uint8)[None, :, None]
     place = f"{MAPS}/{name}.ome.zarr"
     size = PixelSize(None, field.pixel_um, field.pixel_um)
