@@ -412,6 +412,7 @@ def test_painting_over_everything_is_refused(bench, fields):
     assert not page.start.isEnabled()
 
 
+@pytest.mark.slow
 def test_a_tuning_goes_on_when_the_viewer_is_closed(bench, fields, monkeypatch):
     monkeypatch.setitem(SMALL, "steps", 400)
     page = opened(bench, fields[:2])
