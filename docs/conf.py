@@ -37,6 +37,7 @@ NAVIGATION = {
         "passport",
         "explain",
         "qc",
+        "uncertainty",
         "engine",
         "metrics",
         "normalisation",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.suggest import SuggestResult
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
+    from napari_virtualstain.jobs.uncertainty import UncertaintyResult
     from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.preprocessing.illumination_set import IlluminationSet
 
@@ -61,6 +62,7 @@ __all__ = [
     "stain",
     "suggest",
     "train",
+    "uncertainty",
     "verdict",
     "watch",
 ]
@@ -842,6 +844,56 @@ def verdict(
     }  # fmt: skip
     return job.run(
         make_settings(job.VerdictSettings, values), on_progress=on_progress, on_note=on_note
+    )
+
+
+def uncertainty(
+    prediction: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> UncertaintyResult:
+    """Say what the spread of predicted stains is worth: whether intervals made of it hold.
+
+    Parameters
+    ----------
+    prediction
+        A plate, or a folder of images, whose stains have their spread beside them (``views=8`` or
+        ``draws=8`` of `stain`).
+    target
+        The true stains of the same fields, at least 4.
+    out
+        Folder for the page and the table.
+    on_progress
+        Called with fields done, fields in all, and what they are; raises `errors.RunCancelled` to
+        end the run between two fields.
+    on_note
+        Called with each sentence about what was guessed or left out.
+    **settings
+        ``calibrate``, ``level``, ``match`` and the others of
+        `napari_virtualstain.jobs.uncertainty.UncertaintySettings`.
+
+    Returns
+    -------
+    UncertaintyResult
+        ``stains``, each with ``coverage``, ``interval`` and error-retention curves, and ``kept``.
+
+    Raises
+    ------
+    VirtualStainError
+        If images do not fit, have no spread, or are too few.
+    """
+    from napari_virtualstain.jobs import uncertainty as job
+
+    values = {
+        "prediction": os.fspath(prediction), "target": os.fspath(target), "out": os.fspath(out),
+        **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.UncertaintySettings, values), on_progress=on_progress, on_note=on_note
     )
 
 

@@ -73,6 +73,7 @@ VERBS: dict[str, Verb] = {
         Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
         Verb("phenotype", "ask tables of features whether phenotypes survive", ("prediction",)),
         Verb("blind", "let a person tell predicted from real stains, and score", ("prediction",)),
+        Verb("uncertainty", "say what the spread of predicted stains is worth", ("prediction",)),
         Verb("generalise", "say what a model loses where it was not trained", ("table",)),
         Verb(
             "explain", "show what a network looked at, and whether the map may be read", ("input",)

@@ -30,6 +30,7 @@ from napari_virtualstain.inference.network import (
 )
 from napari_virtualstain.inference.norms import unit_statistics, with_statistics
 from napari_virtualstain.inference.stack import stack_network
+from napari_virtualstain.inference.views import seen_from_all_sides
 from napari_virtualstain.inference.z_window import ZWindows
 from napari_virtualstain.zoo import find_model, load_generator
 
@@ -49,10 +50,13 @@ class SharedModel:
         As `zoo.load_generator` returns it, on the processor.
     device
         Where its networks compute.
+    views
+        Of the image, whose mean and spread are predicted; see `inference.views`.
     """
 
     model: Model
     device: str = "cpu"
+    views: int = 1
     _networks: dict[tuple[str, bool], Network] = field(default_factory=dict)
 
     def network(
@@ -80,9 +84,10 @@ class SharedModel:
             module = first_network(self.model.generator)
             if held:
                 module = with_statistics(module, unit_statistics(module), self.network().ndim)
-            self._networks[key] = prepare_network(
+            ready = prepare_network(
                 module, device=self.device, precision=cast(Precision, precision)
             )
+            self._networks[key] = seen_from_all_sides(ready, self.views)
         return self._networks[key]
 
     def _windows(self, depth: int) -> ZWindows | None:
@@ -111,7 +116,7 @@ class SharedModel:
 _TEST_EDGE = {2: 128, 3: 48}
 """Of the picture with which precisions are compared, in pixels, by spatial axes."""
 _Key = tuple[tuple[str, int, int], ...]
-_kept: OrderedDict[tuple[str, tuple[float, ...], bool, _Key], SharedModel] = OrderedDict()
+_kept: OrderedDict[tuple[str, tuple[float, ...], bool, int, _Key], SharedModel] = OrderedDict()
 _lock = Lock()
 
 
@@ -121,6 +126,7 @@ def shared_model(
     device: str = "cpu",
     quantiles: tuple[float, ...] = (),
     spread: bool = False,
+    views: int = 1,
 ) -> SharedModel:
     """Return a model ready to predict, loaded once a process and device.
 
@@ -134,6 +140,8 @@ def shared_model(
         Predicted beside the stains; see `generators.quantiles.with_quantiles`.
     spread
         Whether that of several draws is, too; see `generators.draws.with_spread`.
+    views
+        Of the image, with their spread.
 
     Raises
     ------
@@ -143,15 +151,15 @@ def shared_model(
     path = find_model(name_or_path)
     # Under the lock also the loading: of two that want the same model one loads it.
     with _lock:
-        key = (device, quantiles, spread, _identity(path))
+        key = (device, quantiles, spread, views, _identity(path))
         found = _kept.pop(key, None)
         if found is None:
             model = load_generator(path)
             if quantiles:
                 model = with_quantiles(model, quantiles)
-            if spread:
+            if spread or views > 1:
                 model = with_spread(model)
-            found = SharedModel(model=model, device=device)
+            found = SharedModel(model=model, device=device, views=views)
         _kept[key] = found
         while len(_kept) > MOST:
             _kept.popitem(last=False)

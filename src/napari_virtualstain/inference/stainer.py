@@ -19,6 +19,7 @@ from napari_virtualstain.inference.resample import (
 from napari_virtualstain.inference.source import PlanesSource, Source, clipped, padded
 from napari_virtualstain.inference.transfer import Grey, Stains, arrived, to_host_tensor
 from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.metrics.intervals import SpreadInterval, ends
 from napari_virtualstain.tiling.plan import Tile, tile_around
 
 __all__ = ["Pixels", "Stainer"]
@@ -46,6 +47,9 @@ class Stainer:
     planned
         Stands for the networks of all time points where nothing is computed: it looks as far, on
         the same device. That of the first time point if `None`.
+    intervals
+        Of each stain: what is predicted are stains and spreads, and what is given back are stains
+        and the ends of their intervals. Empty to give back what is predicted.
     """
 
     network: Callable[[int], Network]
@@ -53,6 +57,7 @@ class Stainer:
     outputs: tuple[Normalisation, ...]
     ratios: tuple[float, ...] | None = None
     planned: Network | None = None
+    intervals: tuple[SpreadInterval, ...] = ()
 
     @property
     def typical(self) -> Network:
@@ -121,6 +126,8 @@ class Stainer:
         grey = stains if stains.flags.writeable else np.empty(stains.shape, np.float32)
         for index, norm in enumerate(self.outputs):
             grey[index] = norm.invert(stains[index])
+        if self.intervals:
+            grey = ends(grey, self.intervals)
         if self.ratios is None:
             return grey
         _, needed = self._on_model_grid(t, tile)

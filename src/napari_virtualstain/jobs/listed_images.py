@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_virtualstain.errors import SettingsError, VirtualStainError
+from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.plate import Place, parse_well, place_of_name, well_of
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.scene import Scene, is_like
+from napari_virtualstain.io.zarr_tree import attributes_of, places_in
 from napari_virtualstain.jobs.batch_items import find_images
 
-__all__ = ["ListedImage", "listed_images", "place_of_run"]
+__all__ = ["ListedImage", "listed_images", "place_of_run", "record_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,25 @@ class ListedImage:
     def name(self) -> str:
         """For people."""
         return "/".join(part for part in self.key if part)
+
+
+def record_of(listed: ListedImage, image: LazyImage) -> dict[str, Any]:
+    """Return the record of the stain that wrote an image, an empty one if there is none.
+
+    Parameters
+    ----------
+    listed
+        Which image.
+    image
+        The same, opened.
+    """
+    root = Path(image.source.path or listed.path)
+    try:
+        place, _ = places_in(root, attributes_of(root) or {}).get(image.source.scene, ("", 0))
+        record = read_record(root / place)["record"]
+    except (VirtualStainError, OSError, KeyError):
+        return {}
+    return record if isinstance(record, dict) and record.get("job") == "stain" else {}
 
 
 def listed_images(

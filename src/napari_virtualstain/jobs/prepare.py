@@ -11,6 +11,7 @@ from pydantic import Field
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.planes import InputPlanes
+from napari_virtualstain.generators.doubt import intervals_of, with_ends
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
@@ -21,10 +22,12 @@ from napari_virtualstain.jobs.computing import (
     choose_precision,
     memory_budget,
 )
+from napari_virtualstain.jobs.doubt import DoubtSettings, check_doubt
 from napari_virtualstain.jobs.drawing import DrawingSettings, DrawnStain, check_led, sampling_of
 from napari_virtualstain.jobs.picture import PictureSettings
 from napari_virtualstain.jobs.ready import ReadyPlanes, ready_planes
 from napari_virtualstain.jobs.rescale import ratios_for, resized
+from napari_virtualstain.metrics.intervals import SpreadInterval
 from napari_virtualstain.tiling.plan import TilePlan
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ _MANY_TIMES = 4.0
 """The pixels of the image that are computed, from which on it is said."""
 
 
-class InputSettings(PictureSettings, DrawingSettings):
+class InputSettings(PictureSettings, DrawingSettings, DoubtSettings):
     """Which picture a model is given, and how it is computed."""
 
     normalise_on: Literal["field", "well", "plate"] = Field(
@@ -123,6 +126,12 @@ class PreparedStain:
         How stains are drawn, `None` of a model that does not draw.
     identify
         Looks at the files of the input again, `None` for an array.
+    predicted
+        As ``model``, but with the stains as the network gives them.
+    views
+        Of the image that the network is shown.
+    intervals
+        Of each stain of the model, where the ends of intervals take the place of spreads.
     """
 
     model: Model
@@ -138,6 +147,9 @@ class PreparedStain:
     budget: int
     sampling: DrawnStain | None = None
     identify: Callable[[], str] | None = None
+    predicted: Model
+    views: int = 1
+    intervals: tuple[SpreadInterval, ...] = ()
 
     @property
     def planes(self) -> InputPlanes:
@@ -182,6 +194,7 @@ class PreparedStain:
         t = self.planes.image.shape[0]
         times = "" if t == 1 else f" at each of {t} time points"
         drawn = "" if self.sampling is None else f", {self.sampling.describe()}"
+        drawn += f", the mean of {self.views} views" * (self.views > 1)
         return f"{self.run_plan.describe()}{times}{drawn}, {self._kind()}"
 
     def _kind(self) -> str:
@@ -226,10 +239,19 @@ def prepare(
 
     device = choose_device(settings.device)
     shared = shared_model(
-        settings.model, device=device, quantiles=settings.quantiles, spread=settings.draws > 1
-    )
-    model = shared.model
+        settings.model, device=device, quantiles=settings.quantiles, spread=settings.draws > 1,
+        views=settings.views,
+    )  # fmt: skip
+    model = predicted = shared.model
     sampling = sampling_of(settings, model)
+    check_doubt(
+        settings, model.card.name, draws=None if sampling is None else sampling.draws,
+        quantiles=bool(settings.quantiles),
+    )  # fmt: skip
+    intervals: tuple[SpreadInterval, ...] = ()
+    if settings.interval:
+        intervals = intervals_of(predicted, views=settings.views, draws=settings.draws)
+        model = with_ends(predicted, intervals)
     if image is None:
         image = open_image(
             settings.input, scene=settings.scene, axes=settings.axes, pattern=settings.pattern
@@ -288,4 +310,7 @@ def prepare(
         budget=budget,
         sampling=sampling,
         identify=before,
+        predicted=predicted,
+        views=settings.views,
+        intervals=intervals,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +21,8 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.inference.planner import cells_of, recorded_plan
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.io.record import read_record
-from napari_virtualstain.io.zarr_tree import attributes_of, places_in
 from napari_virtualstain.jobs.compare import read_rows
-from napari_virtualstain.jobs.listed_images import ListedImage
+from napari_virtualstain.jobs.listed_images import ListedImage, record_of
 from napari_virtualstain.qc.field import Borders, QcField, borders_of
 
 if TYPE_CHECKING:
@@ -175,7 +172,7 @@ def open_judged(
             "Give it in µm with --pixel-size."
         )
     notes: list[str] = []
-    record = _record(listed, image)
+    record = record_of(listed, image)
     below = _opened(source, record, settings, notes)
     found = JudgedImage(
         listed=listed, prediction=image.select(stains), record=record, source=None, pixel_um=pixel,
@@ -191,17 +188,6 @@ def open_judged(
         notes += [note] if note else []
         found.source, found.z = below, _z(named.get("z"), below.shape[2], notes)
     return found
-
-
-def _record(listed: ListedImage, image: LazyImage) -> dict[str, Any]:
-    """Return the record of the run that wrote an image, an empty one if there is none."""
-    root = Path(image.source.path or listed.path)
-    try:
-        place, _ = places_in(root, attributes_of(root) or {}).get(image.source.scene, ("", 0))
-        record = read_record(root / place)["record"]
-    except (VirtualStainError, OSError, KeyError):
-        return {}
-    return record if isinstance(record, dict) and record.get("job") == "stain" else {}
 
 
 def _opened(

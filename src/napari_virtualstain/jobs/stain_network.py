@@ -23,6 +23,7 @@ from napari_virtualstain.inference.sampled import SampledStainer
 from napari_virtualstain.inference.source import PlanesSource, Source, padded
 from napari_virtualstain.inference.stack import StackNetwork, stack_network
 from napari_virtualstain.inference.stainer import Stainer
+from napari_virtualstain.inference.views import seen_from_all_sides
 from napari_virtualstain.intensity import Normalisation
 from napari_virtualstain.jobs.prepare import CHUNK, PreparedStain
 from napari_virtualstain.tiling.plan import plan_tiles
@@ -60,11 +61,9 @@ def stainer_of(
         By time point: statistics that were measured before, where they are needed.
     """
     source = PlanesSource(planes=prepared.planes, inputs=inputs)
-    card = prepared.model.card
+    predicted = prepared.predicted.card.stains
     # Of a stack, the planes of the first stain come first, then those of the second.
-    outputs = tuple(
-        stain.normalisation for stain in card.stains for _ in range(prepared.depth or 1)
-    )
+    outputs = tuple(stain.normalisation for stain in predicted for _ in range(prepared.depth or 1))
 
     def same(t: int) -> Network:
         del t
@@ -77,7 +76,10 @@ def stainer_of(
         module, planned = prepared.model.generator.module(), prepared.network
         stack = planned if isinstance(planned, StackNetwork) else None
         fixed = with_statistics(module, known, stack.inner.ndim if stack else planned.ndim)
-        ready = prepare_network(fixed, device=prepared.device, precision=planned.precision)
+        ready = seen_from_all_sides(
+            prepare_network(fixed, device=prepared.device, precision=planned.precision),
+            prepared.views,
+        )
         if stack is None:
             return ready
         return stack_network(ready, depth=stack.depth, windows=stack.windows)
@@ -90,12 +92,12 @@ def stainer_of(
                 labels=prepared.sampling.labels, guidance=prepared.sampling.guidance,
             ),
             seed=seed, draws=prepared.sampling.draws, statistics=prepared.statistics,
-            budget=prepared.budget, on_step=on_step,
+            budget=prepared.budget, on_step=on_step, intervals=prepared.intervals,
         )  # fmt: skip
     held = prepared.statistics in {"frozen", "exact"}
     return Stainer(
         network=of_time if held else same, source=source, outputs=outputs, ratios=prepared.ratios,
-        planned=prepared.network,
+        planned=prepared.network, intervals=prepared.intervals,
     )  # fmt: skip
 
 

@@ -273,6 +273,10 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         return "it was begun with another --normalise-on"
     if now["settings"]["quantiles"] != before["settings"].get("quantiles", []):
         return "it was begun with other --quantiles"
+    if now["settings"]["views"] != before["settings"].get("views", 1):
+        return "it was begun with other --views"
+    if now["settings"]["interval"] != before["settings"].get("interval", False):
+        return "it was begun with --interval, or without it as this is not"
     if now["sampling"] != before.get("sampling"):
         return "its stains were drawn otherwise (--sampler, --sampling-steps, --draws, --told)"
     mine, theirs = now["normalisation"], before["normalisation"]
