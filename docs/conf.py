@@ -21,6 +21,20 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tree beside every page. A page that is missing here, or here and not there, stops the build.
 NAVIGATION = {
     "Start": ["installation", "first-steps", "demo"],
+    "Learn": [
+        "tutorials/plate",
+        "tutorials/timelapse-and-stack",
+        "tutorials/tune",
+        "tutorials/real-file",
+    ],
+    "How to": [
+        "how-to/terminal",
+        "how-to/qc-every-morning",
+        "how-to/bring-your-own-model",
+        "how-to/no-display",
+        "how-to/offline",
+        "how-to/gpu",
+    ],
     "Use": [
         "viewer",
         "choose-a-model",
@@ -33,6 +47,7 @@ NAVIGATION = {
         "reference/examples",
     ],
     "Understand": [
+        "what-it-can-tell",
         "trust",
         "passport",
         "explain",
@@ -54,8 +69,14 @@ NAVIGATION = {
         "blind",
         "profiles",
     ],
-    "Reference": ["files", "reference/api", "reference/changelog"],
-    "Project": ["architecture", "simulator", "benchmarks/index", "reference/contributing"],
+    "Reference": ["files", "glossary", "citing", "reference/api", "reference/changelog"],
+    "Project": [
+        "comparison",
+        "architecture",
+        "simulator",
+        "benchmarks/index",
+        "reference/contributing",
+    ],
 }
 # What pages link to and what lies outside docs/: here it has a page of its own.
 OUTSIDE = {

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from napari_virtualstain.cli.arguments import add_arguments
-from napari_virtualstain.cli.main import VERBS, _load, main
+from napari_virtualstain.cli.arguments import add_arguments, settings_from
+from napari_virtualstain.cli.main import VERBS, _load, _parser, main
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 if not DOCS.is_dir():
     pytest.skip("the pages are not part of an installed package", allow_module_level=True)
 
-PAGES = sorted(DOCS.glob("*.md"))
+FOLDERS = ("tutorials", "how-to")
+PAGES = sorted([*DOCS.glob("*.md"), *(p for one in FOLDERS for p in DOCS.glob(f"{one}/*.md"))])
 SOURCE = ROOT / "src" / "napari_virtualstain"
 BLOCK = re.compile(r"(<!-- (\w+): (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SHARED = {"--json", "--quiet", "--debug", "--help", "--version", "--scheduler", "--workers"}
@@ -76,7 +77,42 @@ def recipe_table(name: str) -> str:
     return "".join(["| setting | value |\n|---|---|\n", *rows])
 
 
-TABLES = {"settings": settings_table, "recipe": recipe_table}
+def citations_table(kind: str) -> str:
+    """Return where methods come from, with links; a source is told once for all its methods."""
+    from napari_virtualstain.encoders.registry import ENCODERS
+    from napari_virtualstain.generators.registry import GENERATORS
+
+    brought = {"generators": (GENERATORS, "napari_virtualstain."), "encoders": (ENCODERS, "")}
+    registry, ours = brought[kind]
+    methods: dict[str, list[str]] = {}
+    for spec in registry.values():
+        if spec.target.startswith(ours):  # and not of a package that happens to be installed
+            methods.setdefault(spec.source, []).append(f"`{spec.name}`")
+    rows = [f"| {', '.join(names)} | {link_of(source)} |\n" for source, names in methods.items()]
+    return "".join(["| method | source |\n|---|---|\n", *rows])
+
+
+def link_of(source: str) -> str:
+    kind, _, number = source.partition(":")
+    address = {"doi": "https://doi.org/", "arXiv": "https://arxiv.org/abs/"}.get(kind)
+    return f"[{source}]({address}{number})" if address else source
+
+
+def checks_table(_: str) -> str:
+    from napari_virtualstain.qc.checks import CHECKS
+
+    fault = {"input": "bright field", "output": "stain"}
+    rows = []
+    for check in CHECKS.values():
+        side = {"both": "high or low"}.get(check.side, check.side)
+        limits = "none" if check.limits is None else ", ".join(map(check.shown, check.limits))
+        rows.append(f"| {check.title} | `{check.name}` | {fault[check.of]} | {side} | {limits} |\n")
+    head = "| check | in tables | at fault | bad is | amber, red without a reference |\n"
+    return "".join([head, "|---|---|---|---|---|\n", *rows])
+
+
+TABLES = {"settings": settings_table, "recipe": recipe_table, "checks": checks_table,
+          "citations": citations_table}  # fmt: skip
 
 
 def with_tables(text: str) -> str:
@@ -121,7 +157,7 @@ def test_links_lead_somewhere(page):
 
 def test_every_page_can_be_reached_from_the_index():
     linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", read("index.md"))}
-    assert {page.name for page in PAGES} - {"index.md"} <= linked
+    assert {page.relative_to(DOCS).as_posix() for page in PAGES} - {"index.md"} <= linked
 
 
 # Commands.
@@ -144,6 +180,20 @@ def test_commands_have_the_options_that_they_are_shown_with(page):
         known = {s for action in arguments_of(verb) for s in action.option_strings} | SHARED
         said = {word.partition("=")[0] for word in rest if word.startswith("--")}
         assert said <= known, rest
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
+)
+def test_lines_that_are_typed_are_understood_by_the_program(page):
+    for line in "\n".join(code(page, "sh")).replace("\\\n", " ").splitlines():
+        for words_of in re.split(r"&&|\|", line):
+            program, *typed = shlex.split(words_of, comments=True) or [""]
+            if program != "virtualstain" or typed == ["--version"]:
+                continue
+            stated = _parser(typed[0]).parse_args(typed)  # exits where a word is not known
+            verb = VERBS[typed[0]]
+            settings_from(_load(verb.settings), vars(stated), positional=verb.positional)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -170,6 +220,27 @@ def sentences() -> list[str]:
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
     return found
+
+
+OF_OTHERS = {"Plugins", "Terminal"}
+"""Words of napari and of the system."""
+PAGES_OF_THE_DOCK = {
+    name.removesuffix("Page")
+    for path in (SOURCE / "widgets").glob("*.py")
+    for name in re.findall(r"^class (\w+Page)\(", path.read_text("utf-8"), re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent != DOCS], ids=lambda page: page.name)
+def test_pages_and_buttons_that_a_tutorial_names_are_in_the_window(page):
+    """What stands in italics with a capital letter is a word of the window or of its menus."""
+    manifest = (SOURCE / "napari.yaml").read_text(encoding="utf-8")
+    known = {*sentences(), *re.findall(r": (.+)$", manifest, re.MULTILINE)}
+    said = re.findall(r"(?<!\*)\*([A-Z][^*\n]*)\*(?!\*)", words(page).replace("\n", " "))
+    parts = {part.removesuffix(" (Virtual staining)") for one in said for part in one.split(" > ")}
+    for name in parts - OF_OTHERS - PAGES_OF_THE_DOCK:
+        filled_in = re.sub("[0-9]+ images", "\0", name)
+        assert filled_in in known or f"{name}:" in known, name
 
 
 def quoted_messages() -> list[str]:
@@ -275,6 +346,33 @@ def test_the_metrics_page_lists_every_number_of_an_evaluation():
 
     text = read("metrics.md")
     assert [f.name for f in fields(ChannelScore) if f"`{f.name}`" not in text] == []
+
+
+def sections(page: str, chapter: str) -> dict[str, str]:
+    """Return the sections of a chapter by their headings."""
+    text = read(page).partition(f"\n## {chapter}\n")[2].partition("\n## ")[0]
+    return {part.partition("\n")[0]: part.partition("\n")[2] for part in text.split("\n### ")[1:]}
+
+
+def test_the_quality_page_says_of_every_check_what_it_is_and_what_it_is_blind_to():
+    from napari_virtualstain.qc.checks import CHECKS
+
+    told = sections("qc.md", "The checks")
+    named = {*told, *re.findall(r"\*\*([^*]+)\*\*", "".join(told.values()))}
+    assert {check.title for check in CHECKS.values()} <= named
+    assert [name for name, text in told.items() if "*blind to*" not in text.lower()] == []
+
+
+def test_the_metrics_page_says_the_range_of_every_number():
+    from dataclasses import fields
+
+    from napari_virtualstain.jobs.evaluation import ChannelScore
+
+    table = read("metrics.md").partition("| column |")[2].partition("\n\n")[0]
+    rows = [row.split("|") for row in table.splitlines()]
+    ranged = {name for row in rows if len(row) > 3 and row[3].strip()
+              for name in re.findall("`([a-z_]+)`", row[2])}  # fmt: skip
+    assert {f.name for f in fields(ChannelScore)} - ranged == set()
 
 
 if __name__ == "__main__":

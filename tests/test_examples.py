@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,9 +29,23 @@ def run_example(monkeypatch, capsys):
     return run
 
 
+def run_alone(*words, path=()):
+    """Run a script, or the program, in a process of its own, and return what it printed."""
+    source = FOLDER.parent / "src"
+    among = os.pathsep.join(map(str, [*path, source]))
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=240,
+        env={**os.environ, "PYTHONPATH": among, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_no_example_is_left_out():
     text = Path(__file__).read_text(encoding="utf-8")
-    assert [p.name for p in FOLDER.glob("*.py") if f'run_example("{p.name}"' not in text] == []
+    ran = ('run_example("{}"', 'run_alone(FOLDER / "{}"')
+    assert [p.name for p in FOLDER.glob("*.py")
+            if not any(way.format(p.name) in text for way in ran)] == []  # fmt: skip
 
 
 def test_an_array_is_stained_and_read_again(run_example, tiny_model, small_fields, tmp_path):
@@ -71,3 +88,59 @@ def test_a_model_is_trained_on_pairs_of_tiffs(run_example, tmp_path):
     assert "2 fields taught, 4 steps" in said
     assert said.count("on a field that it has not seen") == 2
     assert (tmp_path / "new" / "model" / "card.json").is_file()
+
+
+def test_another_microscope_gives_pairs_that_are_brighter_and_shared_by_name(run_example, tmp_path):
+    from napari_virtualstain import open_image
+
+    said = run_example("another_microscope.py", tmp_path, "--fields", 2, "--size", 64)
+    assert said.count("64 px, 5 stains") == 2
+    names = [
+        sorted(p.name for p in (tmp_path / kind).iterdir()) for kind in ("brightfield", "stains")
+    ]
+    assert names[0] == names[1] == ["field1.ome.zarr", "field2.ome.zarr"]
+    stains = open_image(tmp_path / "stains" / "field1.ome.zarr").data
+    assert int(stains.min().compute()) >= 300
+    assert open_image(tmp_path / "brightfield" / "field2.ome.zarr").shape == (1, 1, 3, 64, 64)
+
+
+@pytest.mark.slow
+def test_a_generator_of_ones_own_is_found_by_its_entry_point_trained_and_stains(tmp_path):
+    said = run_alone(FOLDER / "write_your_own_generator.py", tmp_path, "--steps", 2)
+    assert "listed: Two wide convolutions, an example" in said
+    assert "trained: 2 steps" in said
+    assert said.count("a linear filter") == 2
+
+    # The program itself, in another process, where the package lies as pip would leave it.
+    packages = (tmp_path, FOLDER)
+    found = json.loads(run_alone("-m", "napari_virtualstain", "models", "--json", path=packages))
+    assert found["generators"]["two_layers"]["presets"] == ["small", "tiny"]
+    assert found["broken_generators"] == {}
+    again = run_alone(
+        "-m", "napari_virtualstain", "stain", tmp_path / "field2_brightfield.ome.tif", "--quiet",
+        "--model", tmp_path / "model", "--out", tmp_path / "again.ome.zarr", path=packages,
+    )  # fmt: skip
+    assert "DNA, RNA -> " in again
+
+
+def test_published_weights_become_a_model_that_stains_a_stack(run_example, tmp_path):
+    said = run_example("import_published_weights.py", tmp_path)
+    assert "VisCy FCMAE for 4 planes" in said
+    assert "not for: Trained on quantitative phase" in said
+    assert "9 planes of Nucleus, Membrane" in said
+
+
+@pytest.mark.slow
+def test_many_images_are_stained_on_workers_and_not_twice(tiny_model, small_fields, tmp_path):
+    from napari_virtualstain.jobs.simulate import write_field
+
+    given, out = tmp_path / "given", tmp_path / "out"
+    for number, field in enumerate(small_fields[:2]):
+        write_field(field, given, only={"brightfield": given / f"{number}.ome.zarr"})
+    (given / "notes.txt").write_text("no image")
+    words = (given, out, "--model", tiny_model, "--workers", 1)
+    first = run_alone(FOLDER / "stain_many_on_dask.py", *words)
+    assert first.count(".ome.zarr: stained") == 2
+    assert "notes.txt: failed: " in first
+    again = run_alone(FOLDER / "stain_many_on_dask.py", *words)
+    assert again.count(".ome.zarr: was done before") == 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from napari_virtualstain.errors import unknown_name
+from napari_virtualstain.errors import UnknownNameError, unknown_name
 from napari_virtualstain.generators.base import Generator, GeneratorSpec
+from napari_virtualstain.generators.others import installed
 from napari_virtualstain.nets.building import build
 
-__all__ = ["GENERATORS", "GRAPHS", "build_generator", "get_spec"]
+__all__ = ["BROKEN", "GENERATORS", "GRAPHS", "build_generator", "get_spec"]
 
 _HERE = "napari_virtualstain.generators"
 
@@ -447,7 +448,7 @@ GENERATORS: dict[str, GeneratorSpec] = {
         ),
     )
 }
-"""Every method that can be trained, by registry name."""
+"""Every method that can be trained, by registry name; those of other packages are among them."""
 
 GRAPHS: dict[str, GeneratorSpec] = {
     spec.name: spec
@@ -476,6 +477,10 @@ GRAPHS: dict[str, GeneratorSpec] = {
 }
 """Networks of others that run as they came, by registry name; they are not trained."""
 
+_OTHERS, BROKEN = installed({*GENERATORS, *GRAPHS})
+"""Those of other packages, and why some of these cannot be used, by name."""
+GENERATORS.update(_OTHERS)
+
 
 def get_spec(name: str) -> GeneratorSpec:
     """Return the description of a generator.
@@ -483,12 +488,15 @@ def get_spec(name: str) -> GeneratorSpec:
     Raises
     ------
     UnknownNameError
-        If there is none of that name; the message offers the nearest.
+        If there is none of that name, with the nearest; or if it is of another package, and
+        cannot be used, with the reason.
     """
     if name in GRAPHS:
         return GRAPHS[name]
     if name in GENERATORS:
         return GENERATORS[name]
+    if name in BROKEN:
+        raise UnknownNameError(BROKEN[name])
     raise unknown_name("generator", name, GENERATORS)
 
 

@@ -10,7 +10,7 @@ from napari_virtualstain.encoders.package import read_encoder_card
 from napari_virtualstain.encoders.registry import ENCODERS
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.generators.package import read_card
-from napari_virtualstain.generators.registry import GENERATORS
+from napari_virtualstain.generators.registry import BROKEN, GENERATORS
 from napari_virtualstain.jobs.base import JobSettings, ModelText, Progress
 from napari_virtualstain.jobs.encoder_import import ImportedEncoder
 from napari_virtualstain.jobs.model_download import (
@@ -196,6 +196,7 @@ def listing() -> dict[str, Any]:
             }
             for s in GENERATORS.values()
         },
+        "broken_generators": dict(BROKEN),
         "encoder_methods": {
             s.name: {
                 "title": s.title,
@@ -267,6 +268,7 @@ def to_text(found: dict[str, Any]) -> str:
         lines.append(
             f"  {name}: {spec['title']}, over {over}, presets {', '.join(spec['presets'])}"
         )
+    lines += [f"  {name}: {why}" for name, why in found["broken_generators"].items()]
     lines.append("Methods of encoders (train --encoder):")
     for name, spec in found["encoder_methods"].items():
         over = "stacks" if spec["axes"] == "zyx" else "planes"
