@@ -12,6 +12,7 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_virtualstain.cli.arguments import add_arguments, settings_from
@@ -373,6 +374,26 @@ def test_the_metrics_page_says_the_range_of_every_number():
     ranged = {name for row in rows if len(row) > 3 and row[3].strip()
               for name in re.findall("`([a-z_]+)`", row[2])}  # fmt: skip
     assert {f.name for f in fields(ChannelScore)} - ranged == set()
+
+
+def test_the_metrics_page_says_of_every_metric_what_it_does_not_tell():
+    page = read("metrics.md").partition("\n## PCC")[2].partition("\n## What none of them")[0]
+    told = {part.partition("\n")[0]: part for part in f" PCC{page}".split("\n## ")}
+    assert len(told) > 10
+    said = ("*does not tell*", "*blind to*")
+    assert [
+        name for name, text in told.items() if not any(one in text.lower() for one in said)
+    ] == []
+
+
+def test_the_metrics_page_names_every_number_of_nuclei():
+    from napari_virtualstain.objects.match import match_objects
+
+    nucleus = np.pad(np.ones((4, 4), np.int32), 2)
+    counts = match_objects(nucleus, nucleus).to_json()
+    text = read("metrics.md").partition("\n## Nuclei\n")[2].partition("\n## ")[0]
+    assert counts["matched"] == 1
+    assert [name for name in [*counts, "size", "amount", "planes"] if f"`{name}`" not in text] == []
 
 
 if __name__ == "__main__":
