@@ -8,7 +8,8 @@ next action, in that order, without a traceback being needed to act on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = [
     "VirtualStainError",
     "did_you_mean",
     "from_extra",
+    "refuse_newer",
     "sentence_of",
     "unknown_name",
 ]
@@ -188,6 +190,46 @@ def from_extra(module: str, *, extra: str, needs: str) -> Any:
         raise MissingExtraError(
             f"{needs} Install it with: pip install 'napari-virtualstain[{extra}]'."
         ) from error
+
+
+def refuse_newer(content: object, known: int, where: str, kind: type[VirtualStainError]) -> None:
+    """Refuse what a newer version of this program wrote.
+
+    Parameters
+    ----------
+    content
+        Of the file: its bytes as JSON, or what they hold. Anything damaged passes: whoever reads it
+        says in which way it is.
+    known
+        Newest schema that is understood.
+    where
+        The file, as the sentence names it.
+    kind
+        Of the error.
+
+    Raises
+    ------
+    VirtualStainError
+        Of that kind, if ``schema_version`` is a larger number.
+
+    Examples
+    --------
+    >>> try:
+    ...     refuse_newer(b'{"schema_version": 3}', 2, "'pairs.json'", ImageFileError)
+    ... except ImageFileError as error:
+    ...     print(error)
+    'pairs.json' is of schema 3, this program knows 2. Update napari-virtualstain.
+    """
+    if isinstance(content, bytes):
+        try:
+            content = json.loads(content)
+        except (ValueError, RecursionError):
+            return
+    found = content.get("schema_version") if isinstance(content, Mapping) else None
+    if isinstance(found, int) and found > known:
+        raise kind(
+            f"{where} is of schema {found}, this program knows {known}. Update napari-virtualstain."
+        )
 
 
 def sentence_of(error: BaseException) -> str:

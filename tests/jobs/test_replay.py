@@ -77,7 +77,7 @@ def test_a_stain_is_repeated_bit_for_bit(given, stained):
     assert found.likeness.equal
     assert found.likeness.compared == 5 * 96 * 96
     assert (found.problem, found.notes) == (None, ())
-    assert "equal bit for bit in all 46,080 pixels" in found.text()
+    assert "equal bit for bit in all 46,080 pixels of both" in found.text()
     np.testing.assert_array_equal(
         open_image(store).data.compute(), open_image(found.out).data.compute()
     )
@@ -160,7 +160,7 @@ def test_other_numbers_are_found_and_fail_the_command(stained, capsys):
     assert result["largest_difference"] == pytest.approx(1.0, rel=1e-3)
     assert "error: The repetition of " in shown.err
     assert "has other numbers: in channel 'RNA' by up to " in shown.err
-    assert shown.err.endswith("Compare both stores before you trust either.\n")
+    assert shown.err.endswith("Compare both before you trust either.\n")
 
 
 def test_last_digits_may_differ(stained):
@@ -217,9 +217,9 @@ def test_the_device_of_the_run_may_be_missing(stained):
 REFUSED = {
     "another schema": (
         ("schema_version",), 9,
-        "is of schema 9, this version reads up to 2. Repeat it with the version that wrote it, 0.1.0",
+        "is of schema 9, this version reads up to 2. Update napari-virtualstain, or repeat it with the version that wrote it, 0.1.0",
     ),
-    "another job": (("job",), "dance", "was written by 'dance', which is not repeated. Choose a"),
+    "another job": (("job",), "dance", "is not repeated. It was written by 'dance', which this version does not know. Upd"),
     "an array in memory": (
         ("input", "path"), None, "was an array in memory that was not kept, so the run cannot",
     ),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from napari_virtualstain.datasets.project_entries import SCHEMA_VERSION
-from napari_virtualstain.errors import ImageFileError, SettingsError
+from napari_virtualstain.errors import ImageFileError, SettingsError, refuse_newer
 from napari_virtualstain.io.disk import disk_errors
 
 __all__ = ["add_line", "read_values", "valid", "write_values"]
@@ -56,12 +56,7 @@ def read_values(file: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise ImageFileError(f"{str(file)!r} is damaged: it holds no values. Delete it.")
-    version = values.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ImageFileError(
-            f"{str(file)!r} is of schema {version}, this program knows {SCHEMA_VERSION}. "
-            "Update napari-virtualstain."
-        )
+    refuse_newer(values, SCHEMA_VERSION, repr(str(file)), ImageFileError)
     return values
 
 

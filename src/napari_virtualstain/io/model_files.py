@@ -27,6 +27,7 @@ from napari_virtualstain.errors import (
     ModelPackageError,
     OutputExistsError,
     VirtualStainError,
+    refuse_newer,
 )
 from napari_virtualstain.io.disk import disk_errors
 
@@ -122,6 +123,9 @@ class ModelFiles:
                 f"'{self.path}' holds no {self._card}, so nobody can tell what the model expects. "
                 f"Give the folder that `virtualstain {written_by}` wrote."
             )
+        known = kind.model_fields["schema_version"].default
+        where = f"The {self._card} of '{self.path}'"
+        refuse_newer(self.content, known, where, ModelPackageError)
         try:
             return kind.model_validate_json(self.content)
         except ValidationError as error:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError
+from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
 
 __all__ = ["COMMITS", "KEY", "SCHEMA_VERSION", "read_commits", "read_record", "state_of"]
 
@@ -78,6 +78,7 @@ def read_record(path: Path | str) -> dict[str, Any]:
         raise ImageFileError(
             f"{str(file)!r} is damaged: {error}. Run the command that wrote it again."
         ) from error
+    refuse_newer(state, SCHEMA_VERSION, repr(str(store)), ImageFileError)
     if state is None:
         raise ImageFileError(
             f"{str(store)!r} holds no run record: it was not written by napari-virtualstain. "

@@ -24,9 +24,10 @@ from napari_virtualstain.errors import (
 )
 from napari_virtualstain.evaluation.blind import BlindScore, deal_sides, score_answers
 from napari_virtualstain.io.disk import check_report, disk_errors
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.blind_page import COLUMNS, page
 from napari_virtualstain.jobs.blind_pairs import draw_pairs
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pictures import png_address
 from napari_virtualstain.jobs.verdict_tables import plain_values, write_whole
 from napari_virtualstain.words import plural
@@ -189,7 +190,6 @@ def _write(
         {**one, "pair": number, "real": "left" if left else "right"}
         for number, (one, left) in enumerate(zip(dealt, sides, strict=True), 1)
     ]
-    about = {"settings": settings.model_dump(mode="json"), "pairs": told_of}
     review = hashlib.sha256(json.dumps(told_of).encode()).hexdigest()[:12]
     cards = []
     for one, (predicted, real) in zip(told_of, pictures, strict=True):
@@ -198,10 +198,7 @@ def _write(
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / SCORE).unlink(missing_ok=True)  # of the review that was there
-    whole = {
-        "schema_version": 1, "job": "blind", "review": review, **about, "versions": versions(),
-        "notes": notes,
-    }  # fmt: skip
+    whole = describe_run("blind", settings, review=review, pairs=told_of, notes=notes)
     write_whole(out / KEY, json.dumps(whole, indent=2, allow_nan=False))
     write_whole(out / PAGE, page(review, cards, _HOW[settings.contrast]))
     return BlindResult(
@@ -251,11 +248,7 @@ def _score(settings: BlindSettings, began: float) -> BlindResult:
             if (n := sum(row[0] == name for row in said)) < len(pairs)
         ),
     )  # fmt: skip
-    whole = {
-        "schema_version": 1, "job": "blind", "review": review,
-        "settings": settings.model_dump(mode="json"), "versions": versions(),
-        "result": result.to_json(),
-    }  # fmt: skip
+    whole = describe_run("blind", settings, review=review, result=result.to_json())
     write_whole(out / SCORE, json.dumps(whole, indent=2, allow_nan=False))
     return result
 

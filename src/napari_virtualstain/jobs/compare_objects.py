@@ -192,7 +192,7 @@ def _sink(out: Path, like: LazyImage, planes: int, *, overwrite: bool) -> OmeZar
         chunks_yx=_CHUNK,
         n_tiles=planes * len(_parts(height, width)),
         levels=1,  # a mean of labels is no label
-        record={"kind": "labels", "kinds": ["background", *KINDS]},
+        record={"job": "evaluate", "kind": "labels", "kinds": ["background", *KINDS]},
         overwrite=overwrite,
     )  # fmt: skip
 

@@ -20,13 +20,15 @@ from napari_virtualstain.errors import (
     SettingsError,
 )
 from napari_virtualstain.io.disk import disk_errors
-from napari_virtualstain.jobs.base import Progress, versions
+from napari_virtualstain.jobs.base import Progress
 from napari_virtualstain.jobs.embed_field import FieldEncoder, Seen
 from napari_virtualstain.jobs.embed_profiles import PREDICTED, PROBABILITY
 from napari_virtualstain.jobs.embed_table import FIELDS, FeatureFile
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.embed import EmbedResult, EmbedSettings
+
+from napari_virtualstain.jobs.run_record import describe_run
 
 __all__ = ["RECORD", "Told", "write_record", "write_rows"]
 
@@ -241,16 +243,11 @@ def write_record(
 ) -> None:
     """Write what the tables were made with, and what came out."""
     card = looking.model.card
-    record = {
-        "schema_version": 1,
-        "job": "embed",
-        "status": status,
-        "settings": settings.model_dump(mode="json"),
-        "made_with": _made_with(settings, looking),
-        "encoder": {"name": card.name, "fingerprint": looking.model.fingerprint},
-        "versions": versions(),
+    record = describe_run(
+        "embed", settings, status=status, made_with=_made_with(settings, looking),
+        encoder={"name": card.name, "fingerprint": looking.model.fingerprint},
         **({} if result is None else {"result": result.to_json()}),
-    }
+    )  # fmt: skip
     scratch = out / f"{RECORD}.partial"
     with disk_errors(out / RECORD):
         scratch.write_text(json.dumps(record, indent=2), encoding="utf-8")

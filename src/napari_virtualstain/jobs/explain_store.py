@@ -139,7 +139,7 @@ def write_maps(
         "schema_version": 1,
         "job": "explain",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.absolute().model_dump(mode="json"),
         "input": describe_input(drawn.image, drawn.channel),
         "network": drawn.network,
         "sentences": list(drawn.sentences),

@@ -16,9 +16,10 @@ from napari_virtualstain.embedding.intervals import Interval
 from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.evaluation.generalisation import COUNTS, HIGHER, Entry, Loss, fill_matrix
 from napari_virtualstain.io.disk import check_report, disk_errors
-from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage
 from napari_virtualstain.jobs.generalise_results import cells_of, read_results
 from napari_virtualstain.jobs.page import document, table
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.svg import heat_map
 from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values, write_whole
 from napari_virtualstain.words import plural
@@ -148,10 +149,7 @@ def run(
         domains=tuple(tuple(dict.fromkeys(names)) for names in zip(*cells, strict=True)),  # type: ignore[arg-type]
         seconds=time.monotonic() - began, notes=tuple(notes),
     )  # fmt: skip
-    about = {
-        "schema_version": 1, "job": "generalise", "settings": settings.model_dump(mode="json"),
-        "versions": versions(),
-    }  # fmt: skip
+    about = describe_run("generalise", settings)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     write_whole(out / FILES[2], csv_text(result.rows()))

@@ -26,11 +26,12 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.generators.card import IQR_UNIT, RELATIVE_UNIT
 from napari_virtualstain.io.disk import check_report, disk_errors
 from napari_virtualstain.io.record import read_record
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured, over_fields
 from napari_virtualstain.jobs.measured_outlines import write_outlines
 from napari_virtualstain.jobs.measured_trust import TRUST_COLUMNS, Trust, read_trust
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.words import plural
 
 __all__ = ["TABLES", "MeasureResult", "MeasureSettings", "relative_stains", "run"]
@@ -321,11 +322,10 @@ class _Tables:
         self, settings: MeasureSettings, measurer: FieldMeasurer, result: MeasureResult
     ) -> None:
         """Write what the tables were made with."""
-        values = {
-            "schema_version": 1, "job": "measure", "settings": settings.model_dump(mode="json"),
-            "nuclei": measurer.nuclei, "cells": measurer.cells, "stains": list(measurer.stains),
-            "versions": versions(), "result": result.to_json(),
-        }  # fmt: skip
+        values = describe_run(
+            "measure", settings, nuclei=measurer.nuclei, cells=measurer.cells,
+            stains=list(measurer.stains), result=result.to_json(),
+        )  # fmt: skip
         with disk_errors(self._out / RECORD):
             (self._out / RECORD).write_text(json.dumps(values, indent=2), encoding="utf-8")
 

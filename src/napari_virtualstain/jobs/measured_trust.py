@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError
+from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
 
 __all__ = ["TRUST_COLUMNS", "Trust", "read_trust"]
 
@@ -19,6 +19,7 @@ TRUST_COLUMNS = ("Metadata_QC", "Metadata_QC_Reason", "Metadata_QC_Verdict", "Me
 """State of the field, its worst reason, what a person decided, and of which stains intensity may be
 read as amount."""
 _REPORT = "qc.json"
+_SCHEMA = 1
 _RANK = {"green": 1, "amber": 2, "red": 3}
 
 _About = tuple[str, str, str]
@@ -74,7 +75,9 @@ def read_trust(report: str | Path) -> Trust:
     path = Path(report)
     file = path / _REPORT if path.is_dir() else path
     try:
-        values: Any = json.loads(file.read_text(encoding="utf-8"))["result"]
+        content = file.read_bytes()
+        refuse_newer(content, _SCHEMA, f"'{file}'", ImageFileError)
+        values: Any = json.loads(content)["result"]
         rows = {
             (str(one["path"]), str(one["scene"]), int(one["time"])):
                 (str(one["state"]), str(one["reason"]), str(one.get("verdict", "")))
@@ -85,6 +88,8 @@ def read_trust(report: str | Path) -> Trust:
         raise MissingInputError(
             f"There is no report at '{file}'. Make one with `virtualstain qc --out`."
         ) from error
+    except ImageFileError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageFileError(
             f"'{file}' is no report of `virtualstain qc`. Name its folder with --qc."

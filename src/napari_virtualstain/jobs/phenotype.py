@@ -25,7 +25,7 @@ from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
 from napari_virtualstain.evaluation.planar import Planar
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.io.scene import listed
-from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage
 from napari_virtualstain.jobs.phenotype_answers import ask
 from napari_virtualstain.jobs.phenotype_page import FILES, write_phenotype
 from napari_virtualstain.jobs.phenotype_tables import read_wells, wells_of_all
@@ -36,6 +36,7 @@ from napari_virtualstain.jobs.phenotype_wells import (
     Asked,
     Phenotype,
 )
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_tables import plain_values
 from napari_virtualstain.words import plural
 
@@ -207,12 +208,8 @@ def run(
         seconds=time.monotonic() - began,
         notes=(*(note for one in tables for note in one.notes), *notes, *said, *found.notes),
     )  # fmt: skip
-    about = {
-        "schema_version": 1, "job": "phenotype", "settings": settings.model_dump(mode="json"),
-        "rows": {source: one.rows for source, one in zip(paths, tables, strict=True)},
-        "versions": versions(),
-    }  # fmt: skip
-    write_phenotype(result, about)
+    rows = {source: one.rows for source, one in zip(paths, tables, strict=True)}
+    write_phenotype(result, describe_run("phenotype", settings, rows=rows))
     for note in result.notes:
         if on_note is not None:
             on_note(note)

@@ -23,13 +23,14 @@ from napari_virtualstain.errors import (
     VirtualStainError,
 )
 from napari_virtualstain.io.disk import check_report
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.qc_calibrate import calibrate, place_of_reference
 from napari_virtualstain.jobs.qc_field import JudgedImage, open_judged
 from napari_virtualstain.jobs.qc_inputs import passport_findings
 from napari_virtualstain.jobs.qc_tables import FILES, Gallery, JudgedField, write_maps, write_qc
 from napari_virtualstain.jobs.qc_truth import TruthComparer
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.qc.check import RANK, State
 from napari_virtualstain.qc.checks import UNSEEN, run_checks
@@ -223,11 +224,7 @@ def run(
     if on_progress is not None:
         on_progress(len(predictions), len(predictions), "images judged")
     result = judge.result(began, notes)
-    about = {
-        "schema_version": 1, "job": "qc", "settings": settings.model_dump(mode="json"),
-        "versions": versions(),
-    }  # fmt: skip
-    write_qc(result, about, judge.gallery)
+    write_qc(result, describe_run("qc", settings), judge.gallery)
     return _told(result, on_note)
 
 

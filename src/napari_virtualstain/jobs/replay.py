@@ -10,15 +10,17 @@ from typing import Any
 from pydantic import Field
 
 from napari_virtualstain.errors import ReplayError
-from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.sink import check_output, check_unlocked
-from napari_virtualstain.jobs import stain
+from napari_virtualstain.jobs import explain, stain
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_settings
 from napari_virtualstain.jobs.replay_compare import TOLERANCE, Likeness, compare_stores
 from napari_virtualstain.jobs.replay_denoise import repeat_denoising
+from napari_virtualstain.jobs.replay_instead import instead_of, refuse_what_is_no_run
 from napari_virtualstain.jobs.replay_needs import check_input, computing_as, input_of
+from napari_virtualstain.jobs.replay_report import REPORTS, find_report, repeat_report
+from napari_virtualstain.jobs.replay_tables import compare_reports
 from napari_virtualstain.jobs.simulate import CONTENTS, write_field
 from napari_virtualstain.jobs.stain_record import VERSION, runs_of
 from napari_virtualstain.preprocessing.illumination_set import load_illumination_set
@@ -34,9 +36,13 @@ _SCHEMAS = {"stain": VERSION}
 class ReplaySettings(JobSettings):
     """Settings of `virtualstain replay`."""
 
-    record: PathText = Field(description="store that this package wrote, or its zarr.json")
+    record: PathText = Field(
+        description="store or folder of tables that this package wrote, or the record in it"
+    )
     out: PathText | None = Field(
-        default=None, description="OME-Zarr to write; beside the record, NAME-replay.ome.zarr"
+        default=None,
+        description="OME-Zarr or folder to write; beside the record, NAME-replay.ome.zarr or "
+        "NAME-replay",
     )
     overwrite: bool = Field(default=False, description="replace the output if it exists")
 
@@ -48,11 +54,11 @@ class ReplayResult:
     Parameters
     ----------
     original, out
-        The two stores.
+        The two stores, or folders.
     job
         What was repeated.
     likeness
-        Of their pixels.
+        Of their pixels, or of all values in their tables.
     notes
         What is not as it was when the original was made; one sentence each.
     """
@@ -69,16 +75,16 @@ class ReplayResult:
         found = self.likeness
         if not found.compared:
             return (
-                f"{str(self.original)!r} and its repetition have no pixel in common. "
-                "Repeat a run that has stained something."
+                f"{str(self.original)!r} and its repetition have no {found.what[:-1]} in common. "
+                "Repeat a run that has written something."
             )
         if found.agrees:
             return None
         why = f" Since the run, {'; '.join(self.notes)}." if self.notes else ""
         return (
-            f"The repetition of {str(self.original)!r} has other numbers: in channel "
-            f"{found.worst!r} by up to {found.relative:.2g} of its range, allowed {TOLERANCE:g}."
-            f"{why} Compare both stores before you trust either."
+            f"The repetition of {str(self.original)!r} has other numbers: in {found.where} by up "
+            f"to {found.relative:.2g} of its range, allowed {TOLERANCE:g}."
+            f"{why} Compare both before you trust either."
         )
 
     def text(self) -> str:
@@ -86,12 +92,12 @@ class ReplayResult:
         found = self.likeness
         lines = [f"{self.job} repeated -> {self.out}"]
         if found.equal:
-            lines.append(f"equal bit for bit in all {found.compared:,} pixels that both have")
+            lines.append(f"equal bit for bit in all {found.compared:,} {found.what} of both")
         elif found.compared:
             lines.append(
-                f"largest difference {found.largest:.3g} in channel {found.worst!r}, "
+                f"largest difference {found.largest:.3g} in {found.where}, "
                 f"{found.relative:.2g} of its range (allowed {TOLERANCE:g}), "
-                f"in {found.compared:,} pixels that both have"
+                f"in {found.compared:,} {found.what} of both"
             )
         return "\n".join(lines)
 
@@ -113,12 +119,12 @@ def run(
     on_progress: Progress | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> ReplayResult:
-    """Repeat the run that wrote a store, beside it, and compare.
+    """Repeat the run that wrote a store or a report, beside it, and compare.
 
     Parameters
     ----------
     settings
-        Which store.
+        Which store, or which folder of tables.
     on_progress
         Told of what the run tells of, and of planes compared.
     on_note
@@ -132,31 +138,6 @@ def run(
         If input or model are not there any more, or the output cannot be written.
     """
     given = Path(settings.record)
-    original = given.parent if given.name == "zarr.json" else given
-    _refuse_training(original)
-    state = read_record(original)
-    record = state["record"]
-    repeat = _REPEATED.get(str(record.get("job")))
-    if repeat is None:
-        raise ReplayError(
-            f"{str(original)!r} was written by {record.get('job')!r}, which is not repeated. "
-            "Choose a store that `stain`, `denoise` or `simulate` wrote."
-        )
-    readable = range(1, _SCHEMAS.get(str(record.get("job")), 1) + 1)
-    for found, known in (
-        (state["schema_version"], range(1, 2)),
-        (record.get("schema_version"), readable),
-    ):
-        if found not in known:
-            raise ReplayError(
-                f"The record of {str(original)!r} is of schema {found}, this version reads up to "
-                f"{known[-1]}. Repeat it with the version that wrote it"
-                f"{_version_of(record)}."
-            )
-    shown = original.name.removesuffix(".zarr").removesuffix(".ome")
-    out = Path(settings.out or original.with_name(f"{shown}-replay.ome.zarr"))
-    check_unlocked(out)
-    check_output(out, inputs=[original], overwrite=settings.overwrite)
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -165,6 +146,29 @@ def run(
             if on_note is not None:
                 on_note(text)
 
+    report = find_report(given)
+    if report is not None:
+        _check_schema(report.folder, report.job, report.record)
+        original = report.folder
+        folder = Path(settings.out or original.absolute().with_name(f"{original.name}-replay"))
+        repeat_report(report, folder, settings.overwrite, on_progress, note)
+        return ReplayResult(
+            original=original, out=folder, job=report.job, notes=tuple(notes),
+            likeness=compare_reports(original, folder, REPORTS[report.job]),
+        )  # fmt: skip
+    original = given.parent if given.name == "zarr.json" else given
+    refuse_what_is_no_run(original)
+    state = read_record(original)
+    record = state["record"]
+    job = str(record.get("job"))
+    repeat = _REPEATED.get(job)
+    if repeat is None:
+        raise ReplayError(f"{str(original)!r} is not repeated. {instead_of(job)}")
+    _check_schema(original, job, record)
+    shown = original.name.removesuffix(".zarr").removesuffix(".ome")
+    out = Path(settings.out or original.with_name(f"{shown}-replay.ome.zarr"))
+    check_unlocked(out)
+    check_output(out, inputs=[original], overwrite=settings.overwrite)
     repeat(state, out, settings.overwrite, on_progress, note)
     likeness = compare_stores(
         open_image(original),
@@ -183,18 +187,15 @@ def _version_of(record: dict[str, Any]) -> str:
     return f", {known}" if known else ""
 
 
-def _refuse_training(folder: Path) -> None:
-    """Say how a training is repeated: its card does not name the images of the user."""
-    if not (folder / "card.json").is_file():
-        return
-    report = read_card(folder).training
-    how = "with the images of the first time"
-    if report.recipe != "own images":
-        how = f"by `virtualstain train --recipe {report.recipe} --seed {report.seed} --out NEW`"
-    raise ReplayError(
-        f"{str(folder)!r} is a model, and its card does not name all that it was trained on. "
-        f"Train again {how}, with the settings that the card lists under training."
-    )
+def _check_schema(original: Path, job: str, record: dict[str, Any]) -> None:
+    """Refuse a record of a version that is not known."""
+    found, newest = record.get("schema_version"), _SCHEMAS.get(job, 1)
+    if found not in range(1, newest + 1):
+        raise ReplayError(
+            f"The record of {str(original)!r} is of schema {found}, this version reads up to "
+            f"{newest}. Update napari-virtualstain, or repeat it with the version that wrote "
+            f"it{_version_of(record)}."
+        )
 
 
 def _stain(
@@ -308,4 +309,27 @@ def _simulate(
         on_progress(1, 1, "fields simulated")
 
 
-_REPEATED = {"stain": _stain, "denoise": repeat_denoising, "simulate": _simulate}
+def _explain(
+    state: dict[str, Any],
+    out: Path,
+    overwrite: bool,
+    on_progress: Progress | None,
+    note: Callable[[str], None],
+) -> None:
+    record = state["record"]
+    values = {**record["settings"], "input": input_of(record), "out": str(out)}
+    settings = make_settings(explain.ExplainSettings, {**values, "overwrite": overwrite})
+    check_input(settings, record, note)
+    with computing_as(record.get("device"), None, note) as device:
+        explain.run(settings.model_copy(update={"device": device}), on_progress=on_progress)
+    before, now = (one["network"]["fingerprint"] for one in (record, read_record(out)["record"]))
+    if before != now:
+        note("the network that was looked into has other weights")
+
+
+_REPEATED = {
+    "stain": _stain,
+    "denoise": repeat_denoising,
+    "explain": _explain,
+    "simulate": _simulate,
+}

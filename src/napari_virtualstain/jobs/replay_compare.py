@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,9 @@ class Likeness:
     relative
         Largest difference over the range of its channel.
     worst
-        Name of the channel in which it is.
+        Name of the channel in which it is; of a report, of the column.
+    what
+        That was compared: ``"pixels"``, or ``"values"`` of a report.
     """
 
     equal: bool
@@ -44,6 +46,12 @@ class Likeness:
     largest: float
     relative: float
     worst: str
+    what: Literal["pixels", "values"] = "pixels"
+
+    @property
+    def where(self) -> str:
+        """The place of the largest difference, in words."""
+        return f"{'channel' if self.what == 'pixels' else 'column'} {self.worst!r}"
 
     @property
     def agrees(self) -> bool:
@@ -55,10 +63,10 @@ class Likeness:
         return {
             "equal": self.equal,
             "agrees": self.agrees,
-            "pixels_compared": self.compared,
+            f"{self.what}_compared": self.compared,
             "largest_difference": self.largest,
             "largest_difference_of_range": self.relative,
-            "channel": self.worst,
+            "channel" if self.what == "pixels" else "column": self.worst,
         }
 
 

@@ -46,6 +46,9 @@ def repeat_denoising(
     record = state["record"]
     typed, taught = record["settings"], record["model"]
     kept = _kept(record)
+    typed = dict(typed)
+    if "keep" in typed:  # its name at first
+        typed["keep_as"] = typed.pop("keep")
     values = {
         **typed, "input": input_of(record), "out": str(out), "overwrite": overwrite,
         "resume": False, "preview": None, "keep_as": None, "model": kept,

@@ -10,7 +10,7 @@ from napari_virtualstain.errors import ReplayError, SettingsError
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.base import versions
 
-__all__ = ["Note", "check_input", "computing_as", "input_of"]
+__all__ = ["Note", "check_input", "computing_as", "input_of", "note_versions"]
 
 Note = Callable[[str], None]
 
@@ -82,9 +82,22 @@ def check_input(settings: Opening, record: dict[str, Any], note: Note) -> None:
             f"the input {settings.input!r} has changed, or was copied: "
             "names, sizes or times of its files are others"
         )
-    before, now = ((found or {}).get("torch") for found in (record.get("versions"), versions()))
-    if before != now:
-        note(f"torch was {before} and is {now}, so that the last digits may differ")
+    note_versions(record.get("versions"), note)
+
+
+def note_versions(before: dict[str, Any] | None, note: Note) -> None:
+    """Say that torch was another one.
+
+    Parameters
+    ----------
+    before
+        Versions that a record names.
+    note
+        Told of it.
+    """
+    had, has = ((found or {}).get("torch") for found in (before, versions()))
+    if had != has:
+        note(f"torch was {had} and is {has}, so that the last digits may differ")
 
 
 @contextmanager

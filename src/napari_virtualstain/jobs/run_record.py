@@ -8,8 +8,27 @@ from typing import Any
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.remote import is_remote
+from napari_virtualstain.jobs.base import JobSettings, versions
 
-__all__ = ["describe_input", "other_input", "refuse_to_go_on"]
+__all__ = ["describe_input", "describe_run", "other_input", "refuse_to_go_on"]
+
+
+def describe_run(job: str, settings: JobSettings, **about: Any) -> dict[str, Any]:
+    """Return what the record of a report says of the run that wrote it.
+
+    Parameters
+    ----------
+    job
+        Name of the verb.
+    settings
+        Of the run; its paths are noted as they hold in any folder, so that `replay` finds them.
+    about
+        What was chosen on the way.
+    """
+    return {
+        "schema_version": 1, "job": job, "settings": settings.absolute().model_dump(mode="json"),
+        **about, "versions": versions(),
+    }  # fmt: skip
 
 
 def describe_input(image: LazyImage, channel: str) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from pydantic import Field
 
 from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
 from napari_virtualstain.io.disk import check_report
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.measure import relative_stains
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_answers import Answers, answer, refuse_one_well
 from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
 from napari_virtualstain.jobs.verdict_labels import labels_of, labels_of_wells
@@ -218,11 +219,9 @@ def run(
         seconds=time.monotonic() - began,
         notes=(*notes, *said, *comparer.notes, *found.notes),
     )  # fmt: skip
-    about = {
-        "schema_version": 1, "job": "verdict", "settings": settings.model_dump(mode="json"),
-        "channels": comparer.pairs, "nuclei": measurer.nuclei, "cells": measurer.cells,
-        "versions": versions(),
-    }  # fmt: skip
+    about = describe_run(
+        "verdict", settings, channels=comparer.pairs, nuclei=measurer.nuclei, cells=measurer.cells
+    )
     write_verdict(result, fields, about, measurer.stains, comparer)
     for note in result.notes:
         if on_note is not None:

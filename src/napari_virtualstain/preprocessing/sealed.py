@@ -87,7 +87,7 @@ def read_sealed(path: Path | str, versions: Mapping[str, int]) -> tuple[str, dic
         if version != versions[kind]:
             raise ImageFileError(
                 f"{str(file)!r} is an {_WHAT} of version {version!r}, this program reads "
-                f"{versions[kind]}. Install a newer version, or fit the function again."
+                f"{versions[kind]}. Update napari-virtualstain, or fit the function again."
             )
         if content.pop("sha256", None) != checksum(content):
             raise damaged(file)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError
+from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.qc.expectation import Expectation
 from napari_virtualstain.qc.guard import Guard
@@ -179,7 +179,10 @@ def read_reference(path: str | Path) -> QcReference:
             "`virtualstain qc --calibrate`."
         )
     try:
-        return QcReference.model_validate_json(file.read_bytes())
+        content = file.read_bytes()
+        known = QcReference.model_fields["schema_version"].default
+        refuse_newer(content, known, f"'{file}'", ImageFileError)
+        return QcReference.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
