@@ -35,6 +35,7 @@ __all__ = [
     "VirtualStainError",
     "did_you_mean",
     "from_extra",
+    "parse_json",
     "refuse_newer",
     "sentence_of",
     "unknown_name",
@@ -192,6 +193,30 @@ def from_extra(module: str, *, extra: str, needs: str) -> Any:
         ) from error
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return what a text of JSON holds, whoever wrote it.
+
+    Parameters
+    ----------
+    text
+        As it was read.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or nested so deeply that Python gives up, which is no `ValueError` by itself.
+
+    Examples
+    --------
+    >>> parse_json('{"a": [1]}')
+    {'a': [1]}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def refuse_newer(content: object, known: int, where: str, kind: type[VirtualStainError]) -> None:
     """Refuse what a newer version of this program wrote.
 
@@ -222,8 +247,8 @@ def refuse_newer(content: object, known: int, where: str, kind: type[VirtualStai
     """
     if isinstance(content, bytes):
         try:
-            content = json.loads(content)
-        except (ValueError, RecursionError):
+            content = parse_json(content)
+        except ValueError:
             return
     found = content.get("schema_version") if isinstance(content, Mapping) else None
     if isinstance(found, int) and found > known:

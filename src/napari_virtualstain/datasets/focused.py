@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from napari_virtualstain.errors import PixelDataError
+from napari_virtualstain.errors import PixelDataError, parse_json
 from napari_virtualstain.io.cache import cache_folder, keep_file
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.preprocessing.focus import MEASURES, FocusProfile, focus_profile
@@ -90,7 +90,7 @@ def _remembered(file: Path | None, measures: tuple[str, ...], depth: int) -> Foc
     if file is None:
         return None
     try:
-        values = json.loads(file.read_bytes())
+        values = parse_json(file.read_bytes())
         lines = {name: tuple(float(value) for value in values[name]) for name in measures}
     except (OSError, ValueError, TypeError, KeyError):
         return None

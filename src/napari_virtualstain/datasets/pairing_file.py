@@ -15,7 +15,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_virtualstain.datasets.split import SetName, SplitBy
-from napari_virtualstain.errors import ImageFileError, MissingInputError, OutputExistsError
+from napari_virtualstain.errors import (
+    ImageFileError,
+    MissingInputError,
+    OutputExistsError,
+    parse_json,
+)
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.remote import is_remote
 
@@ -207,7 +212,7 @@ def load_pairs(path: Path) -> PairsFile:
         If it is damaged, of a newer version, or something else.
     """
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingInputError(
             f"{str(path)!r} does not exist. Write it with `virtualstain pairs`."

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from napari_virtualstain.datasets.project_entries import SCHEMA_VERSION
-from napari_virtualstain.errors import ImageFileError, SettingsError, refuse_newer
+from napari_virtualstain.errors import ImageFileError, SettingsError, parse_json, refuse_newer
 from napari_virtualstain.io.disk import disk_errors
 
 __all__ = ["add_line", "read_values", "valid", "write_values"]
@@ -45,7 +45,7 @@ def read_values(file: Path) -> dict[str, Any]:
         If it cannot be read, is damaged, or of a newer program.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ImageFileError(
             f"{str(file)!r} cannot be read: {error.strerror}. Check that you may read it."

@@ -7,7 +7,6 @@ one is complete; when the run fails it is put back.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from napari_virtualstain.errors import (
     OutputExistsError,
     SettingsError,
     VirtualStainError,
+    parse_json,
 )
 
 __all__ = [
@@ -212,7 +212,7 @@ def is_ome_zarr(path: Path) -> bool:
     """Return whether a path is an OME-Zarr store, going by its root metadata."""
     for name in ("zarr.json", ".zattrs"):
         try:
-            content = json.loads((path / name).read_text(encoding="utf-8"))
+            content = parse_json((path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if not isinstance(content, dict):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from napari_virtualstain.errors import DiskError, DownloadError, VirtualStainError
+from napari_virtualstain.errors import DiskError, DownloadError, VirtualStainError, parse_json
 from napari_virtualstain.io.disk import disk_errors, free_bytes
 from napari_virtualstain.io.fingerprint import sha256_of
 from napari_virtualstain.io.sink_lock import LOCK, StoreLock
@@ -220,7 +220,7 @@ class _Part:
     def _version(self) -> str:
         """Return by which the server tells the version that is here, ``""`` if it cannot."""
         try:
-            note = json.loads(self._note.read_text(encoding="utf-8"))
+            note = parse_json(self._note.read_text(encoding="utf-8"))
             return str(note["version"]) if note["url"] == self._url else ""
         except (OSError, ValueError, KeyError, TypeError):
             return ""

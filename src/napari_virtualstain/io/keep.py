@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from napari_virtualstain.errors import parse_json
 from napari_virtualstain.io.disk import check_output, disk_errors
 from napari_virtualstain.io.folder import review_folder
 from napari_virtualstain.io.record import KEY
@@ -65,7 +66,7 @@ def keep_result(store: Path, target: Path, inputs: Path | None = None) -> None:
 
 def _rename_in_record(file: Path, target: Path, inputs: Path | None) -> None:
     """Let the record of a copy name the places of the copies."""
-    metadata: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    metadata: dict[str, Any] = parse_json(file.read_text(encoding="utf-8"))
     record = metadata["attributes"][KEY]["record"]
     record["settings"]["out"] = str(target)
     if inputs is not None:

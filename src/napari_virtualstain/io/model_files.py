@@ -39,6 +39,7 @@ __all__ = [
     "WEIGHTS",
     "ModelFiles",
     "check_place",
+    "member_of_zip",
     "pack_pair",
     "sha256_of",
     "write_model",
@@ -173,9 +174,7 @@ class ModelFiles:
         ModelPackageError
             See `verified`.
         """
-        content = self.verified(TEST_PAIR, files)
-        with np.load(io.BytesIO(content), allow_pickle=False) as pair:
-            return pair["planes"], pair["expected"]
+        return _arrays_of(self.verified(TEST_PAIR, files), self.path)
 
     def check_test_pair(self, expected: Pixels, found: Pixels) -> None:
         """Refuse a model that does not compute here what it computed there.
@@ -219,10 +218,20 @@ class ModelFiles:
                 f"'{path}' is neither a model folder nor a zip of one. "
                 f"Give the folder that holds {self._card} and {WEIGHTS}."
             )
-        return lambda name: _from_zip(path, name)
+        return lambda name: member_of_zip(path, name)
 
 
-def _from_zip(path: Path, name: str) -> bytes | None:
+def member_of_zip(path: Path, name: str) -> bytes | None:
+    """Return a member of a zip, wherever in it; `None` if there is none.
+
+    A member is never written to disk under its name, and at most as many bytes of it are unpacked
+    as a file of its kind can have.
+
+    Raises
+    ------
+    ModelPackageError
+        If the zip is damaged, locked, or unfolds to more than that.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = [
@@ -237,9 +246,31 @@ def _from_zip(path: Path, name: str) -> bytes | None:
                     "model has. Ask its author for another one."
                 )
             return archive.read(members[0]) if members else None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, VirtualStainError):
+            raise
         raise ModelPackageError(
             f"The zip '{path}' is damaged ({error}). Copy or download the model again."
+        ) from error
+
+
+def _arrays_of(content: bytes, path: Path) -> tuple[Pixels, Pixels]:
+    """Return the two arrays of a test pair, which may not unfold to more than a file may have."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unfolded = sum(member.file_size for member in archive.infolist())
+        if unfolded > _LARGEST[".npz"]:
+            raise ModelPackageError(
+                f"The {TEST_PAIR} of '{path}' unfolds to {unfolded / 1e9:.1f} GB, which no test "
+                "pair has. Ask its author for another model."
+            )
+        with np.load(io.BytesIO(content), allow_pickle=False) as pair:
+            return pair["planes"], pair["expected"]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError) as error:
+        if isinstance(error, VirtualStainError):
+            raise
+        raise ModelPackageError(
+            f"The {TEST_PAIR} of '{path}' is damaged ({error}). Copy or download the model again."
         ) from error
 
 

@@ -8,12 +8,11 @@ and could be cut in half by a crash.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
+from napari_virtualstain.errors import ImageFileError, MissingInputError, parse_json, refuse_newer
 
 __all__ = ["COMMITS", "KEY", "SCHEMA_VERSION", "read_commits", "read_record", "state_of"]
 
@@ -39,6 +38,8 @@ def state_of(attributes: Mapping[str, Any], store: Path) -> dict[str, Any] | Non
     if not isinstance(state, Mapping) or "status" not in state:
         return None
     found = dict(state)
+    if not isinstance(found.get("record"), Mapping):
+        found["record"] = {}  # damaged: it says nothing
     if found["status"] != "complete":
         found["tiles_done"] = len(read_commits(store))
     return found
@@ -70,7 +71,7 @@ def read_record(path: Path | str) -> dict[str, Any]:
     if not store.exists():
         raise MissingInputError(f"{str(store)!r} does not exist. Check the path.")
     try:
-        attributes = json.loads(file.read_text(encoding="utf-8")).get("attributes") or {}
+        attributes = parse_json(file.read_text(encoding="utf-8")).get("attributes") or {}
         state = state_of(attributes, store)
     except (FileNotFoundError, NotADirectoryError):
         state = None

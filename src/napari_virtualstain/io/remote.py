@@ -13,12 +13,15 @@ import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from napari_virtualstain.errors import ImageFileError, MissingExtraError, SettingsError
 
-__all__ = ["absolute", "is_remote", "located", "read_text", "remote_store"]
+__all__ = ["absolute", "is_remote", "located", "read_text", "refuse_secrets", "remote_store"]
 
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.\-]+)://", re.IGNORECASE)
+_SECRET = re.compile(r"token|sig|key|secret|passw|credential|auth", re.IGNORECASE)
+"""In the name of what a URL asks with, where it opens what is not open to all."""
 _NEEDS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3"}
 """Extra that brings what a protocol needs; of any other, fsspec's sentence names the package."""
 
@@ -37,6 +40,27 @@ def is_remote(source: object) -> bool:
     return found is not None and found["protocol"].lower() != "file"
 
 
+def refuse_secrets(url: str) -> None:
+    """Refuse a URL that holds a password or key: it would be kept in records and shown in pages.
+
+    Raises
+    ------
+    SettingsError
+        If it does; the sentence does not repeat it.
+
+    Examples
+    --------
+    >>> refuse_secrets("https://example.org/plate.ome.zarr?version=2")
+    """
+    parts = urlsplit(url)
+    asked = any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    if parts.password is not None or asked:
+        raise SettingsError(
+            f"The address at {parts.hostname!r} holds a password or key, which records of runs "
+            "would keep. Leave it out, and put it into fsspec's configuration."
+        )
+
+
 def located(source: str | os.PathLike[str]) -> Path:
     """Return the path of a source: of this computer, or one that behaves alike for a URL.
 
@@ -50,12 +74,13 @@ def located(source: str | os.PathLike[str]) -> Path:
     MissingExtraError
         If a package for such URLs is not installed.
     SettingsError
-        If no such protocol is known.
+        If no such protocol is known, or the URL holds a password.
     """
     if not is_remote(source):
         return Path(os.fspath(source).removeprefix("file://")).expanduser()
     if not isinstance(source, str):
         return cast(Path, source)  # located already
+    refuse_secrets(source)
     protocol = source.partition("://")[0].lower()
     try:
         upath = import_module("upath")

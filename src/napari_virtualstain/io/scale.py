@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_virtualstain.errors import SettingsError
+from napari_virtualstain.errors import ImageFileError, SettingsError
 from napari_virtualstain.io.record import read_record
 
 __all__ = [
@@ -264,9 +264,22 @@ def open_stored(store: Path, level: int = 0) -> Any:
 
 
 def scales_of(state: Mapping[str, Any] | None) -> tuple[Scale, ...] | None:
-    """Return the scales that the record of a store names, `None` if pixels are what they are."""
-    noted = ((state or {}).get("layout") or {}).get("scales")
-    return None if noted is None else tuple(Scale(**entry) for entry in noted)
+    """Return the scales that the record of a store names, `None` if pixels are what they are.
+
+    Raises
+    ------
+    ImageFileError
+        If they are damaged: nobody could tell what the pixels mean.
+    """
+    layout = (state or {}).get("layout") or {}
+    try:
+        noted = layout.get("scales")
+        return None if noted is None else tuple(Scale(**entry) for entry in noted)
+    except (AttributeError, TypeError) as error:
+        raise ImageFileError(
+            f"The record of a store is damaged: what its grey values mean is not there ({error}). "
+            "Run the command that wrote it again."
+        ) from error
 
 
 def described(scales: Sequence[Scale] | None) -> list[dict[str, float]] | None:

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 import psutil
 
-from napari_virtualstain.errors import OutputBusyError
+from napari_virtualstain.errors import OutputBusyError, parse_json
 
 __all__ = ["LOCK", "StoreLock", "check_unlocked"]
 
@@ -104,7 +104,7 @@ def check_unlocked(store: Path) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return what a lock says, empty if it says nothing readable, `None` if there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):

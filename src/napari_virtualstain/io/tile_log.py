@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 import psutil
 
+from napari_virtualstain.errors import parse_json
 from napari_virtualstain.io.coarser import Place
 from napari_virtualstain.io.record import COMMITS, read_commits
 from napari_virtualstain.io.windows import Extent
@@ -104,7 +105,7 @@ def read_notes(store: Path) -> Notes:
     notes = Notes()
     for line in text[: text.rfind("\n") + 1].splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if not isinstance(entry, dict):

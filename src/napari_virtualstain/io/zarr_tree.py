@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError
+from napari_virtualstain.errors import ImageFileError, parse_json
 from napari_virtualstain.io.fingerprint import files_below, fingerprint
 from napari_virtualstain.io.ngff_metadata import multiscales_of, ome_block
 from napari_virtualstain.io.pixels import DAMAGE, one_line
@@ -53,7 +53,7 @@ def attributes_of(group: Path) -> dict[str, Any] | None:
         if text is None:
             continue
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except ValueError as error:
             raise ImageFileError(
                 f"{str(file)!r} is damaged: {one_line(error)}. Copy the store again from its "
@@ -64,7 +64,12 @@ def attributes_of(group: Path) -> dict[str, Any] | None:
                 f"{str(file)!r} is damaged: it holds no metadata. Copy the store again."
             )
         if name == "zarr.json":
-            return dict(content.get("attributes") or {})
+            held = content.get("attributes") or {}
+            if not isinstance(held, dict):
+                raise ImageFileError(
+                    f"{str(file)!r} is damaged: its attributes are none. Copy the store again."
+                )
+            return held
         return content if name == ".zattrs" else {}  # asked no further: behind a URL it costs
     return None
 
@@ -72,7 +77,7 @@ def attributes_of(group: Path) -> dict[str, Any] | None:
 def is_array(node: Path) -> bool:
     """Return whether a folder is an array, and not a group."""
     if (text := read_text(node / "zarr.json")) is not None:
-        return '"array"' in text and json.loads(text).get("node_type") == "array"
+        return '"array"' in text and parse_json(text).get("node_type") == "array"
     return (node / ".zarray").is_file()
 
 

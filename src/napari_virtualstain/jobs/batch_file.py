@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError, OutputBusyError
+from napari_virtualstain.errors import ImageFileError, OutputBusyError, parse_json
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.jobs.batch_item import ITEM_SETTINGS, Item, PlateShape
 from napari_virtualstain.jobs.batch_state import BatchState
@@ -41,13 +41,13 @@ def load_state(out: Path) -> BatchState | None:
     """
     file = out / FILE
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
         version = values["schema_version"]
         if version in range(1, SCHEMA_VERSION + 1):
             return _state(_upgraded(values) if version == 1 else values)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ImageFileError(
             f"{str(file)!r} is damaged ({type(error).__name__}: {error}). Delete it to begin "
             "anew: stains that are complete are not computed again."

@@ -21,6 +21,7 @@ from napari_virtualstain.errors import (
     ImageFileError,
     MissingInputError,
     SettingsError,
+    parse_json,
 )
 from napari_virtualstain.evaluation.blind import BlindScore, deal_sides, score_answers
 from napari_virtualstain.io.disk import check_report, disk_errors
@@ -210,7 +211,7 @@ def _write(
 def _score(settings: BlindSettings, began: float) -> BlindResult:
     out = Path(settings.out)
     try:
-        key = json.loads((out / KEY).read_text("utf-8"))
+        key = parse_json((out / KEY).read_text("utf-8"))
         pairs = {int(one["pair"]): one for one in key["pairs"]}
         review = str(key["review"])
     except FileNotFoundError as error:

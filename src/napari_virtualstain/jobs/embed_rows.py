@@ -18,6 +18,7 @@ from napari_virtualstain.errors import (
     PixelDataError,
     PixelSizeError,
     SettingsError,
+    parse_json,
 )
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.jobs.base import Progress
@@ -221,7 +222,7 @@ def _made_with(settings: EmbedSettings, looking: FieldEncoder) -> dict[str, Any]
 def _refuse_other(out: Path, settings: EmbedSettings, looking: FieldEncoder) -> None:
     """Refuse to go on with rows that were made otherwise."""
     try:
-        before = json.loads((out / RECORD).read_text(encoding="utf-8"))["made_with"]
+        before = parse_json((out / RECORD).read_text(encoding="utf-8"))["made_with"]
     except (OSError, ValueError, KeyError, TypeError):
         before = {}
     now = _made_with(settings, looking)

@@ -6,7 +6,6 @@ result lies: the folder of a `verdict`, or what `evaluate` wrote with ``--csv`` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError, PixelDataError
+from napari_virtualstain.errors import ImageFileError, MissingInputError, PixelDataError, parse_json
 from napari_virtualstain.evaluation.generalisation import COUNTS, HIGHER, Cell
 from napari_virtualstain.io.layouts.tables import key_of, read_table
 from napari_virtualstain.io.scene import listed
@@ -138,7 +137,7 @@ def _of_evaluate(file: Path, rows: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _of_json(file: Path) -> list[dict[str, Any]]:
-    values = json.loads(file.read_text("utf-8"))
+    values = parse_json(file.read_text("utf-8"))
     scores = {
         (score, row["stain"]): float("nan") if row[score] is None else float(row[score])
         for row in values["channels"]

@@ -5,13 +5,12 @@ A table of cells, or a picture, outlives the report beside it: the verdict belon
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
+from napari_virtualstain.errors import ImageFileError, MissingInputError, parse_json, refuse_newer
 
 __all__ = ["TRUST_COLUMNS", "Trust", "read_trust"]
 
@@ -77,7 +76,7 @@ def read_trust(report: str | Path) -> Trust:
     try:
         content = file.read_bytes()
         refuse_newer(content, _SCHEMA, f"'{file}'", ImageFileError)
-        values: Any = json.loads(content)["result"]
+        values: Any = parse_json(content)["result"]
         rows = {
             (str(one["path"]), str(one["scene"]), int(one["time"])):
                 (str(one["state"]), str(one["reason"]), str(one.get("verdict", "")))

@@ -16,7 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtualstain.errors import DownloadError, ModelPackageError, SettingsError
+from napari_virtualstain.errors import DownloadError, ModelPackageError, SettingsError, parse_json
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.fetch import Fetched, OtherFileError, fetch
 from napari_virtualstain.jobs.base import Progress
@@ -140,7 +140,7 @@ def _fetch(entry: Download, folder: Path, known: dict[str, Any], told: Progress)
 def _hashes() -> dict[str, dict[str, Any]]:
     file = models_folder() / HASHES
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_text(encoding="utf-8"))
         return {str(url): dict(what) for url, what in found.items()}
     except FileNotFoundError:
         return {}

@@ -18,7 +18,12 @@ from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, make_
 from napari_virtualstain.jobs.replay_compare import TOLERANCE, Likeness, compare_stores
 from napari_virtualstain.jobs.replay_denoise import repeat_denoising
 from napari_virtualstain.jobs.replay_instead import instead_of, refuse_what_is_no_run
-from napari_virtualstain.jobs.replay_needs import check_input, computing_as, input_of
+from napari_virtualstain.jobs.replay_needs import (
+    check_input,
+    check_whole,
+    computing_as,
+    input_of,
+)
 from napari_virtualstain.jobs.replay_report import REPORTS, find_report, repeat_report
 from napari_virtualstain.jobs.replay_tables import compare_reports
 from napari_virtualstain.jobs.simulate import CONTENTS, write_field
@@ -165,6 +170,7 @@ def run(
     if repeat is None:
         raise ReplayError(f"{str(original)!r} is not repeated. {instead_of(job)}")
     _check_schema(original, job, record)
+    check_whole(original, job, record)
     shown = original.name.removesuffix(".zarr").removesuffix(".ome")
     out = Path(settings.out or original.with_name(f"{shown}-replay.ome.zarr"))
     check_unlocked(out)

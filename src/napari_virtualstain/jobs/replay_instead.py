@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from napari_virtualstain.errors import ReplayError
+from napari_virtualstain.errors import ReplayError, parse_json
 from napari_virtualstain.generators.package import read_card
 
 __all__ = ["INSTEAD", "instead_of", "refuse_what_is_no_run"]
@@ -85,8 +84,8 @@ def refuse_what_is_no_run(path: Path) -> None:
 def _of_file(path: Path) -> str:
     """Return what is done instead of repeating what wrote a file."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         values = None
     if isinstance(values, dict):
         if str(values.get("format", "")).startswith("napari-virtualstain illumination"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from napari_virtualstain.errors import ReplayError, SettingsError
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.base import versions
 
-__all__ = ["Note", "check_input", "computing_as", "input_of", "note_versions"]
+__all__ = ["Note", "check_input", "check_whole", "computing_as", "input_of", "note_versions"]
 
 Note = Callable[[str], None]
 
@@ -29,6 +30,67 @@ class Opening(Protocol):
 
     @property
     def pattern(self) -> str | None: ...
+
+
+_SAYS: dict[str, dict[str, tuple[str, ...]]] = {
+    "stain": {
+        "settings": ("model",), "input": ("path", "shape_tczyx", "identity"),
+        "model": ("fingerprint",), "normalisation": (),
+    },
+    "denoise": {
+        "settings": ("model",), "input": ("path", "shape_tczyx", "identity"),
+        "model": ("path", "fingerprint", "weights", "training"),
+    },
+    "explain": {
+        "settings": (), "input": ("path", "shape_tczyx", "identity"), "network": ("fingerprint",),
+    },
+}  # fmt: skip
+_TEXTS = (("settings", "model"), ("model", "path"), ("model", "fingerprint"), ("input", "path"))
+_OF_A_RUN = ("region", "times", "tiles")
+
+
+def check_whole(original: Path, job: str, record: dict[str, Any]) -> None:
+    """Refuse a record that lacks what a repetition needs, since somebody has damaged it.
+
+    Raises
+    ------
+    ReplayError
+        If it does; names the first that it lacks.
+    """
+    for part, names in _SAYS.get(job, {}).items():
+        held = record.get(part)
+        lacking = [name for name in names if not isinstance(held, dict) or name not in held]
+        if lacking or not isinstance(held, dict):
+            raise _damaged(original, f"{part}.{lacking[0]}" if lacking else part)
+    names = [(record.get(part) or {}).get(name) for part, name in _TEXTS]
+    if not all(name is None or isinstance(name, str) for name in names):
+        raise _damaged(original, "a path")
+    runs = record.get("runs") or []
+    tiles = [one.get("tiles") if isinstance(one, dict) else None for one in _listed(runs)]
+    if not all(_ranges(one) for one in tiles) or not isinstance(runs, list):
+        raise _damaged(original, "runs")
+    if any(name not in one for one in runs for name in _OF_A_RUN):
+        raise _damaged(original, "runs")
+    if record.get("versions") is not None and not isinstance(record["versions"], dict):
+        raise _damaged(original, "versions")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _ranges(tiles: Any) -> bool:
+    return isinstance(tiles, list) and all(
+        isinstance(one, list) and len(one) == 2 and all(isinstance(n, int) for n in one)
+        for one in tiles
+    )
+
+
+def _damaged(original: Path, what: str) -> ReplayError:
+    return ReplayError(
+        f"The record of {str(original)!r} is damaged: it lacks {what}, or holds something else "
+        "there. Run the command that wrote it again."
+    )
 
 
 def input_of(record: dict[str, Any]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ReplayError
+from napari_virtualstain.errors import ReplayError, parse_json
 from napari_virtualstain.jobs.base import Progress, make_settings
 from napari_virtualstain.jobs.replay_needs import Note, note_versions
 
@@ -58,8 +57,8 @@ def find_report(given: Path) -> Report | None:
         if not file.is_file() or file.suffix != ".json" or file.name == "zarr.json":
             continue
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            record = parse_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ReplayError(
                 f"'{file}' is damaged: {error}. Run the command that wrote it again."
             ) from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from napari_virtualstain.errors import ReplayError
+from napari_virtualstain.errors import ReplayError, parse_json
 from napari_virtualstain.jobs.replay_compare import Likeness
 
 __all__ = ["compare_reports"]
@@ -80,7 +80,7 @@ def _cells(file: Path) -> dict[str, tuple[str, str]]:
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".json":
-            return {place: (group, value) for place, group, value in _leaves(json.loads(text))}
+            return {place: (group, value) for place, group, value in _leaves(parse_json(text))}
         rows = list(csv.reader(text.splitlines()))
     except (OSError, ValueError, csv.Error) as error:
         raise ReplayError(

@@ -15,7 +15,6 @@ follows a run wherever it computes, comes back to it, and needs no network's lib
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.datasets.project_files import write_values
-from napari_virtualstain.errors import ImageFileError, SettingsError
+from napari_virtualstain.errors import ImageFileError, SettingsError, parse_json
 from napari_virtualstain.io.disk import disk_errors
 
 __all__ = [
@@ -158,7 +157,7 @@ def ask_run(folder: Path, wish: Wish) -> None:
 def wish_in(folder: Path) -> Wish | None:
     """Return what the run is asked for, `None` if nothing."""
     try:
-        word = json.loads((folder / _ASKED).read_bytes())["wish"]
+        word = parse_json((folder / _ASKED).read_bytes())["wish"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return cast("Wish", word) if word in get_args(Wish) else None
@@ -192,7 +191,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         If the folder is of no tuning.
     """
     try:
-        found = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        found = parse_json((folder / _SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
@@ -214,7 +213,7 @@ def write_curves(folder: Path, curves: Curves) -> None:
 def read_curves(folder: Path) -> Curves | None:
     """Return the curves, `None` while there are none."""
     try:
-        values = json.loads((folder / _CURVES).read_text(encoding="utf-8"))
+        values = parse_json((folder / _CURVES).read_text(encoding="utf-8"))
         points = [Point(**{**one, "pcc": tuple(one["pcc"])}) for one in values.pop("points")]
         base = Point(**{**values["base"], "pcc": tuple(values["base"]["pcc"])})
         return Curves(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import DiskError, ImageFileError, MissingInputError
+from napari_virtualstain.errors import DiskError, ImageFileError, MissingInputError, parse_json
 
 __all__ = ["checksum", "damaged", "read_sealed", "write_sealed"]
 
@@ -77,7 +77,7 @@ def read_sealed(path: Path | str, versions: Mapping[str, int]) -> tuple[str, dic
     """
     file = Path(path)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
         kind = content.pop("format", None) if isinstance(content, dict) else None
         if not isinstance(kind, str) or kind not in versions:
             raise ImageFileError(

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, Q
 
 from napari_virtualstain.datasets.project import Project, is_project
 from napari_virtualstain.datasets.project_entries import View
-from napari_virtualstain.errors import VirtualStainError
+from napari_virtualstain.errors import VirtualStainError, parse_json
 from napari_virtualstain.io.cache import cache_folder, keep_file
 from napari_virtualstain.jobs.project import note_stain
 from napari_virtualstain.napari_io.project_view import Reopened, apply_camera, reopen, view_of
@@ -252,7 +252,7 @@ def _file() -> Path:
 def recent_projects() -> tuple[tuple[str, str], ...]:
     """Return folder and name of the projects that were open last, the newest first."""
     try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
+        found = parse_json(_file().read_text(encoding="utf-8"))
         return tuple((str(folder), str(name)) for folder, name in found)[:_MANY]
     except (OSError, ValueError, TypeError):
         return ()

@@ -6,14 +6,13 @@ the user's models folder may add to it, or take the place of entries: a mirror o
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_virtualstain.errors import ImageFileError, unknown_name
+from napari_virtualstain.errors import ImageFileError, parse_json, unknown_name
 from napari_virtualstain.zoo import models_folder
 
 __all__ = ["Download", "find_download", "list_downloads"]
@@ -105,7 +104,7 @@ def _read(file: Path) -> dict[str, Download]:
 
 def _parse(file: Path) -> dict[str, Download]:
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = parse_json(file.read_text(encoding="utf-8"))
         found = [Download.model_validate(entry) for entry in entries]
     except ValidationError as error:
         first = error.errors()[0]

@@ -35,6 +35,7 @@ from napari_virtualstain.errors import MissingInputError, ModelPackageError, fro
 from napari_virtualstain.generators.importers.base import Defaults, Found
 from napari_virtualstain.generators.importers.graphs import Described, found_graph
 from napari_virtualstain.intensity import Rule
+from napari_virtualstain.io.model_files import member_of_zip
 
 __all__ = ["description_in", "read_package"]
 
@@ -51,8 +52,11 @@ def description_in(path: Path) -> str | None:
     if path.is_dir():
         names = [p.name for p in sorted(path.iterdir())]
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError):
+            return None  # damaged: whoever reads it says so
     else:
         return None
     found = [name for name in _NAMES if name in names]
@@ -121,13 +125,14 @@ def read_package(path: Path, *, trusted: Callable[[str], bool]) -> Found:
 def _reader(path: Path) -> Callable[[str], bytes | None]:
     def from_folder(name: str) -> bytes | None:
         member = path / name
+        if not member.resolve().is_relative_to(path.resolve()):
+            raise ModelPackageError(
+                f"'{path}' names the file {name}, which lies outside of it. Ask its author for "
+                "another package."
+            )
         return member.read_bytes() if member.is_file() else None
 
-    def from_zip(name: str) -> bytes | None:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name) if name in archive.namelist() else None
-
-    return from_folder if path.is_dir() else from_zip
+    return from_folder if path.is_dir() else lambda name: member_of_zip(path, name)
 
 
 def _loaded(text: bytes, path: Path) -> Any:

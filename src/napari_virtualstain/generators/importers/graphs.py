@@ -8,7 +8,6 @@ otherwise it has to be stated.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from napari_virtualstain.errors import MissingInputError, ModelPackageError, VirtualStainError
+from napari_virtualstain.errors import (
+    MissingInputError,
+    ModelPackageError,
+    VirtualStainError,
+    parse_json,
+)
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.generators.exporters.onnx_file import CARD_KEY
 from napari_virtualstain.generators.graphs import GraphGenerator
@@ -68,8 +72,11 @@ def is_torchscript(path: Path) -> bool:
     """Return whether a file is a program of torch and not weights by name."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
     return any("/code/" in n for n in names) and any(n.endswith("/constants.pkl") for n in names)
 
 
@@ -196,7 +203,7 @@ def _own(network: nn.Module, described: Described) -> tuple[ModelCard | None, De
     if not isinstance(network, OnnxNetwork) or CARD_KEY not in network.metadata:
         return None, described
     try:
-        kept = json.loads(network.metadata[CARD_KEY])
+        kept = parse_json(network.metadata[CARD_KEY])
         card, stride = ModelCard.model_validate(kept["card"]), int(kept["multiple_of"])
         window = None if card.volume is None else card.volume.window
         sizes = [(stride, stride)] * (2 if card.volume is None else 3)

@@ -7,11 +7,10 @@ names that structure, and the channel is named after it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
-from napari_virtualstain.errors import ImageFileError
+from napari_virtualstain.errors import ImageFileError, parse_json
 from napari_virtualstain.io.layouts.manifest import WholeFile
 from napari_virtualstain.io.layouts.tables import Finder, Row, Table, key_of
 from napari_virtualstain.io.plate import Place
@@ -100,7 +99,7 @@ def _names(row: Row, structure: str, path_column: str) -> tuple[tuple[str, str],
 def _listed(text: str) -> list[str]:
     """Return the channels of ``crop_raw`` in a ``name_dict``, a Python dictionary as text."""
     try:
-        found = json.loads(re.sub(r"'", '"', text)).get("crop_raw", [])
+        found = parse_json(re.sub(r"'", '"', text)).get("crop_raw", [])
         return [str(name) for name in found]
     except (ValueError, AttributeError, TypeError):
         return []

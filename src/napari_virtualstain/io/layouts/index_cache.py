@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.axes import PixelSize
+from napari_virtualstain.errors import parse_json
 from napari_virtualstain.io.cache import cache_folder, keep_file
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.layouts.base import FolderPlan, Plane
@@ -85,7 +86,7 @@ def _read(file: Path, folder: Path) -> FolderPlan | None:
         return None
     if hashlib.sha256(content).hexdigest().encode() != digest:
         return None
-    found = json.loads(content)
+    found = parse_json(content)
     scenes = found["scenes"]
     channels = tuple(Channel(**channel) for channel in found["channels"])
     names = [channel.name for channel in channels]
