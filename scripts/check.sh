@@ -36,6 +36,7 @@ check "mypy" "$BIN/mypy"
 check "import layers" "$BIN/lint-imports"
 check "manifest" "$BIN/npe2" validate --imports src/napari_virtualstain/napari.yaml
 check "headless requirements" "$BIN/python" scripts/headless_requirements.py --check
+check "lowest versions" "$BIN/python" scripts/lowest_versions.py --check
 check "security" "$BIN/bandit" --quiet --recursive --configfile pyproject.toml src scripts
 check "licences" "$BIN/python" scripts/check_licences.py
 check "screenshots" "$BIN/python" scripts/screenshots.py --check

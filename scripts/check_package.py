@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "napari_virtualstain"
+LARGEST = 30_000_000
+"""Bytes of a wheel: models that are larger are downloaded."""
 NOBODYS = ("__pycache__", ".pyc", ".venv", "demo-output", ".mypy_cache", ".ruff_cache", ".whl/")
 
 
@@ -60,6 +62,21 @@ def sdist_problems(names: set[str], wanted: set[str]) -> list[str]:
     return said
 
 
+def size_problems(wheel: Path, largest: int = LARGEST) -> list[str]:
+    """Say if a wheel is too large to be fetched by everybody, and what is largest in it."""
+    size = wheel.stat().st_size
+    if size <= largest:
+        return []
+    with zipfile.ZipFile(wheel) as archive:
+        most = max(archive.infolist(), key=lambda member: member.compress_size)
+    return [
+        (
+            f"{wheel.name} has {size / 1e6:.1f} MB, at most {largest / 1e6:.0f} are allowed: leave out "
+            f"what can be downloaded. Largest is {most.filename} ({most.compress_size / 1e6:.1f} MB)."
+        )
+    ]
+
+
 def manifest_problems(manifest: Path) -> list[str]:
     """Ask npe2 about a manifest."""
     done = subprocess.run(
@@ -76,7 +93,7 @@ def main(folder: Path) -> int:
     wanted = sources()
     [wheel] = folder.glob("*.whl")
     [sdist] = folder.glob("*.tar.gz")
-    said: list[str] = []
+    said = size_problems(wheel)
     with tempfile.TemporaryDirectory() as scratch:
         with zipfile.ZipFile(wheel) as archive:
             said += wheel_problems({n for n in archive.namelist() if n[-1] != "/"}, wanted)
