@@ -69,7 +69,14 @@ NAVIGATION = {
         "blind",
         "profiles",
     ],
-    "Reference": ["files", "glossary", "citing", "security", "reference/api", "reference/changelog"],
+    "Reference": [
+        "files",
+        "glossary",
+        "citing",
+        "security",
+        "reference/api",
+        "reference/changelog",
+    ],
     "Project": [
         "comparison",
         "architecture",

@@ -12,7 +12,7 @@ from drawn_cells import drawn_cells
 from drawn_plates import camera, drawn_plate, write_labels
 from drawn_plates import write_plate as write_drawn
 from feature_tables import layout, values_of, write_layout, write_table
-from judged_stores import write_prediction, write_source
+from judged_stores import write_image, write_prediction, write_source
 from labelled_plates import write_plates
 from little_encoders import write_encoder
 
@@ -20,6 +20,7 @@ from napari_virtualstain import api
 from napari_virtualstain.cli import main
 from napari_virtualstain.cli.main import VERBS
 from napari_virtualstain.errors import ReplayError
+from napari_virtualstain.io.image import Channel
 from napari_virtualstain.jobs import denoise, replay
 from napari_virtualstain.jobs.denoise import DenoiseSettings
 from napari_virtualstain.jobs.replay import ReplaySettings
@@ -97,6 +98,23 @@ class Runs:
         return api.phenotype(
             predicted, target=true, labels=str(self.root / "layout.csv"), controls=("DMSO",),
             draws=50, out=self.root / "phenotype",
+        ).out  # fmt: skip
+
+    def uncertainty(self):
+        rng = np.random.default_rng(0)
+        made = {"job": "stain", "model": {"name": "m", "fingerprint": "f"}}
+        for n in range(4):
+            truth = np.zeros((1, 1, 1, 64, 64), np.float32)
+            truth[..., 16:48, 16:48] = 50
+            spread = rng.uniform(1, 3, truth.shape)
+            said = truth + spread * rng.normal(size=truth.shape)
+            both = np.concatenate([said, spread], axis=1)
+            names = [Channel("DNA"), Channel("DNA spread")]
+            write_image(self.root / "sure" / f"f{n}.ome.zarr", both, names, made)
+            write_image(self.root / "sure_true" / f"f{n}.ome.zarr", truth, names[:1])
+        return api.uncertainty(
+            self.root / "sure", target=self.root / "sure_true", out=self.root / "worth", draws=50,
+            calibrate=True,
         ).out  # fmt: skip
 
     def generalise(self):

@@ -26,6 +26,7 @@ from napari_virtualstain.encoders.card import EncoderCard
 from napari_virtualstain.encoders.package import read_encoder_card
 from napari_virtualstain.errors import ReplayError, VirtualStainError
 from napari_virtualstain.generators import card
+from napari_virtualstain.generators.doubt import Doubt, read_doubt
 from napari_virtualstain.generators.package import read_card
 from napari_virtualstain.io import record
 from napari_virtualstain.io.open import open_image
@@ -111,6 +112,11 @@ KINDS = {
         schema_of(QcReference), "qc-reference-{}.json", read_reference,
         lambda found: (found.fields, found.guard["DNA"].amount), (6, "amount"),
     ),
+    "intervals": Kind(
+        schema_of(Doubt), "uncertainty-{}.json", read_doubt,
+        lambda found: (found.views, found.level, found.stains["DNA"].half_width(0.3) > 0),
+        (8, 0.9, True),
+    ),
     "review": Kind(
         schema_of(Review), "reviewed-{}.review",
         lambda folder: read_review(folder.with_suffix(".ome.zarr")),
@@ -144,6 +150,7 @@ WRITTEN = {
     "preprocessing/illumination_set.py": "illumination functions",
     "preprocessing/sealed.py": "illumination function",
     "qc/reference.py": "reference",
+    "generators/doubt.py": "intervals",
     "datasets/review.py": "review",
     "datasets/project.py": "project",
     "datasets/project_entries.py": "project",

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_virtualstain.datasets.stain_names import quantile_name
-from napari_virtualstain.errors import ModelPackageError, SettingsError
+from napari_virtualstain.errors import ModelPackageError, SettingsError, refuse_newer
 from napari_virtualstain.generators.card import Stain
 from napari_virtualstain.generators.package import Model
 from napari_virtualstain.io.disk import disk_errors
@@ -73,7 +73,10 @@ def read_doubt(path: Path) -> Doubt:
         If it is none.
     """
     try:
-        return Doubt.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        known = Doubt.model_fields["schema_version"].default
+        refuse_newer(content, known, f"'{path}'", ModelPackageError)
+        return Doubt.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"

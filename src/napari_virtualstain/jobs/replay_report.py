@@ -21,6 +21,7 @@ REPORTS = {
     "phenotype": "phenotype.json",
     "generalise": "generalise.json",
     "blind": "key.json",
+    "uncertainty": "report.json",
 }
 """Verbs that write a folder of tables, and the file in it that holds the record."""
 
@@ -108,6 +109,8 @@ def repeat_report(
     stated = {**report.record["settings"], "out": str(out), "overwrite": overwrite}
     if "resume" in kind.model_fields:
         stated["resume"] = False
+    if "calibrate" in kind.model_fields:  # what stands beside a model is not written again
+        stated["calibrate"] = False
     settings = make_settings(kind, stated)
     note_versions(report.record.get("versions"), note)
     module.run(settings, on_progress=on_progress)

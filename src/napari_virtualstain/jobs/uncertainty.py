@@ -20,8 +20,9 @@ from napari_virtualstain.errors import OutputExistsError, PixelDataError, Settin
 from napari_virtualstain.evaluation.profiles import Key
 from napari_virtualstain.generators.doubt import DOUBT_FILE, Doubt, write_doubt
 from napari_virtualstain.io.disk import check_report, disk_errors
-from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress, versions
+from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images, record_of
+from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.uncertainty_fields import DoubtfulField, look_at_pair
 from napari_virtualstain.jobs.uncertainty_page import page
 from napari_virtualstain.jobs.uncertainty_stains import StainDoubt, judge_stain
@@ -256,10 +257,7 @@ def _place(settings: UncertaintySettings, made: dict[str, Any]) -> Path:
 
 
 def _write(result: UncertaintyResult, settings: UncertaintySettings, made: dict[str, Any]) -> None:
-    about = {
-        "schema_version": 1, "job": "uncertainty", "settings": settings.model_dump(mode="json"),
-        "made": made, "versions": versions(),
-    }  # fmt: skip
+    about = describe_run("uncertainty", settings, made=made)
     with disk_errors(result.out):
         result.out.mkdir(parents=True, exist_ok=True)
     if result.kept is not None:
@@ -272,6 +270,8 @@ def _write(result: UncertaintyResult, settings: UncertaintySettings, made: dict[
             ),
         )  # fmt: skip
     write_whole(result.out / FILES[1], csv_text([row for one in result.stains for row in one.rows]))
-    whole = {**about, "result": result.to_json()}
+    # Where intervals are kept is no part of what was found: a repetition keeps none.
+    found = {key: value for key, value in result.to_json().items() if key != "kept"}
+    whole = {**about, "result": found}
     write_whole(result.out / FILES[2], json.dumps(whole, indent=2, allow_nan=False))
     write_whole(result.out / FILES[0], page(result, about))
