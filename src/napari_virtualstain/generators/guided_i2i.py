@@ -1,8 +1,8 @@
 """Class-guided image-to-image diffusion as a generator: Palette, told what was done to the cells.
 
-L. Venieri's thesis (chapter 6) and its public code: the network of Palette, whose embedding
-of the noise level has added to it one of each label (treatment, plate, ...), which scale and
-shift the norms of every block (AdaGN). With one label of 118 classes the preset ``paper`` has
+Cross-Zamirski et al. 2023, arXiv:2303.08863, and its public code: the network of Palette, whose
+embedding of the noise level has added to it one of each label (treatment, plate, ...), which scale
+and shift the norms of every block (AdaGN). With one label of 118 classes the preset ``paper`` has
 the 62,673,861 weights of that code.
 
 A label that is hidden in training (``label_dropout``) is a class of its own, *unknown*, which is
