@@ -100,6 +100,18 @@ CARDS = {
     "an old driver": (
         {"cuda": "12.8"}, ("A4000", "11.4"), "warning", "needs CUDA 12.8, its driver allows 11.4",
     ),
+    "a card in use": (
+        {"cuda": "12.8", "cuda_devices": ("H200",), "memory": (10**9, 8 * 10**9)}, ("H200", "13.0"),
+        "warning", r"H200 .CUDA 12.8., 1.0 GB free of 8.0 GB$",
+    ),
+    "a free card": (
+        {"cuda": "12.8", "cuda_devices": ("H200",), "memory": (7 * 10**9, 8 * 10**9)},
+        ("H200", "13.0"), "ok", "7.0 GB free of 8.0 GB",
+    ),
+    "a small card": (
+        {"cuda": "12.8", "cuda_devices": ("K1",), "memory": (10**9, 2 * 10**9)}, ("K1", "13.0"),
+        "warning", "1.0 GB free of 2.0 GB",
+    ),
     "something else": (
         {"cuda": "12.8", "cuda_error": "no"}, ("A4000", "12.9"), "warning", "is not used: no",
     ),
@@ -114,6 +126,44 @@ def test_the_graphics_card_is_found_or_it_is_said_why_not(facts, driver, status,
     assert check.status == status
     assert re.search(found, check.found)
     assert bool(check.advice) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "then"), [(None, "then a CUDA build of torch"), ("12.8", "system.")]
+)
+def test_a_card_without_its_driver_is_told_from_no_card(cuda, then):
+    check = graphics(replace(FACTS, cuda=cuda), None, built_in=True)
+    assert check.status == "warning"
+    assert "an NVIDIA card is in this machine and is not used: its driver is missing" in check.found
+    assert check.advice.startswith("Install NVIDIA's driver for this system")
+    assert then in check.advice
+
+
+def test_a_small_card_is_not_told_to_close_programs():
+    facts = replace(FACTS, cuda="12.8", cuda_devices=("K1",), memory=(10**9, 2 * 10**9))
+    assert graphics(facts, ("K1", "13.0")).advice.startswith("It is small: use a smaller --tile")
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_a_variable_that_hides_the_card_is_named(value, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    check = graphics(replace(FACTS, cuda="12.8", cuda_error="no"), ("A4000", "12.9"))
+    assert check.found == f"A4000 is not used: CUDA_VISIBLE_DEVICES={value!r} hides it"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "there"),
+    [("0x10de", "0x030000", True), ("0x10de", "0x040300", False), ("0x8086", "0x030000", False)],
+    ids=["a card", "its sound", "of another maker"],
+)
+def test_a_card_is_seen_on_the_bus(vendor, kind, there, tmp_path):
+    assert not doctor_checks._built_in(tmp_path / "no bus")
+    place = tmp_path / "0000:01:00.0"
+    place.mkdir()
+    (place / "vendor").write_text(f"{vendor}\n")
+    assert not doctor_checks._built_in(tmp_path)
+    (place / "class").write_text(f"{kind}\n")
+    assert doctor_checks._built_in(tmp_path) == there
 
 
 def test_the_driver_is_asked_and_not_torch(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +160,8 @@ class TorchFacts:
         Whether it can use Apple's graphics.
     threads
         Of an operation on the processor.
+    memory
+        Free and whole bytes of the first card, `None` where nobody can tell.
     """
 
     version: str
@@ -168,15 +170,19 @@ class TorchFacts:
     cuda_error: str
     mps: bool
     threads: int
+    memory: tuple[int, int] | None = None
 
 
 def describe_torch() -> TorchFacts:
     """Return what torch sees, without computing anything."""
     names: tuple[str, ...] = ()
     error = ""
+    memory = None
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
         names = tuple(torch.cuda.get_device_name(index) for index in range(count))
+        with suppress(RuntimeError):
+            memory = torch.cuda.mem_get_info(0)
     elif torch.version.cuda is not None:
         try:
             torch.zeros(1, device="cuda")
@@ -189,4 +195,5 @@ def describe_torch() -> TorchFacts:
         cuda_error=error,
         mps=torch.backends.mps.is_available(),
         threads=torch.get_num_threads(),
+        memory=memory,
     )

@@ -29,6 +29,8 @@ __all__ = ["CHECKS", "graphics", "write_speed"]
 
 _PACKAGES = ("napari-virtualstain", "torch", "numpy", "zarr", "dask", "distributed", "napari")
 _BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+_SMALL_CARD = 2_000_000_000
+"""Bytes that should be free on a card: a network, its tile, and what CUDA itself takes."""
 _SMALL_MEMORY, _SMALL_DISK, _FULL_DISK = 2e9, 2e9, 1e8
 _SLOW = 20e6
 """Bytes a second below which writing takes longer than staining."""
@@ -77,13 +79,13 @@ def _versions() -> Check:
 def _card() -> Check:
     from napari_virtualstain.inference.device import describe_torch, wake_device
 
-    check = graphics(describe_torch(), _driver())
+    check = graphics(describe_torch(), _driver(), built_in=_built_in())
     if check.status == "ok":
         wake_device()  # it is there; does it compute?
     return check
 
 
-def graphics(torch: TorchFacts, driver: tuple[str, str] | None) -> Check:
+def graphics(torch: TorchFacts, driver: tuple[str, str] | None, *, built_in: bool = False) -> Check:
     """Say which graphics card is used, or why none.
 
     Parameters
@@ -93,14 +95,41 @@ def graphics(torch: TorchFacts, driver: tuple[str, str] | None) -> Check:
     driver
         Name of the first NVIDIA card and the CUDA version that its driver allows, `None`
         without a driver.
+    built_in
+        Whether an NVIDIA card is in the machine, as far as that can be seen without a driver.
     """
     name = "Graphics card"
     if torch.cuda_devices:
-        return Check(
-            name=name, status="ok", found=f"{', '.join(torch.cuda_devices)} (CUDA {torch.cuda})"
+        found = f"{', '.join(torch.cuda_devices)} (CUDA {torch.cuda})"
+        if torch.memory is None:
+            return Check(name=name, status="ok", found=found)
+        free, whole = torch.memory
+        found += f", {free / 1e9:.1f} GB free of {whole / 1e9:.1f} GB"
+        if free >= _SMALL_CARD:
+            return Check(name=name, status="ok", found=found)
+        advice = (
+            "Close other programs that use the card (nvidia-smi lists them), or stain with "
+            "--device cpu."
+            if whole >= 2 * _SMALL_CARD
+            else "It is small: use a smaller --tile, or stain with --device cpu."
         )
+        return Check(name=name, status="warning", found=found, advice=advice)
     if torch.mps:
         return Check(name=name, status="ok", found="Apple graphics (MPS)")
+    if driver is None and built_in:
+        then = ", then a CUDA build of torch, as pytorch.org shows it" if torch.cuda is None else ""
+        return Check(
+            name=name,
+            status="warning",
+            found="an NVIDIA card is in this machine and is not used: its driver is missing "
+            "(nvidia-smi). Staining runs on the processor",
+            advice="Install NVIDIA's driver for this system"
+            + (
+                ", then a CUDA build of torch, as pytorch.org shows it."
+                if torch.cuda is None
+                else "."
+            ),
+        )
     if torch.cuda is None and driver is None:
         found = (
             "none used: torch is a build without CUDA, and there is no NVIDIA driver. "
@@ -130,6 +159,14 @@ def graphics(torch: TorchFacts, driver: tuple[str, str] | None) -> Check:
             f"{driver[1]}",
             advice="Update the NVIDIA driver, or install a torch that is built for an older CUDA.",
         )
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and hidden.strip() in {"", "-1"}:
+        return Check(
+            name=name,
+            status="warning",
+            found=f"{driver[0]} is not used: CUDA_VISIBLE_DEVICES={hidden!r} hides it",
+            advice="Take this variable out of the environment, and start again.",
+        )
     return Check(
         name=name,
         status="warning",
@@ -141,6 +178,18 @@ def graphics(torch: TorchFacts, driver: tuple[str, str] | None) -> Check:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text))
+
+
+def _built_in(bus: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Return whether Linux sees a graphics card of NVIDIA; elsewhere nobody is asked."""
+    for place in bus.glob("*"):
+        try:
+            maker, kind = ((place / name).read_text().strip() for name in ("vendor", "class"))
+        except (OSError, ValueError):
+            continue
+        if maker == "0x10de" and kind.startswith("0x03"):
+            return True
+    return False
 
 
 def _driver() -> tuple[str, str] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+import traceback
 from typing import Any, Literal
 
 from napari.utils.notifications import show_error
@@ -10,10 +13,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from napari_virtualstain.compute.run import Run
+from napari_virtualstain.jobs.base import versions
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._parts import Wrapped
 
-__all__ = ["Notice", "report_of"]
+__all__ = ["Notice", "report_of", "whole_report"]
 
 Kind = Literal["hint", "warning", "error"]
 
@@ -25,6 +29,14 @@ def report_of(run: Run, more: str = "") -> str:
     settings = f"settings: {run.settings.model_dump_json()}"
     lines = (outcome.sentence, f"verb: {run.verb}", settings, more, outcome.traceback)
     return "\n".join(line for line in lines if line)
+
+
+def whole_report(about: str) -> str:
+    """Return a report with the traceback of what is being handled, if anything is, and versions."""
+    handled = traceback.format_exc() if sys.exc_info()[0] is not None else ""
+    known = ", ".join(f"{name} {found}" for name, found in versions().items())
+    system = f"versions: {known}, Python {platform.python_version()}, {platform.platform()}"
+    return "\n".join(line for line in (about, handled.rstrip(), system) if line)
 
 
 class Notice(QFrame):
@@ -72,12 +84,14 @@ class Notice(QFrame):
         self._say("warning", text, "")
 
     def fail(self, text: str, report: str = "", *, aloud: bool = True) -> None:
-        """Say what went wrong, here and as a notification; `report` can be copied.
+        """Say what went wrong, here and as a notification; a report of it can be copied.
 
-        The page may be hidden, or scrolled, when a run fails. Not aloud, no notification is
-        raised: for what is wrong while the user still types.
+        The report is `report`, else the sentence with the traceback of what is being handled, and
+        the versions. The page may be hidden, or scrolled, when a run fails. Not aloud, no
+        notification is raised and there is nothing to report: for what is wrong while the user
+        still types.
         """
-        self._say("error", text, report)
+        self._say("error", text, whole_report(report or text) if aloud else report)
         if aloud:
             show_error(text)
 
