@@ -123,12 +123,7 @@ def graphics(torch: TorchFacts, driver: tuple[str, str] | None, *, built_in: boo
             status="warning",
             found="an NVIDIA card is in this machine and is not used: its driver is missing "
             "(nvidia-smi). Staining runs on the processor",
-            advice="Install NVIDIA's driver for this system"
-            + (
-                ", then a CUDA build of torch, as pytorch.org shows it."
-                if torch.cuda is None
-                else "."
-            ),
+            advice=f"Install NVIDIA's driver for this system{then}.",
         )
     if torch.cuda is None and driver is None:
         found = (
