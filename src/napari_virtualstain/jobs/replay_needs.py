@@ -62,8 +62,8 @@ def check_whole(original: Path, job: str, record: dict[str, Any]) -> None:
         lacking = [name for name in names if not isinstance(held, dict) or name not in held]
         if lacking or not isinstance(held, dict):
             raise _damaged(original, f"{part}.{lacking[0]}" if lacking else part)
-    names = [(record.get(part) or {}).get(name) for part, name in _TEXTS]
-    if not all(name is None or isinstance(name, str) for name in names):
+    texts = [(record.get(part) or {}).get(name) for part, name in _TEXTS]
+    if not all(text is None or isinstance(text, str) for text in texts):
         raise _damaged(original, "a path")
     runs = record.get("runs") or []
     tiles = [one.get("tiles") if isinstance(one, dict) else None for one in _listed(runs)]
