@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.passport import Passport
     from napari_virtualstain.jobs.phenotype import PhenotypeResult
     from napari_virtualstain.jobs.qc import QcResult
+    from napari_virtualstain.jobs.scores import ScoresResult
     from napari_virtualstain.jobs.suggest import SuggestResult
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
@@ -59,6 +60,7 @@ __all__ = [
     "phenotype",
     "plan",
     "qc",
+    "scores",
     "stain",
     "suggest",
     "train",
@@ -797,6 +799,49 @@ def qc(
         **settings,
     }  # fmt: skip
     return job.run(make_settings(job.QcSettings, values), on_progress=on_progress, on_note=on_note)
+
+
+def scores(
+    prediction: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> ScoresResult:
+    """Score each field, plane and stain of one or more models, with floors and ceilings beside.
+
+    Parameters
+    ----------
+    prediction, target
+        A plate, file, or folder of images; fields are put together by plate, well and site, else by
+        name.
+    on_progress
+        Called with fields done, fields in all, and what they are; raises `errors.RunCancelled` to
+        end the run between two fields.
+    on_note
+        Called with each sentence about what was guessed or left out.
+    **settings
+        ``also`` (other predictions of the same fields), ``out``, ``replicate``, ``labels``,
+        ``foreground``, ``regions``, ``match`` and the others of
+        `napari_virtualstain.jobs.scores.ScoresSettings`.
+
+    Returns
+    -------
+    ScoresResult
+        ``rows``, one a plane, stain and model, and ``models``, their means and places.
+
+    Raises
+    ------
+    VirtualStainError
+        If images or channels do not fit, or nothing can be compared.
+    """
+    from napari_virtualstain.jobs import scores as job
+
+    values = {"prediction": os.fspath(prediction), "target": os.fspath(target), **settings}
+    return job.run(
+        make_settings(job.ScoresSettings, values), on_progress=on_progress, on_note=on_note
+    )
 
 
 def verdict(

@@ -82,7 +82,7 @@ def drawn_plate(seed=0, controls=CONTROLS, replicates=REPLICATES, doing=None):
     return fields
 
 
-def write_plate(path, fields, pixels, names=STAINS):
+def write_plate(path, fields, pixels, names=STAINS, record=None):
     """Write an OME-Zarr plate; ``pixels(field)`` is (C, Y, X)."""
     store = PlateStore(path, name=path.name.partition(".")[0], rows=4, columns=6)
     for field in fields:
@@ -90,7 +90,7 @@ def write_plate(path, fields, pixels, names=STAINS):
         found = np.asarray(pixels(field), np.float32)[None, :, None]
         with OmeZarrSink.create(
             path / inner, shape=found.shape, channels=[Channel(name) for name in names],
-            pixel_size_um=PixelSize(None, UM, UM), record={}, n_tiles=1,
+            pixel_size_um=PixelSize(None, UM, UM), record=record or {}, n_tiles=1,
         ) as sink:  # fmt: skip
             sink.write(tuple(slice(0, n) for n in found.shape), found)
             sink.commit(0)

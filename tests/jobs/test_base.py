@@ -61,6 +61,7 @@ def test_forms_and_help_need_no_torch(subprocess_python):
         "plan",
         "evaluate",
         "measure",
+        "scores",
         "qc",
         "suggest",
         "denoise",
@@ -102,6 +103,9 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "qc",
         "table",
         "answers",
+        "also",
+        "maps",
+        "regions",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb in ("explain", "suggest") else set()

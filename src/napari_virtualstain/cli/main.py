@@ -70,6 +70,7 @@ VERBS: dict[str, Verb] = {
         Verb("watch", "stain images as a microscope writes them", ("input",)),
         Verb("replay", "repeat a run from its record, and compare", ("record",)),
         Verb("evaluate", "compare a prediction with the true fluorescence", ("prediction",)),
+        Verb("scores", "score each field, well and model, the worst first", ("prediction",)),
         Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
         Verb("phenotype", "ask tables of features whether phenotypes survive", ("prediction",)),
         Verb("blind", "let a person tell predicted from real stains, and score", ("prediction",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,8 @@ class PlaneScore:
         Mean structural similarity.
     ms_ssim
         The same over five scales.
-    constant_ssim
-        That of a constant picture at the mean of the truth.
+    constant_ssim, constant_mae
+        That of a constant picture at the mean of the truth, and its mean absolute error.
     floor
         PCC of the linear floor.
     rank
@@ -59,6 +60,7 @@ class PlaneScore:
     ssim: float
     ms_ssim: float
     constant_ssim: float
+    constant_mae: float
     floor: float
     rank: float
     correlation: tuple[float, ...]
@@ -73,6 +75,8 @@ def compare_planes(
     names: tuple[str, str],
     t: int,
     z: int,
+    *,
+    within: Callable[[NDArray[np.float32], slice], NDArray[np.bool_]] | None = None,
 ) -> PlaneScore:
     """Compare one plane strip by strip, so that memory does not grow with it.
 
@@ -86,6 +90,9 @@ def compare_planes(
         Channel of the prediction, channel of the target.
     t, z
         Which plane.
+    within
+        Takes rows of the truth and which they are, and says which of their pixels count; all that
+        both have, if `None`.
     """
     height, width = prediction.shape[3:]
     p_index, t_index = prediction.channel_index(names[0]), target.channel_index(names[1])
@@ -93,7 +100,9 @@ def compare_planes(
     strips = [slice(row, min(row + rows, height)) for row in range(0, height, rows)]
 
     def both(strip: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return read_rows(prediction, t, p_index, z, strip), read_rows(target, t, t_index, z, strip)
+        p, y = read_rows(prediction, t, p_index, z, strip), read_rows(target, t, t_index, z, strip)
+        # What does not count is as what is missing.
+        return p, y if within is None else np.where(within(y, strip), y, np.float32("nan"))
 
     compared, floor = Comparison(), LinearFloor()
     spectra = SpectralAgreement((height, width))
@@ -114,6 +123,7 @@ def compare_planes(
     some = np.concatenate(sample, axis=1)
     some = some[:, np.isfinite(some).all(axis=0)]
     similar, constant, foreground = np.zeros(2), np.zeros(2), Comparison()
+    away = np.zeros(2)
     scales: MultiScale | None = None
     if compared.count and compared.data_range > 0:
         peak, mean = compared.data_range, compared.truth_mean
@@ -126,6 +136,9 @@ def compare_planes(
             bright = np.where(y[inner] > level, y[inner], np.float32("nan"))
             foreground.add(p[inner], bright)
             scales.add(p[inner], y[inner])
+            away += _sum(
+                np.where(np.isfinite(p[inner]), np.abs(y[inner] - np.float64(mean)), np.nan)
+            )
             if min(height, width) < SSIM_WINDOW:
                 continue
             flat = np.where(np.isfinite(p), np.float32(mean), p)
@@ -133,7 +146,7 @@ def compare_planes(
                 sums += _sum(local_ssim(own, y, range_=peak, fill=mean)[inner])
     return PlaneScore(
         compared=compared, foreground=foreground, floor=floor.pearson,
-        ssim=_over(similar), constant_ssim=_over(constant),
+        ssim=_over(similar), constant_ssim=_over(constant), constant_mae=_over(away),
         ms_ssim=scales.value if scales is not None else float("nan"),
         rank=spearman(*some) if some.size else float("nan"),
         correlation=spectra.correlation, power=spectra.power, finest_px=spectra.finest_px,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,6 @@ from napari_virtualstain.errors import (
 )
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.io.record import read_record
 from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import compare_planes, grid_of, grid_words
@@ -40,6 +39,7 @@ from napari_virtualstain.jobs.evaluation import (
     score_of,
     write_csv,
 )
+from napari_virtualstain.jobs.listed_images import record_of
 from napari_virtualstain.jobs.matched_channels import (
     match_channels,
     open_truth,
@@ -48,7 +48,7 @@ from napari_virtualstain.jobs.matched_channels import (
 )
 from napari_virtualstain.jobs.target_shift import seen_to
 
-__all__ = ["EvaluateSettings", "run"]
+__all__ = ["EvaluateSettings", "planes_of_run", "run"]
 
 
 class EvaluateSettings(JobSettings):
@@ -56,6 +56,9 @@ class EvaluateSettings(JobSettings):
 
     prediction: PathText = Field(description="predicted stains, for example stain.ome.zarr")
     target: PathText = Field(description="image with the true fluorescence")
+    prediction_scene: str | None = Field(
+        default=None, description="which image of the prediction, if there are several"
+    )
     brightfield: PathText | None = Field(
         default=None, description="bright field for the floor; that of the run if not given"
     )
@@ -137,7 +140,8 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             )
         inputs = [settings.prediction, settings.target]
         check_output(Path(settings.out), inputs=inputs, overwrite=settings.overwrite)
-    prediction = open_image(settings.prediction)
+    prediction = open_image(settings.prediction, scene=settings.prediction_scene)
+    record = record_of(prediction)
     pairs = read_match(prediction.channel_names, settings.match)
     target = open_truth(
         settings.target, prediction.channel_names, scene=settings.scene, axes=settings.axes,
@@ -169,7 +173,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     features = features_of(settings.fid_features, prediction)
     target, shifts = seen_to(prediction, target, pairs, correct=settings.correct_shift)
     notes += shifts
-    planes, note = _brightfield(settings)
+    planes, note = _brightfield(settings, record)
     planes = None if planes is None else planes.with_gaps()
     if planes is not None and (planes.shape[0], *planes.shape[3:]) != fits:
         note = f"no floor: the bright field has {grid_words(planes)}"
@@ -264,20 +268,34 @@ def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:
     return image.crop(slice(top, bottom), slice(left, right))
 
 
-def _brightfield(settings: EvaluateSettings) -> tuple[LazyImage | None, str | None]:
+def _brightfield(
+    settings: EvaluateSettings, record: Mapping[str, Any]
+) -> tuple[LazyImage | None, str | None]:
     """Open what the floor is fitted on: named, or that of the run; (T, 1, P, Y, X)."""
-    from napari_virtualstain.jobs.prepare import prepare
-    from napari_virtualstain.jobs.stain import StainSettings
-
-    try:
-        record = read_record(settings.prediction)["record"]
-    except VirtualStainError:
-        record = {}
     if settings.brightfield is not None:
         image = open_image(settings.brightfield)
         like = str(record.get("input", {}).get("channel", "bright field"))
         name, note = choose_channel(image, channel=settings.channel, like=like)
         return image.select([name]), note
+    return planes_of_run(record)
+
+
+def planes_of_run(record: Mapping[str, Any]) -> tuple[LazyImage | None, str | None]:
+    """Return the bright field that a run was given, or why there is no floor.
+
+    Parameters
+    ----------
+    record
+        Of the run; empty if nobody knows it.
+
+    Returns
+    -------
+    planes, note
+        (T, 1, P, Y, X), or `None` and a sentence.
+    """
+    from napari_virtualstain.jobs.prepare import prepare
+    from napari_virtualstain.jobs.stain import StainSettings
+
     absent = "no floor: the bright field of the run is not at hand, give it by --brightfield"
     try:
         # The settings keep the path as it was typed, perhaps relative to another folder.

@@ -44,17 +44,17 @@ class ListedImage:
         return "/".join(part for part in self.key if part)
 
 
-def record_of(listed: ListedImage, image: LazyImage) -> dict[str, Any]:
+def record_of(image: LazyImage) -> dict[str, Any]:
     """Return the record of the stain that wrote an image, an empty one if there is none.
 
     Parameters
     ----------
-    listed
-        Which image.
     image
-        The same, opened.
+        Opened, also if it is one of several of a store.
     """
-    root = Path(image.source.path or listed.path)
+    if image.source.path is None:
+        return {}
+    root = Path(image.source.path)
     try:
         place, _ = places_in(root, attributes_of(root) or {}).get(image.source.scene, ("", 0))
         record = read_record(root / place)["record"]

@@ -172,7 +172,7 @@ def open_judged(
             "Give it in µm with --pixel-size."
         )
     notes: list[str] = []
-    record = record_of(listed, image)
+    record = record_of(image)
     below = _opened(source, record, settings, notes)
     found = JudgedImage(
         listed=listed, prediction=image.select(stains), record=record, source=None, pixel_um=pixel,

@@ -221,7 +221,7 @@ def _made_of(images: Sequence[ListedImage]) -> dict[str, Any]:
     """Return model, views and draws of predictions that were all made alike."""
     found: list[dict[str, Any]] = []
     for image in images:
-        record = record_of(image, image.scene.open())
+        record = record_of(image.scene.open())
         model = record.get("model") or {}
         one = {
             "model": str(model.get("name", "")), "fingerprint": str(model.get("fingerprint", "")),

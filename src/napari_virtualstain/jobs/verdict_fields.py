@@ -93,6 +93,11 @@ class FieldComparer:
         return self._measurer
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """What was taken for what when the first field was opened."""
+        return tuple(self._said)
+
+    @property
     def notes(self) -> list[str]:
         """Sentences about fields and channels."""
         found = [*self._said, *self.measurer.notes]

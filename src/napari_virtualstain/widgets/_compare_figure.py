@@ -27,7 +27,7 @@ from napari_virtualstain.widgets._view import shown_place
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["FigureButtons"]
+__all__ = ["FigureButtons", "brightfield_like"]
 
 
 class FigureButtons(QWidget):
@@ -89,7 +89,7 @@ class FigureButtons(QWidget):
             return
         predicted, true = of
         low, high = (float(v) for v in true.contrast_limits)
-        bright = self._brightfield(predicted)
+        bright = brightfield_like(self._viewer, predicted)
         levels = None if bright is None else levels_of(bright)
         at = () if bright is None else shown_place(self._viewer, bright)
         size = _pixel_um(predicted)
@@ -121,16 +121,6 @@ class FigureButtons(QWidget):
         QApplication.clipboard().setImage(image.copy())
         return f"The figure is on the clipboard, {figure.width} x {figure.height} px."
 
-    def _brightfield(self, predicted: Image) -> Image | None:
-        """Return the bright field of the same pixels, if it is open."""
-        wanted = levels_of(predicted)[0].shape[-2:]
-        for layer in self._viewer.layers:
-            source = source_of(layer) if isinstance(layer, Image) and not layer.rgb else None
-            alike = source is not None and source.role == "brightfield"
-            if alike and levels_of(layer)[0].shape[-2:] == wanted:
-                return layer
-        return None
-
     def _caption(self, predicted: Image, true: Image, pair: Pair) -> list[str]:
         top, left, bottom, right = pair.region
         numbers = numbers_in_view(pair)
@@ -155,6 +145,17 @@ class FigureButtons(QWidget):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(self.save_to)
         dialog.open()
+
+
+def brightfield_like(viewer: napari.Viewer, predicted: Image) -> Image | None:
+    """Return the bright field of the same pixels as a prediction, if it is open."""
+    wanted = levels_of(predicted)[0].shape[-2:]
+    for layer in viewer.layers:
+        source = source_of(layer) if isinstance(layer, Image) and not layer.rgb else None
+        alike = source is not None and source.role == "brightfield"
+        if alike and levels_of(layer)[0].shape[-2:] == wanted:
+            return layer
+    return None
 
 
 def _pixel_um(layer: Image) -> float | None:

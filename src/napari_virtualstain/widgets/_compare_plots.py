@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_virtualstain.napari_io.closer import Joint, Profile
 
-__all__ = ["PREDICTED", "TRUE", "JointPlot", "ProfilePlot", "joint_pixels"]
+__all__ = ["PREDICTED", "TRUE", "JointPlot", "Plot", "ProfilePlot", "joint_pixels"]
 
 PREDICTED, TRUE = "#ff5cff", "#43d17a"
 """As the mode *Both* colours them."""
@@ -21,8 +21,14 @@ _HEIGHT = 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 8, 18
 
 
-class _Plot(QWidget):
-    """What both have in common: a frame with the values at its ends, in the viewer's theme."""
+class Plot(QWidget):
+    """What plots have in common: a frame with the values at its ends, in the viewer's theme.
+
+    Parameters
+    ----------
+    viewer
+        Whose theme it follows.
+    """
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -39,7 +45,8 @@ class _Plot(QWidget):
         del event
         self.update()
 
-    def _begin(self) -> tuple[QPainter, QColor, QColor]:
+    def begin(self) -> tuple[QPainter, QColor, QColor]:
+        """Return what paints, and the colours of words and of lines that are no data."""
         theme = get_theme(self._viewer.theme)
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -49,10 +56,11 @@ class _Plot(QWidget):
         return painter, QColor(theme.text.as_hex()), QColor(theme.secondary.as_hex())
 
     @staticmethod
-    def _frame(
+    def frame(
         painter: QPainter, inner: QRectF, colours: tuple[QColor, QColor],
         sides: tuple[str, str], below: tuple[str, str, str],
     ) -> None:  # fmt: skip
+        """Paint a frame, two values at its left and three words below."""
         text, faint = colours
         painter.setPen(QPen(faint, 1))
         painter.drawRect(inner)
@@ -67,7 +75,7 @@ class _Plot(QWidget):
             painter.drawText(row, way, said)
 
 
-class ProfilePlot(_Plot):
+class ProfilePlot(Plot):
     """Predicted and true grey values along a line."""
 
     def __init__(self, viewer: Any) -> None:
@@ -94,14 +102,14 @@ class ProfilePlot(_Plot):
     def paintEvent(self, event: Any) -> None:  # noqa: N802
         """Paint both lines."""
         del event
-        painter, text, faint = self._begin()
+        painter, text, faint = self.begin()
         inner = QRectF(self.rect()).adjusted(_LEFT, _TOP, -_RIGHT, -_BOTTOM)
         low, high = self._span
         if self.profile is None:
             sides, below = ("", ""), ("", "move the mouse over the image", "")
         else:
             sides, below = (_short(low), _short(high)), ("0", "along the line", self._length)
-        self._frame(painter, inner, (text, faint), sides, below)
+        self.frame(painter, inner, (text, faint), sides, below)
         if self.profile is not None:
             painter.setClipRect(inner)
             far = float(self.profile.distance[-1]) or 1.0
@@ -129,7 +137,7 @@ class ProfilePlot(_Plot):
         return path
 
 
-class JointPlot(_Plot):
+class JointPlot(Plot):
     """How often which predicted grey goes with which true one; what is right is the diagonal."""
 
     def __init__(self, viewer: Any) -> None:
@@ -144,19 +152,19 @@ class JointPlot(_Plot):
     def paintEvent(self, event: Any) -> None:  # noqa: N802
         """Paint the counts and the diagonal."""
         del event
-        painter, text, faint = self._begin()
+        painter, text, faint = self.begin()
         whole = QRectF(self.rect()).adjusted(_LEFT, _TOP, -_RIGHT, -_BOTTOM)
         # A square: else the diagonal would not be one.
         inner = QRectF(whole.left(), whole.top(), whole.height(), whole.height())
         if self.joint is None:
-            self._frame(painter, inner, (text, faint), ("", ""), ("", "", ""))
+            self.frame(painter, inner, (text, faint), ("", ""), ("", "", ""))
         else:
             pixels = joint_pixels(self.joint)
             high, wide = pixels.shape
             image = QImage(pixels.tobytes(), wide, high, wide, QImage.Format.Format_Grayscale8)
             painter.drawImage(inner, image)
             ends = _short(self.joint.low), _short(self.joint.high)
-            self._frame(painter, inner, (text, faint), ends, (ends[0], "true", ends[1]))
+            self.frame(painter, inner, (text, faint), ends, (ends[0], "true", ends[1]))
             painter.setPen(QPen(QColor(TRUE), 1, Qt.PenStyle.DashLine))
             painter.drawLine(inner.bottomLeft(), inner.topRight())
             painter.setPen(text)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.napari_io.difference import difference_layer, unlike
 from napari_virtualstain.napari_io.mixed import Pair, tile_edge
+from napari_virtualstain.widgets._compare_beside import Beside
 from napari_virtualstain.widgets._compare_closer import Closer
 from napari_virtualstain.widgets._compare_mix import LINKED, Mixture, put_over
 from napari_virtualstain.widgets._compare_pair import PairWatch
@@ -31,7 +32,7 @@ from napari_virtualstain.widgets._parts import Foldout, Wrapped, wide
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["MODES", "CompareView"]
+__all__ = ["MAPS", "MODES", "CompareView"]
 
 MODES = {
     "Predicted": "The prediction alone",
@@ -40,9 +41,15 @@ MODES = {
     "Difference": "Predicted minus true: blue too dark, orange too bright",
     "Curtain": "Predicted left, true right of an edge that can be moved",
     "Checkerboard": "Tiles of both by turns: edges that go on across tiles are in the right place",
-    "Flicker": "Both by turns, twice a second: what jumps is wrong",
+    "Flicker": "Both by turns, twice a second, and other models in between: what jumps is wrong",
+    "Side by side": "Bright field, truth and each model beside the image",
+    "SSIM map": "How alike both are around each pixel: bright is alike, dark is not",
+    "Error map": "The absolute difference: bright is far off, in whichever direction",
 }
-_FIRST_ROW = 4
+MAPS = {"SSIM map": "SSIM", "Error map": "absolute error"}
+"""Modes that a job makes the pixels of, and what it calls them."""
+_ROWS = (4, 7)
+"""Numbers of the buttons that begin a new row."""
 _MIXED = ("Curtain", "Checkerboard")
 _BY_TURNS_MS = 500
 _TILES = {"large": 4, "medium": 8, "small": 16}
@@ -59,7 +66,7 @@ _LOOKS = ("colormap", "opacity", "blending")
 
 
 class CompareView(QWidget):
-    """Buttons for the ways of looking at a pair of layers, and what they do with them.
+    """Buttons for the ways of looking at a prediction and its truth, and what they do with them.
 
     Everything else is hidden meanwhile; `leave` brings it back.
 
@@ -70,6 +77,9 @@ class CompareView(QWidget):
     tell, complain
         Take a sentence: what was done, and what could not be.
     """
+
+    wants_maps = Signal()
+    """Maps of the pair are asked for, and nobody has made them yet; see `show_maps`."""
 
     def __init__(
         self,
@@ -84,10 +94,14 @@ class CompareView(QWidget):
         self._visible: dict[Image, bool] = {}
         self._own: dict[Image, dict[str, Any]] = {}
         self._differences: dict[str, Image] = {}
+        self._maps: dict[str, Image] = {}
+        self._models: dict[str, Image] = {}
+        self._turns: list[tuple[str, Image]] = []
         self._title: tuple[bool, str] | None = None
         self._range: float | None = None
         self.watch = PairWatch(viewer, self)
         self.mixture = Mixture(viewer, self.watch)
+        self.beside = Beside(viewer, self, complain)
         self.modes = QButtonGroup(self)
         self.curtain = QSlider(Qt.Orientation.Horizontal)
         self.tiles = wide(QComboBox())
@@ -114,8 +128,20 @@ class CompareView(QWidget):
 
     # --- showing ----------------------------------------------------------------------------------
 
+    @property
+    def pair(self) -> tuple[str, Image, Image] | None:
+        """What is looked at: name of the stain, prediction and truth."""
+        return self._now
+
     def look_at(
-        self, stain: str, predicted: Image, true: Image, range_: float | None = None
+        self,
+        stain: str,
+        predicted: Image,
+        true: Image,
+        range_: float | None = None,
+        *,
+        model: str = "",
+        others: Mapping[str, Image] | None = None,
     ) -> None:
         """Show a pair of layers in the chosen way; everything else hides.
 
@@ -127,8 +153,16 @@ class CompareView(QWidget):
             Its layers.
         range_
             Largest minus smallest value of the truth, to which SSIM is relative, where it is known.
+        model
+            Name of what predicted it.
+        others
+            Predictions of the same field and stain by other models, by their names.
         """
-        self._now, self._range = (stain, predicted, true), range_
+        now = stain, predicted, true
+        if self._now != now:
+            self._drop(self._maps)
+        self._now, self._range = now, range_
+        self._models = {model or "predicted": predicted, **(others or {})}
         self.look_again()
 
     def look_again(self) -> None:
@@ -143,7 +177,10 @@ class CompareView(QWidget):
         mode = self.mode
         self.rest(but_mixture=mode in _MIXED)
         difference = self._difference() if mode == "Difference" else None
-        self._link(predicted, true)
+        if mode in MAPS:
+            difference = self._map(MAPS[mode])
+        models = [one for one in self._models.values() if one in self._viewer.layers]
+        self._link(true, models)
         closer = self.close_up.heading.isChecked()
         if mode in _MIXED or closer:
             self._follow(stain, predicted, true)
@@ -157,7 +194,10 @@ class CompareView(QWidget):
             "Difference": {},
             # Until what is in view has been read, the prediction fills the canvas.
             **dict.fromkeys(_MIXED, {predicted: "gray"} if mixed is None else {}),
-            "Flicker": {true: "gray", predicted: "gray"},
+            "Flicker": {true: "gray", **dict.fromkeys(models, "gray")},
+            "Side by side": {},
+            # Until the map is there, the prediction stays.
+            **dict.fromkeys(MAPS, {predicted: "gray"} if difference is None else {}),
         }[mode]
         for layer in self._viewer.layers:
             if isinstance(layer, Image) and layer is not mixed:
@@ -176,8 +216,13 @@ class CompareView(QWidget):
             overlay = self._viewer.canvas.overlays.text
             self._title = (overlay.visible, overlay.text)
             overlay.visible = True
+            self._turns = [*((n, one) for n, one in self._models.items() if one in models),
+                           ("true", true)]  # fmt: skip
             self._turn()
             self._by_turns.start()
+        if mode == "Side by side":
+            named = {name: one for name, one in self._models.items() if one in models}
+            self.beside.show(named, true)
         if mode == "Curtain" and self._drag not in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.append(self._drag)
         self._curtain_row.setVisible(mode == "Curtain")
@@ -195,6 +240,7 @@ class CompareView(QWidget):
             self._viewer.mouse_drag_callbacks.remove(self._drag)
         if not but_mixture:
             self.mixture.stop()
+        self.beside.clear()
         self.closer.leave()
         for layer, own in self._own.items():
             for name, value in own.items():
@@ -212,19 +258,50 @@ class CompareView(QWidget):
     def forget(self) -> None:
         """Drop the pair, and layers that were made of an older comparison."""
         self._now = None
+        self._by_turns.stop()
         self.mixture.stop()
+        self.beside.clear()
         self.closer.leave()
         self.watch.stop()
-        for layer in self._differences.values():
+        for made in (self._differences, self._maps):
+            self._drop(made)
+
+    def show_maps(self, maps: Mapping[str, tuple[Any, Mapping[str, Any]]]) -> None:
+        """Take the maps of the pair that is looked at.
+
+        Parameters
+        ----------
+        maps
+            Data and keywords of ``Image`` by `MAPS`; see `napari_io.error_maps.map_layers`.
+        """
+        if self._now is None:
+            return
+        self._drop(self._maps)
+        for kind, (data, keywords) in maps.items():
+            self._maps[kind] = Image(data, **keywords)
+            put_over(self._viewer, self._maps[kind], self._now[1:])
+        self.look_again()
+
+    def _drop(self, made: dict[str, Image]) -> None:
+        for layer in made.values():
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        self._differences.clear()
+        made.clear()
 
     def close_view(self) -> None:
         """Move nothing any more; the viewer is closing."""
         self._by_turns.stop()
+        self.beside.stop()
         self.closer.leave()
         self.watch.stop()
+
+    def _map(self, kind: str) -> Image | None:
+        """Return the layer of a map, `None` while nobody has made it."""
+        known = self._maps.get(kind)
+        if known is not None and known in self._viewer.layers:
+            return known
+        self.wants_maps.emit()
+        return None
 
     def _difference(self) -> Image | None:
         """Return the layer of a stain's difference, made when it is first looked at."""
@@ -242,16 +319,17 @@ class CompareView(QWidget):
         put_over(self._viewer, self._differences[stain], (predicted, true))
         return self._differences[stain]
 
-    def _link(self, predicted: Image, true: Image) -> None:
-        """Show equal numbers as equal grey, and keep it so when either is changed."""
-        if self._linked != [predicted, true]:
+    def _link(self, true: Image, models: list[Image]) -> None:
+        """Show equal numbers as equal grey, and keep it so when any is changed."""
+        if self._linked != [*models, true]:
             still = [layer for layer in self._linked if layer in self._viewer.layers]
             if still:
                 self._viewer.layers.unlink_layers(still, LINKED)
-            self._linked = [predicted, true]
-        predicted.contrast_limits_range = true.contrast_limits_range
-        predicted.contrast_limits = true.contrast_limits
-        self._viewer.layers.link_layers([predicted, true], LINKED)
+            self._linked = [*models, true]
+        for layer in models:
+            layer.contrast_limits_range = true.contrast_limits_range
+            layer.contrast_limits = true.contrast_limits
+        self._viewer.layers.link_layers([*models, true], LINKED)
 
     # --- what is in view --------------------------------------------------------------------------
 
@@ -319,11 +397,12 @@ class CompareView(QWidget):
         if self._now is None or any(one not in self._viewer.layers for one in self._now[1:]):
             self.rest()
             return
-        _, predicted, true = self._now
+        shown = [number for number, (_, layer) in enumerate(self._turns) if layer.opacity == 1]
+        number = (shown[0] + 1) % len(self._turns) if len(shown) == 1 else 0
         # Not by `visible`, for which napari reads a layer anew.
-        first = predicted.opacity < 1 or true.opacity == 1
-        predicted.opacity, true.opacity = (1.0, 0.0) if first else (0.0, 1.0)
-        self._viewer.canvas.overlays.text.text = "predicted" if first else "true"
+        for other, (_, layer) in enumerate(self._turns):
+            layer.opacity = float(other == number)
+        self._viewer.canvas.overlays.text.text = self._turns[number][0]
 
     # --- words ------------------------------------------------------------------------------------
 
@@ -333,6 +412,7 @@ class CompareView(QWidget):
         low, high = (float(v) for v in self._now[2].contrast_limits)
         span, half = f"{low:.4g} to {high:.4g}", (high - low) / 2
         pair = self.watch.pair
+        models = "Predicted" if len(self._models) < 2 else ", ".join(self._models)
         tiles = "Tiles" if pair is None else f"Tiles of {self._edge(pair)} px"
         self.key.setText(
             {
@@ -347,15 +427,20 @@ class CompareView(QWidget):
                 f"{span}. Drag it by its edge, which two marks show, or by the slider.",
                 "Checkerboard": f"{tiles}, predicted and true by turns, the first of the image "
                 f"predicted; both in grey from {span}.",
-                "Flicker": "Predicted and true by turns, twice a second; the canvas says which. "
-                f"Both in grey from {span}.",
+                "Flicker": f"{models} and true by turns, twice a second; the canvas says which. "
+                f"All in grey from {span}.",
+                "Side by side": f"What was in view, beside the image: {models} and true in grey "
+                f"from {span}. Another mode goes back.",
+                "SSIM map": "Likeness of 7 x 7 px around each pixel: 1, bright, is alike, 0, dark, "
+                "is not. In an empty background noise alone makes it low.",
+                "Error map": f"Absolute difference, black 0, bright {half:.4g} or more.",
             }[self.mode]
         )
 
     def _arrange(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        rows = QHBoxLayout(), QHBoxLayout()
+        rows = [QHBoxLayout() for _ in range(len(_ROWS) + 1)]
         for row in rows:
             row.setSpacing(2)
             column.addLayout(row)
@@ -365,7 +450,7 @@ class CompareView(QWidget):
             button.setChecked(number == 0)
             button.setToolTip(about)
             self.modes.addButton(button, number)
-            rows[number >= _FIRST_ROW].addWidget(button)
+            rows[sum(number >= first for first in _ROWS)].addWidget(button)
         self.curtain.setRange(0, _STEPS)
         self.curtain.setValue(_STEPS // 2)
         self.curtain.setToolTip("Where the curtain hangs, as a share of the width in view")

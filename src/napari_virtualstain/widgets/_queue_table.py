@@ -4,72 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableView
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, Signal
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_virtualstain.jobs.batch_item import Item, Key
 from napari_virtualstain.widgets._form import words_of
+from napari_virtualstain.widgets._row_table import RIGHT, Column, RowTable
 from napari_virtualstain.words import duration
 
 __all__ = ["QueueTable"]
 
-_COLUMNS = ("Image", "State", "Time", "Why")
-_WIDTHS = (None, 92, 52, 100)
+_WHY = 3
 _SIGNS = {"waiting": "·", "running": "▶", "done": "✓", "failed": "✗"}
 _HEIGHT = 190
 
 
-class _Model(QAbstractTableModel):
-    """Items as rows; a plate has thousands, which a table of widgets would be slow with."""
-
-    def __init__(self, parent: Any) -> None:
-        super().__init__(parent)
-        self.items: tuple[Item, ...] = ()
-        self.tiles = ""
-
-    def rowCount(self, parent: Any = None) -> int:  # noqa: N802
-        """Return the number of images."""
-        return 0 if parent is not None and parent.isValid() else len(self.items)
-
-    def columnCount(self, parent: Any = None) -> int:  # noqa: N802
-        """Return the number of columns."""
-        return 0 if parent is not None and parent.isValid() else len(_COLUMNS)
-
-    def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:  # noqa: N802
-        """Return the name of a column."""
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return _COLUMNS[section]
-        return None
-
-    def data(self, index: Any, role: int = 0) -> Any:
-        """Return what a cell says."""
-        item = self.items[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self.text(item, _COLUMNS[index.column()])
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(
-                part for part in (item.name, item.input, words_of(item.sentence)) if part
-            )
-        if role == Qt.ItemDataRole.TextAlignmentRole and _COLUMNS[index.column()] == "Time":
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        return None
-
-    def text(self, item: Item, column: str) -> str:
-        """Return what a column says of an image."""
-        if column == "Image":
-            name = Path(item.input).name
-            return f"{item.scene} in {name}" if item.scene else name
-        if column == "State":
-            state = self.tiles if item.state == "running" and self.tiles else item.state
-            return f"{_SIGNS[item.state]} {state}"
-        if column == "Time":
-            return _time(item.seconds) if item.state in ("done", "failed") else ""
-        return words_of(item.sentence)
-
-
-class QueueTable(QTableView):
+class QueueTable(RowTable):
     """A table of images to choose from."""
 
     opened = Signal(object)
@@ -78,39 +29,30 @@ class QueueTable(QTableView):
     """Other rows are selected."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._model = _Model(self)
-        self.setModel(self._model)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(22)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self._tiles = ""
+        super().__init__(
+            (
+                Column(title="Image", text=_name),
+                Column(title="State", width=92, text=self._state),
+                Column(title="Time", width=52, text=_time, align=RIGHT),
+                Column(title="Why", width=100, text=lambda item: words_of(item.sentence)),
+            ),
+            lambda item: "\n".join(
+                part for part in (item.name, item.input, words_of(item.sentence)) if part
+            ),
+            many=True,
+        )
         self.setMinimumHeight(_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setToolTip("Double click shows the stain of an image that is done")
-        header = self.horizontalHeader()
-        for column, width in enumerate(_WIDTHS):
-            if width is None:
-                header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
-            else:
-                header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
-                self.setColumnWidth(column, width)
-        self.setColumnHidden(_COLUMNS.index("Why"), True)
-        self.doubleClicked.connect(lambda index: self.opened.emit(self._model.items[index.row()]))
+        self.setColumnHidden(_WHY, True)
+        self.doubleClicked.connect(lambda index: self.opened.emit(self.items[index.row()]))
         self.selectionModel().selectionChanged.connect(lambda *_: self.chosen.emit())
 
     @property
     def items(self) -> tuple[Item, ...]:
         """What is shown."""
-        return self._model.items
-
-    def text(self, row: int) -> tuple[str, ...]:
-        """Return what a row says."""
-        return tuple(self._model.text(self.items[row], column) for column in _COLUMNS)
+        return self.row_model.rows
 
     def show_items(self, items: Sequence[Item], tiles: str = "") -> None:
         """Show these images; what is selected stays so.
@@ -122,22 +64,20 @@ class QueueTable(QTableView):
         tiles
             How far the one is that is stained.
         """
-        model, items = self._model, tuple(items)
-        failed = any(item.sentence for item in items)
-        self.setColumnHidden(_COLUMNS.index("Why"), not failed)
-        if [item.key for item in items] == [item.key for item in model.items]:
+        model, items, before = self.row_model, tuple(items), self.items
+        self.setColumnHidden(_WHY, not any(item.sentence for item in items))
+        self._tiles = tiles
+        if [item.key for item in items] == [item.key for item in before]:
             changed = [
-                row for row, (new, old) in enumerate(zip(items, model.items, strict=True))
+                row for row, (new, old) in enumerate(zip(items, before, strict=True))
                 if new != old or new.state == "running"
             ]  # fmt: skip
-            model.items, model.tiles = items, tiles
+            model.rows = items
             for row in changed:
-                model.dataChanged.emit(model.index(row, 0), model.index(row, len(_COLUMNS) - 1))
+                model.dataChanged.emit(model.index(row, 0), model.index(row, _WHY))
             return
         selected = self.selected_keys()
-        model.beginResetModel()
-        model.items, model.tiles = items, tiles
-        model.endResetModel()
+        model.replace(items)
         self.select(selected)
 
     def selected_keys(self) -> set[Key]:
@@ -153,10 +93,21 @@ class QueueTable(QTableView):
         selection.clearSelection()
         for row, item in enumerate(self.items):
             if item.key in wanted:
-                selection.select(self._model.index(row, 0), flags.Select | flags.Rows)
+                selection.select(self.row_model.index(row, 0), flags.Select | flags.Rows)
         selection.blockSignals(False)
         self.chosen.emit()
 
+    def _state(self, item: Item) -> str:
+        state = self._tiles if item.state == "running" and self._tiles else item.state
+        return f"{_SIGNS[item.state]} {state}"
 
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+def _name(item: Item) -> str:
+    name = Path(item.input).name
+    return f"{item.scene} in {name}" if item.scene else name
+
+
+def _time(item: Item) -> str:
+    if item.state not in ("done", "failed"):
+        return ""
+    return f"{item.seconds:.1f} s" if item.seconds < 10 else duration(item.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
-__all__ = ["shown_place", "shown_plane", "shown_region", "shown_time"]
+__all__ = ["go_to", "shown_place", "shown_plane", "shown_region", "shown_time"]
 
 
 def shown_region(viewer: napari.Viewer, layer: Image) -> tuple[int, int, int, int] | None:
@@ -69,6 +70,26 @@ def shown_time(viewer: napari.Viewer, layer: Image) -> int | None:
 def shown_plane(viewer: napari.Viewer, layer: Image) -> int | None:
     """Return the index of the z plane in view, `None` for an image without a z axis."""
     return _along("z", viewer, layer)
+
+
+def go_to(viewer: napari.Viewer, layer: Image, place: Mapping[str, int]) -> None:
+    """Move the sliders to an index along axes of a layer; axes that it lacks stay.
+
+    Parameters
+    ----------
+    viewer
+        That shows it.
+    layer
+        With the axes.
+    place
+        Index by the letter of the axis, ``"t"`` or ``"z"``.
+    """
+    labels = list(layer.axis_labels)
+    at = layer.data_to_world([place.get(a, 0) for a in labels])
+    for letter in place:
+        if letter in labels[:-2]:
+            axis = viewer.dims.ndim - layer.ndim + labels.index(letter)
+            viewer.dims.set_point(axis, at[labels.index(letter)])
 
 
 def _along(letter: str, viewer: napari.Viewer, layer: Image) -> int | None:

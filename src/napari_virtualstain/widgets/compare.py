@@ -13,20 +13,28 @@ from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
 from napari_virtualstain.errors import ChannelError, MissingInputError, VirtualStainError
 from napari_virtualstain.jobs.base import make_settings
+from napari_virtualstain.jobs.batch_items import scene_pattern
 from napari_virtualstain.jobs.compare_objects import ObjectScore
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.jobs.scores import ScoresSettings
+from napari_virtualstain.napari_io.error_maps import map_layers
 from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._compare_nuclei import NucleiBox, NucleiView
 from napari_virtualstain.widgets._compare_table import ScoreTable
 from napari_virtualstain.widgets._compare_view import CompareView
 from napari_virtualstain.widgets._feature_box import FeatureBox
+from napari_virtualstain.widgets._field_opener import FieldOpener, Wanted
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
 from napari_virtualstain.widgets._notice import Notice
-from napari_virtualstain.widgets._parts import CopyCommand, form
+from napari_virtualstain.widgets._parts import CopyCommand, Foldout, form
 from napari_virtualstain.widgets._run_bar import RunBar
+from napari_virtualstain.widgets._scores_panel import ScoresPanel
+from napari_virtualstain.widgets._scores_table import Row
 from napari_virtualstain.widgets._spool import Spool
+from napari_virtualstain.widgets._view import go_to
 
 if TYPE_CHECKING:
     import napari
@@ -55,9 +63,13 @@ class ComparePage(QWidget):
     def __init__(self, viewer: napari.Viewer, fields: Fields, jobs: Jobs, run_bar: RunBar) -> None:
         super().__init__()
         self._jobs, self._run_bar = jobs, run_bar
-        self._spool = Spool(self, jobs, Background(self))
+        self._background = Background(self)
+        self._spool = Spool(self, jobs, self._background)
         self._run: Run | None = None
+        self._maps: Run | None = None
+        self._maps_of: tuple[str, Image, Image] | None = None
         self._asked: dict[str, tuple[Image, Image]] = {}
+        self._opener = FieldOpener(viewer, fields, self, self._refuse)
         self._pairs: dict[str, tuple[Image, Image]] = {}
         self._ranges: dict[str, float] = {}
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
@@ -71,7 +83,12 @@ class ComparePage(QWidget):
         self.table = ScoreTable()
         self.compared_nuclei = NucleiView(viewer, self.notice.warn)
         self.view = CompareView(viewer, self.notice.hint, self.notice.warn)
+        self.scores = ScoresPanel(viewer, fields, jobs, run_bar, self._pair)
+        self.fold = Foldout("Every field, and other models", self.scores)
+        self._viewer = viewer
         self._arrange()
+        self.scores.chosen.connect(self._go_to)
+        self.view.wants_maps.connect(self._make_maps)
         self.prediction.chosen.connect(self._changed)
         self.truth.chosen.connect(self._changed)
         self.start.clicked.connect(self.compare)
@@ -98,6 +115,12 @@ class ComparePage(QWidget):
         """Return the line that gives the same table."""
         return to_command("evaluate", self.settings().absolute(), positional=("prediction",))
 
+    def _pair(self) -> tuple[Field | None, Field | None, tuple[str, ...]]:
+        """Return what is chosen, and which channel is whose."""
+        predicted, true = self.prediction.field, self.truth.field
+        match = () if predicted is None or true is None else _match(predicted, true)
+        return predicted, true, match
+
     def _more(self) -> dict[str, Any]:
         """Return what is asked besides the scores."""
         return {**self.features.settings, "objects": self.nuclei.stain}
@@ -106,6 +129,7 @@ class ComparePage(QWidget):
         predicted, true = self.prediction.field, self.truth.field
         both = predicted is not None and true is not None
         self.nuclei.offer(() if predicted is None or true is None else _pairs(predicted, true))
+        self.scores.offer(possible=both)
         self.start.setEnabled(both)
         self.copy.setEnabled(both)
         if predicted is None:
@@ -147,6 +171,8 @@ class ComparePage(QWidget):
         self._run_bar.announce(self._run, f"Comparing {predicted.name} with {true.name}")
 
     def _follow(self, run: Run) -> None:
+        if run is self._maps and run.outcome is not None:
+            self._take_maps(run)
         if run is not self._run or run.outcome is None:
             return
         self._run = None
@@ -183,10 +209,107 @@ class ComparePage(QWidget):
             self.view.look_at(stain, *self._pairs[stain], self._ranges.get(stain))
             self.compared_nuclei.look_at(stain)
 
+    def _go_to(self, row: Row) -> None:
+        """Show the field, the time and the stain of a row, and all models that are there of it."""
+        settings = self.scores.settings_of_result
+        axes, pattern = (None, None) if settings is None else (settings.axes, settings.pattern)
+        same = [
+            one
+            for one in self.scores.rows
+            if all(one[name] == row[name] for name in ("target_path", "target_scene", "time", "z"))
+            and one["stain"] == row["stain"]
+        ]
+        same.sort(key=lambda one: one is not row)
+        true = Wanted(row["target_path"], row["target_scene"], axes, pattern)
+        wanted = [true, *(Wanted(one["path"], one["scene"]) for one in same)]
+
+        def take(found: list[Field]) -> None:
+            if row is not self.scores.row or not self.isVisible():
+                return
+            fields = {field.key: field for field in found}
+            truth = _layer_of(fields.get(true.key), row["target"])
+            layers = {
+                str(one["model"]): layer for one in same
+                if (layer := _layer_of(fields.get((one["path"], one["scene"])), row["stain"]))
+            }  # fmt: skip
+            if truth is None or row["model"] not in layers:
+                self.notice.fail(f"{row['stain']} of {row['name']} is not there any more.")
+                return
+            predicted = layers.pop(row["model"])
+            go_to(self._viewer, predicted, {"t": row["time"], "z": row["z"]})
+            self.table.clearSelection()
+            self.compared_nuclei.look_at(None)
+            self.view.forget()
+            self.view.look_at(
+                row["stain"], predicted, truth, row["data_range"], model=row["model"], others=layers
+            )
+
+        self._opener.show(wanted, take)
+
+    # --- maps -------------------------------------------------------------------------------------
+
+    def _make_maps(self) -> None:
+        """Ask for the maps of the pair that is looked at; once, until it is another one."""
+        pair = self.view.pair
+        if pair is None or (self._maps is not None and self._maps_of == pair):
+            return
+        stain, predicted, true = pair
+        made_of, seen_in = source_of(predicted), source_of(true)
+        if made_of is None or seen_in is None or made_of.path is None or seen_in.path is None:
+            self.notice.fail(
+                "Maps are made of files, and one of these lies in memory. Save it as OME-Zarr "
+                "first."
+            )
+            return
+        out = str(self._jobs.temporary("maps.ome.zarr"))
+        scenes = {
+            name: scene_pattern([one.scene])
+            for name, one in (("scene", made_of), ("target_scene", seen_in)) if one.scene
+        }  # fmt: skip
+        try:
+            settings = make_settings(
+                ScoresSettings,
+                {
+                    "prediction": made_of.path, "target": seen_in.path, "maps": out,
+                    "match": (f"{made_of.channel}={seen_in.channel}",), "axes": seen_in.axes,
+                    "pattern": seen_in.pattern, **scenes,
+                },
+            )  # fmt: skip
+        except VirtualStainError as error:
+            self._refuse(str(error))
+            return
+        if self._maps is not None:
+            self._maps.cancel()
+        self._maps_of, self._maps = pair, self._jobs.submit("scores", settings)
+        self._run_bar.announce(self._maps, f"Mapping where {stain} is wrong")
+
+    def _take_maps(self, run: Run) -> None:
+        pair, self._maps = self._maps_of, None
+        if run.outcome is None or run.outcome.result is None:
+            self.notice.fail_run(run)
+            return
+        if pair is None or pair != self.view.pair:
+            return
+        stain, predicted, true = pair
+        store = Path(str(getattr(run.settings, "maps", "")))
+
+        def take(maps: dict[str, Any]) -> None:
+            if pair == self.view.pair and self.isVisible():
+                self.view.show_maps(maps)
+
+        channel = source_of(predicted)
+        name = stain if channel is None else channel.channel
+        self._background.run("maps", map_layers(store, predicted, true, name), take, self._refuse)
+
+    def _refuse(self, sentence: str) -> None:
+        self.notice.fail(words_of(sentence))
+
     def showEvent(self, event: Any) -> None:  # noqa: N802
         """Show what was compared, as it was when the page was left."""
         super().showEvent(event)
         self._show_row()
+        if self.table.stain is None and self.scores.row is not None:
+            self._go_to(self.scores.row)
 
     def hideEvent(self, event: Any) -> None:  # noqa: N802
         """Give the layers their own colours back when the page is left, and show what was shown."""
@@ -196,8 +319,10 @@ class ComparePage(QWidget):
 
     def close_runs(self) -> None:
         """Cancel the comparison and follow the viewer no more; it is closing."""
-        if self._run is not None and not self._run.ended:
-            self._run.cancel()
+        for run in (self._run, self._maps):
+            if run is not None and not run.ended:
+                run.cancel()
+        self.scores.close_runs()
         self.view.close_view()
 
     def _arrange(self) -> None:
@@ -218,6 +343,7 @@ class ComparePage(QWidget):
         column.addWidget(self.table)
         column.addWidget(self.compared_nuclei)
         column.addWidget(self.view)
+        column.addWidget(self.fold)
         column.addStretch(1)
 
 
@@ -236,6 +362,7 @@ def _settings(
     in_memory = true.path is None
     values: dict[str, Any] = {
         "prediction": predicted.path,
+        "prediction_scene": predicted.scene or None,
         "target": target or true.path,
         "match": _match(predicted, true),
         **more,
@@ -243,6 +370,15 @@ def _settings(
     if not in_memory:
         values |= {"scene": true.scene or None, "axes": true.axes, "pattern": true.pattern}
     return make_settings(EvaluateSettings, values)
+
+
+def _layer_of(field: Field | None, channel: str) -> Image | None:
+    """Return the layer of a channel."""
+    if field is None:
+        return None
+    return next(
+        (layer for layer, s in field.layers if s is not None and s.channel == channel), None
+    )
 
 
 def _match(predicted: Field, true: Field) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
@@ -19,9 +19,8 @@ from napari_virtualstain.io.disk import check_output, disk_errors
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.qc import QcSettings
 from napari_virtualstain.napari_io.fields import Field
-from napari_virtualstain.napari_io.layers import LayerData
 from napari_virtualstain.napari_io.marks import marks_of
-from napari_virtualstain.napari_io.reader import open_layers
+from napari_virtualstain.widgets._field_opener import FieldOpener, Wanted
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
@@ -31,7 +30,7 @@ from napari_virtualstain.widgets._qc_review import ReviewPanel
 from napari_virtualstain.widgets._qc_source import JudgedSource
 from napari_virtualstain.widgets._qc_words import Row, flagged
 from napari_virtualstain.widgets._run_bar import RunBar
-from napari_virtualstain.widgets._view import shown_plane
+from napari_virtualstain.widgets._view import go_to, shown_plane
 
 if TYPE_CHECKING:
     import napari
@@ -68,7 +67,7 @@ class QcPage(QWidget):
         self._asked: QcSettings | None = None
         self._named = ""
         self._result: dict[str, Any] | None = None
-        self._opened: list[Layer] = []
+        self._opener = FieldOpener(viewer, fields, self, self._refuse)
         self.source = JudgedSource(fields)
         self.fold = Foldout("What is judged", self.source, is_open=True)
         self.start = QPushButton("Judge")
@@ -199,32 +198,17 @@ class QcPage(QWidget):
         if row is None:
             return
         self.panel.marks.forget()
-        field = next((f for f in self._fields.all if f.key == _key(row)), None)
-        if field is not None:
-            self._look_at(row, field)
-            return
+        wanted = Wanted(*_key(row))
+        path, scene = row["source"]
+        is_there = any(field.key == wanted.key for field in self._fields.all)
+        below = [] if is_there or not path else [Wanted(path, scene)]
 
-        def read() -> list[LayerData]:
-            path, scene = row["source"]
-            shown = any(f.key == (path, scene) for f in self._fields.all)
-            below = [] if shown or not path else open_layers(path, scene=scene or None)
-            return [*below, *open_layers(row["image"], scene=row["scene"] or None)]
+        def take(found: list[Field]) -> None:
+            field = next((one for one in found if one.key == wanted.key), None)
+            if row is self.panel.row and field is not None:
+                self._look_at(row, field)
 
-        self._background.run("field", read, lambda data: self._add(row, data), self._refuse)
-
-    def _add(self, row: Row, data: list[LayerData]) -> None:
-        if row is not self.panel.row:
-            return
-        before = [layer for layer in self._opened if layer in self._viewer.layers]
-        self._opened = [Layer.create(*one) for one in data]
-        for layer in self._opened:
-            self._viewer.add_layer(layer)
-        for layer in before:  # behind the new ones: napari would forget the plane in view
-            self._viewer.layers.remove(layer)
-        self._fields.look()
-        field = next((f for f in self._fields.all if f.key == _key(row)), None)
-        if field is not None:
-            self._look_at(row, field)
+        self._opener.show([*below, wanted], take)
 
     def _look_at(self, row: Row, field: Field) -> None:
         """Show a field that is open, its time, and the stain that the worst check is about."""
@@ -235,11 +219,7 @@ class QcPage(QWidget):
             for layer, source in stains:
                 layer.visible = number.startswith(source.channel)
         over = next((layer for layer, _ in stains if layer.visible), field.layers[0][0])
-        labels = list(over.axis_labels)
-        if "t" in labels[:-2]:
-            axis = self._viewer.dims.ndim - over.ndim + labels.index("t")
-            at = over.data_to_world([row["time"] if a == "t" else 0 for a in labels])
-            self._viewer.dims.set_point(axis, at[labels.index("t")])
+        go_to(self._viewer, over, {"t": int(row["time"])})
         self._show_marks(row, over)
 
     def _show_marks(self, row: Row, over: Image) -> None:
