@@ -12,9 +12,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError, parse_json, refuse_newer
+from napari_virtualstain.errors import (
+    ImageFileError,
+    MissingInputError,
+    VirtualStainError,
+    parse_json,
+    refuse_newer,
+)
+from napari_virtualstain.io.zarr_tree import attributes_of, places_in
 
-__all__ = ["COMMITS", "KEY", "SCHEMA_VERSION", "read_commits", "read_record", "state_of"]
+__all__ = [
+    "COMMITS",
+    "KEY",
+    "SCHEMA_VERSION",
+    "read_commits",
+    "read_record",
+    "record_of_scene",
+    "state_of",
+]
 
 KEY = "napari_virtualstain"
 SCHEMA_VERSION = 1
@@ -86,3 +101,22 @@ def read_record(path: Path | str) -> dict[str, Any]:
             "Choose a store that this package wrote."
         )
     return state
+
+
+def record_of_scene(path: Path | str, scene: str) -> dict[str, Any]:
+    """Return the record of the run that wrote an image, an empty one if there is none.
+
+    Parameters
+    ----------
+    path
+        A store, perhaps of a plate, whose fields have a record each.
+    scene
+        Which image of it.
+    """
+    root = Path(path)
+    try:
+        place, _ = places_in(root, attributes_of(root) or {}).get(scene, ("", 0))
+        record = read_record(root / place)["record"]
+    except (VirtualStainError, OSError, KeyError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -9,9 +9,8 @@ from typing import Any
 from napari_virtualstain.errors import SettingsError, VirtualStainError
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.plate import Place, parse_well, place_of_name, well_of
-from napari_virtualstain.io.record import read_record
+from napari_virtualstain.io.record import read_record, record_of_scene
 from napari_virtualstain.io.scene import Scene, is_like
-from napari_virtualstain.io.zarr_tree import attributes_of, places_in
 from napari_virtualstain.jobs.batch_items import find_images
 
 __all__ = ["ListedImage", "listed_images", "place_of_run", "record_of"]
@@ -54,13 +53,8 @@ def record_of(image: LazyImage) -> dict[str, Any]:
     """
     if image.source.path is None:
         return {}
-    root = Path(image.source.path)
-    try:
-        place, _ = places_in(root, attributes_of(root) or {}).get(image.source.scene, ("", 0))
-        record = read_record(root / place)["record"]
-    except (VirtualStainError, OSError, KeyError):
-        return {}
-    return record if isinstance(record, dict) and record.get("job") == "stain" else {}
+    record = record_of_scene(image.source.path, image.source.scene)
+    return record if record.get("job") == "stain" else {}
 
 
 def listed_images(

@@ -68,7 +68,7 @@ def numbers_of(
     nan, c = float("nan"), one.compared
     constant = c.truth_variance
     flat = 10 * math.log10(c.data_range**2 / constant) if constant > 0 else nan
-    return {
+    found = {
         "pixels": float(c.count), "pcc": c.pearson, "floor_pcc": one.floor if with_floor else nan,
         "ceiling_pcc": nan if second is None else second.compared.pearson, "ssim": one.ssim,
         "constant_ssim": one.constant_ssim, "ceiling_ssim": nan if second is None else second.ssim,
@@ -78,6 +78,8 @@ def numbers_of(
         "finest_px": one.finest_px, "data_range": c.data_range,
         "missing": c.missing if whole else nan,
     }  # fmt: skip
+    # As in JSON: the period of waves of which none agree is no number either.
+    return {name: value if math.isfinite(value) else nan for name, value in found.items()}
 
 
 def distance(number: str, value: float | None) -> float:

@@ -126,7 +126,7 @@ def image_layers(
         For ``viewer.add_layer(Layer.create(*data))``, or a reader.
     """
     keep, where = placement(image, offset_um=offset_um)
-    job, model = job_of(image.source.path, image.source.kind)
+    job, model = job_of(image.source.path, image.source.kind, image.source.scene)
     pyramid = _shrinking(levels or [image.data])
     size = image.pixel_size_um
     order = sorted(

@@ -117,7 +117,7 @@ def open_layers(
     image = opened or open_for_viewer(
         path, scene=scene, axes=axes, pattern=pattern, pixel_size_um=pixel_size_um
     )
-    job, model = job_of(image.source.path, image.source.kind)
+    job, model = job_of(image.source.path, image.source.kind, image.source.scene)
     layers = image_layers(
         image,
         # Beside the truth of the same name it must be clear which is which.

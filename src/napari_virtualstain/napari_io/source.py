@@ -14,9 +14,8 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.image import Channel
-from napari_virtualstain.io.record import read_record
+from napari_virtualstain.io.record import record_of_scene
 
 __all__ = [
     "KEY",
@@ -206,14 +205,19 @@ def default_role(channel: Channel, job: str | None, *, alone: bool = False) -> R
     return known.get(channel.modality, "other")
 
 
-def job_of(path: str | None, kind: str) -> tuple[str | None, str]:
-    """Return which job wrote a store and with which model, (`None`, ``""``) if none of ours did."""
+def job_of(path: str | None, kind: str, scene: str = "") -> tuple[str | None, str]:
+    """Return which job wrote an image and with which model, (`None`, ``""``) if none of ours did.
+
+    Parameters
+    ----------
+    path, scene
+        Of the image; the fields of a plate have a record each.
+    kind
+        Name of its opener.
+    """
     if path is None or kind != "ome-zarr":
         return None, ""
-    try:
-        record = read_record(path)["record"]
-    except (VirtualStainError, KeyError):
-        return None, ""  # of another program, or damaged: the reader says so by itself
+    record = record_of_scene(path, scene)
     model = record.get("model")
     name = model.get("name", "") if isinstance(model, Mapping) else ""
     return cast("str | None", record.get("job")), str(name)

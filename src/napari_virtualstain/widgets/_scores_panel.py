@@ -229,9 +229,7 @@ class ScoresPanel(QWidget):
         self.group.setCurrentIndex(max(self.group.findText(wanted), 0))
         self.results.show()
         self._fill()
-        if self.table.rows:
-            self.table.choose(self.table.rows[0])
-            self.table.setFocus()
+        self.table.setFocus()
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -248,6 +246,8 @@ class ScoresPanel(QWidget):
         self.table.show_rows(self._shown(), number)
         self.ranks.setText(_ranks_as_html(self._shown(), number))
         self._draw()
+        if self.table.row is None and self.table.rows:
+            self.table.choose(self.table.rows[0])
 
     def _draw(self) -> None:
         number, by = self.number.currentData(), self.group.currentText() or "stain"
