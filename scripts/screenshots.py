@@ -208,6 +208,99 @@ def closer(stage: Stage) -> QWidget | None:
     return None
 
 
+def first_model() -> Path:
+    """A model of one's own to compare with: trained for a moment, which shows."""
+    from napari_virtualstain.jobs.train import TrainSettings
+    from napari_virtualstain.jobs.train import run as train
+
+    path = Path(os.environ["NVS_MODELS"]) / "my-first"
+    quick = {"recipe": "demo", "preset": "tiny", "fields": 2, "steps": 40, "validation": 0.5}
+    train(TrainSettings(out=str(path), device="cpu", **quick))
+    return path
+
+
+def scores(stage: Stage) -> QWidget | None:
+    """The page Compare with two models of the sample: the worst first, ranks and the plot."""
+    from napari_virtualstain.jobs.stain import StainSettings
+
+    model = first_model()
+    widget = stained(stage)
+    stage.pump(1)
+    light = next(f for f in widget.fields.all if f.can_be_stained)
+    out = widget.jobs.session.folder / "my-first.ome.zarr"
+    run = widget.jobs.submit(
+        "stain", StainSettings(input=light.path, model=str(model), out=str(out))
+    )
+    stage.wait(lambda: run.ended, "the other stain", 120)
+    before = len(stage.viewer.layers)
+    widget.load.open_path(str(out))
+    stage.wait(lambda: len(stage.viewer.layers) >= before + 5, "its layers")
+    widget.show_page("compare")
+    page, panel = widget.compare, widget.compare.scores
+    stage.wait(panel.start.isEnabled, "the pair")
+    demo = next(f for f in widget.fields.all if f.predicted and f.path != str(out))
+    page.prediction.choose(demo.key)
+    page.fold.heading.setChecked(True)
+    panel.source.tick((str(out), ""))
+    panel.start.click()
+    stage.wait(lambda: page.view.pair is not None and panel.results.isVisible(), "the scores", 120)
+    page.view.modes.button(7).click()
+    stage.wait(lambda: len(page.view.beside.sheet.layers) == 4, "the crops")
+    stage.pump(0.3)
+    scroll = widget.pages.currentWidget().verticalScrollBar()
+    scroll.setValue(scroll.maximum())
+    return None
+
+
+def treated_plate(root: Path) -> tuple[Path, Path, Path]:
+    """Bright field and true stains of a small simulated plate, and its layout."""
+    from dataclasses import replace
+
+    from napari_virtualstain.io.plate_write import PlateStore, field_path
+    from napari_virtualstain.jobs.simulate import write_field
+    from napari_virtualstain.simulate import held_out_settings, simulate_field
+
+    paths = root / "brightfield.ome.zarr", root / "stains.ome.zarr"
+    plates = [PlateStore(path, name="plate", rows=3, columns=4) for path in paths]
+    lines = ["well,treatment"]
+    for number in range(12):
+        row, column = divmod(number, 4)
+        settings, seed = held_out_settings(9100 + number)
+        field = simulate_field(replace(settings, shape_px=(320, 320)), seed=seed)
+        at = field_path(row, column, "0")
+        only = {
+            name: path / at for name, path in zip(("brightfield", "stains"), paths, strict=True)
+        }
+        write_field(field, (paths[0] / at).parent, only=only)
+        for plate in plates:
+            plate.add(row, column, "0")
+        lines.append(f"{'ABC'[row]}{column + 1:02d},{'DMSO' if number % 2 else f'drug {row + 1}'}")
+    layout = root / "layout.csv"
+    layout.write_text("\n".join(lines), encoding="utf-8")
+    return (*paths, layout)
+
+
+def verdict(stage: Stage) -> QWidget | None:
+    """The page Verdict: what was concluded of a simulated plate."""
+    from napari_virtualstain.jobs.batch import BatchSettings
+
+    widget = opened(stage)
+    scratch = widget.jobs.session.folder / "plate"
+    light, true, layout = treated_plate(scratch)
+    out = scratch / "predicted.ome.zarr"
+    run = widget.jobs.submit("batch", BatchSettings(input=str(light), out=str(out)))
+    stage.wait(lambda: run.ended, "the stains", 240)
+    widget.show_page("verdict")
+    page = widget.verdict
+    page.prediction.set_path(str(out))
+    page.truth.set_path(str(true))
+    page.layout_table.set_path(str(layout))
+    page.controls.setText("DMSO")
+    page.start.click()
+    stage.wait(lambda: bool(page.words.text()), "the verdict", 240)
+    return widget
+
+
 def diagnose(stage: Stage) -> QWidget | None:
     """The page Start, with the report of this machine."""
     widget = opened(stage)
@@ -365,15 +458,8 @@ def models(stage: Stage) -> QWidget | None:
     """The window with the page Models: two models tried on a part of the sample, ranked."""
     from qtpy.QtCore import Qt
 
-    from napari_virtualstain.jobs.train import TrainSettings
-    from napari_virtualstain.jobs.train import run as train
-
     widget = loaded(stage)
-    # A model of one's own to compare with: trained for a moment, which shows.
-    quick = {"recipe": "demo", "preset": "tiny", "fields": 2, "steps": 40, "validation": 0.5}
-    train(
-        TrainSettings(out=str(Path(os.environ["NVS_MODELS"]) / "my-first"), device="cpu", **quick)
-    )
+    first_model()
     widget.show_page("models")
     page = widget.models
     stage.wait(lambda: page.trying.truth.field is not None, "the true stains")
@@ -471,6 +557,8 @@ SHOTS: dict[str, Shot] = {
         stain,
         compare,
         closer,
+        scores,
+        verdict,
         qc,
         measure,
         explain,

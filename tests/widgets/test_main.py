@@ -20,7 +20,19 @@ from qtpy.QtWidgets import (
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets.main import MainWidget
 
-PAGES = ("start", "load", "stain", "compare", "qc", "measure", "explain", "tune", "queue", "models")
+PAGES = (
+    "start",
+    "load",
+    "stain",
+    "compare",
+    "verdict",
+    "qc",
+    "measure",
+    "explain",
+    "tune",
+    "queue",
+    "models",
+)
 
 
 def test_napari_opens_the_dock_of_the_manifest(make_napari_viewer, jobs, qtbot, monkeypatch):
@@ -34,7 +46,7 @@ def test_napari_opens_the_dock_of_the_manifest(make_napari_viewer, jobs, qtbot, 
     qtbot.waitUntil(dock.isVisible)
     titles = [widget.pages.tabText(n) for n in range(widget.pages.count())]
     assert titles == [
-        "Start", "Load", "Stain", "Compare", "QC", "Measure", "Explain", "Tune", "Queue", "Models",
+        "Start", "Load", "Stain", "Compare", "Verdict", "QC", "Measure", "Explain", "Tune", "Queue", "Models",
     ]  # fmt: skip
 
 

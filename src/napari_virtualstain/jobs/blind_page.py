@@ -6,13 +6,20 @@ that a review can be closed and gone on with.
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
+from napari_virtualstain.errors import ImageFileError, MissingInputError
 from napari_virtualstain.jobs.page import document
 
-__all__ = ["COLUMNS", "page"]
+__all__ = ["COLUMNS", "ShownPair", "answers_text", "page", "read_page"]
 
 COLUMNS = ("review", "pair", "answer", "seconds")
 """Of the file of answers; ``answer`` is ``left`` or ``right``."""
@@ -103,3 +110,82 @@ def page(review: str, pairs: Sequence[tuple[int, str, str, str]], how: str) -> s
         f"<script>{script}{_SCRIPT}</script>",
     ]  # fmt: skip
     return document("Blind review", parts, _STYLE)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPair:
+    """A pair as a reviewer sees it.
+
+    Parameters
+    ----------
+    number
+        Of the pair.
+    stain
+        What is shown.
+    left, right
+        PNG files.
+    """
+
+    number: int
+    stain: str
+    left: bytes
+    right: bytes
+
+
+def read_page(path: Path) -> tuple[str, list[ShownPair]]:
+    """Return what a page shows: the name of the review, and its pairs.
+
+    Parameters
+    ----------
+    path
+        That `page` wrote.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such page.
+    ImageFileError
+        If it is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        said = {
+            name: json.loads(value.replace("<\\/", "</"))
+            for name, value in re.findall(
+                r"^(?:<script>)?const (REVIEW|PAIRS) = (.*);$", text, re.MULTILINE
+            )
+        }
+        pairs = [
+            ShownPair(int(one["id"]), str(one["stain"]), _png(one["left"]), _png(one["right"]))
+            for one in said["PAIRS"]
+        ]
+        return str(said["REVIEW"]), pairs
+    except FileNotFoundError as error:
+        raise MissingInputError(
+            f"'{path}' does not exist. Choose the folder of a review."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImageFileError(
+            f"'{path}' is no page of a blind review: {error}. Choose the folder of a review."
+        ) from error
+
+
+def _png(address: str) -> bytes:
+    return base64.b64decode(address.partition("base64,")[2], validate=True)
+
+
+def answers_text(review: str, answers: Mapping[int, tuple[str, float]]) -> str:
+    """Return a file of answers, as the page saves it.
+
+    Parameters
+    ----------
+    review
+        Name of the review.
+    answers
+        By number of the pair: ``"left"`` or ``"right"``, and after how many seconds.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([review, n, side, f"{s:.1f}"] for n, (side, s) in answers.items())
+    return text.getvalue()

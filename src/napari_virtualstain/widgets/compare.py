@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QVBoxLayout, 
 
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
-from napari_virtualstain.errors import ChannelError, MissingInputError, VirtualStainError
+from napari_virtualstain.errors import MissingInputError, VirtualStainError
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.batch_items import scene_pattern
 from napari_virtualstain.jobs.compare_objects import ObjectScore
@@ -19,6 +19,7 @@ from napari_virtualstain.jobs.evaluate import EvaluateSettings
 from napari_virtualstain.jobs.scores import ScoresSettings
 from napari_virtualstain.napari_io.error_maps import map_layers
 from napari_virtualstain.napari_io.fields import Field
+from napari_virtualstain.napari_io.matched import matched_layers, matched_names
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._compare_nuclei import NucleiBox, NucleiView
 from napari_virtualstain.widgets._compare_table import ScoreTable
@@ -118,7 +119,7 @@ class ComparePage(QWidget):
     def _pair(self) -> tuple[Field | None, Field | None, tuple[str, ...]]:
         """Return what is chosen, and which channel is whose."""
         predicted, true = self.prediction.field, self.truth.field
-        match = () if predicted is None or true is None else _match(predicted, true)
+        match = () if predicted is None or true is None else matched_names(predicted, true)
         return predicted, true, match
 
     def _more(self) -> dict[str, Any]:
@@ -128,7 +129,9 @@ class ComparePage(QWidget):
     def _changed(self) -> None:
         predicted, true = self.prediction.field, self.truth.field
         both = predicted is not None and true is not None
-        self.nuclei.offer(() if predicted is None or true is None else _pairs(predicted, true))
+        self.nuclei.offer(
+            () if predicted is None or true is None else matched_layers(predicted, true)
+        )
         self.scores.offer(possible=both)
         self.start.setEnabled(both)
         self.copy.setEnabled(both)
@@ -167,7 +170,7 @@ class ComparePage(QWidget):
         assert true is not None
         self.notice.clear()
         self._run = self._jobs.submit("evaluate", settings)
-        self._asked = _pairs(predicted, true)
+        self._asked = matched_layers(predicted, true)
         self._run_bar.announce(self._run, f"Comparing {predicted.name} with {true.name}")
 
     def _follow(self, run: Run) -> None:
@@ -364,7 +367,7 @@ def _settings(
         "prediction": predicted.path,
         "prediction_scene": predicted.scene or None,
         "target": target or true.path,
-        "match": _match(predicted, true),
+        "match": matched_names(predicted, true),
         **more,
     }
     if not in_memory:
@@ -379,31 +382,3 @@ def _layer_of(field: Field | None, channel: str) -> Image | None:
     return next(
         (layer for layer, s in field.layers if s is not None and s.channel == channel), None
     )
-
-
-def _match(predicted: Field, true: Field) -> tuple[str, ...]:
-    """Return PREDICTED=TRUE by the names of stains, where channels are named otherwise."""
-    channels = {stain.casefold(): channel for stain, channel in true.true_channels.items()}
-    pairs = [
-        (source.channel, channels[source.stain.casefold()])
-        for _, source in predicted.with_role("prediction")
-        if source.stain.casefold() in channels
-    ]
-    if not pairs:
-        names = ", ".join(s.stain for _, s in true.with_role("truth"))
-        wanted = ", ".join(s.stain for _, s in predicted.with_role("prediction"))
-        raise ChannelError(
-            f"None of the true stains ({names}) has the name of a predicted one ({wanted}). "
-            "Name the true channels on the page Load."
-        )
-    return tuple(f"{a}={b}" for a, b in pairs)
-
-
-def _pairs(predicted: Field, true: Field) -> dict[str, tuple[Image, Image]]:
-    """Return the layers of each predicted channel and of its truth."""
-    truths = {s.stain.casefold(): layer for layer, s in true.with_role("truth")}
-    return {
-        source.channel: (layer, truths[source.stain.casefold()])
-        for layer, source in predicted.with_role("prediction")
-        if source.stain.casefold() in truths
-    }

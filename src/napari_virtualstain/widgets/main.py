@@ -27,6 +27,7 @@ from napari_virtualstain.widgets.queue import QueuePage
 from napari_virtualstain.widgets.stain import StainPage
 from napari_virtualstain.widgets.start import StartPage
 from napari_virtualstain.widgets.tune import TunePage
+from napari_virtualstain.widgets.verdict import VerdictPage
 
 if TYPE_CHECKING:
     import napari
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["MainWidget"]
 
 _PAGES = (
-    "start", "load", "stain", "compare", "qc", "measure", "explain", "tune", "queue", "models",
+    "start", "load", "stain", "compare", "verdict", "qc", "measure", "explain", "tune", "queue",
+    "models",
 )  # fmt: skip
 _TITLES = {"qc": "QC"}
-_TABS_IN_A_ROW = 5
+_TABS_IN_A_ROW = 4
 _WIDTH = 380
 
 
@@ -67,6 +69,7 @@ class MainWidget(QWidget):
         self.load = LoadPage(napari_viewer, self.fields)
         self.stain = StainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.compare = ComparePage(napari_viewer, self.fields, self.jobs, self.run_bar)
+        self.verdict = VerdictPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.qc = QcPage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.measure = MeasurePage(napari_viewer, self.fields, self.jobs, self.run_bar)
         self.explain = ExplainPage(napari_viewer, self.fields, self.jobs, self.run_bar)
@@ -96,8 +99,8 @@ class MainWidget(QWidget):
         self.tune.kept.connect(self._take_tuned)
         # Docks do not hear that their window closes; by then only what is Python is left of them.
         self._busy = (
-            self.stain, self.compare, self.qc, self.measure, self.explain, self.tune, self.queue,
-            self.models,
+            self.stain, self.compare, self.verdict, self.qc, self.measure, self.explain, self.tune,
+            self.queue, self.models,
         )  # fmt: skip
         pages = self._busy
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
