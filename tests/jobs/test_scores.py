@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ from napari_virtualstain.errors import (
     RunCancelled,
     SettingsError,
 )
+from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.jobs import scores_write
+from napari_virtualstain.jobs import compare_maps, scores_write
 from napari_virtualstain.jobs.scores_rows import (
     BETTER,
     COLUMNS,
@@ -207,6 +209,54 @@ def test_foreground_leaves_the_dark_out(plate):
     assert row["mae"] > 100  # half as bright, where there is light
 
 
+def test_maps_are_the_ssim_and_the_error_of_each_pixel(plate, tmp_path):
+    root, field, out = plate[0], plate[1][0], tmp_path / "maps.ome.zarr"
+    scene = f"{field.well[0]}/{int(field.well[1:])}/1"
+    found = scores_here(
+        root / "good.ome.zarr", target=root / "truth.ome.zarr", scene=scene, maps=str(out)
+    )
+    maps = open_image(out)
+    assert maps.channel_names == (
+        "SSIM of DNA", "absolute error of DNA", "SSIM of ER", "absolute error of ER",
+    )  # fmt: skip
+    assert maps.pixel_size_um.y == 1.0
+    pictures = np.asarray(maps.data[0, :, 0])
+    for index, stain in enumerate(STAINS):
+        p, t = (pixels(plate, name, field, stain) for name in ("good", "truth"))
+        row = next(one for one in found.rows if one["stain"] == stain)
+        assert pictures[2 * index].mean() == pytest.approx(row["ssim"], abs=1e-5)
+        assert np.allclose(pictures[2 * index + 1], np.abs(p - t), rtol=1e-5)
+
+
+def test_maps_of_strips_are_those_of_the_whole_plane(tmp_path, monkeypatch):
+    rng = np.random.default_rng(5)
+    truth = rng.normal(100, 20, (1, 1, 1, 1100, 40)).astype(np.float32)
+    predicted = truth + rng.normal(0, 9, truth.shape).astype(np.float32)
+    predicted[..., 600, 10] = np.nan
+    images = [
+        replace(open_image(one, axes="tczyx"), channels=(Channel("DNA"),))
+        for one in (predicted, truth)
+    ]
+    for name, strip in (("whole", 1 << 22), ("strips", 512 * 40)):
+        monkeypatch.setattr(compare_maps, "_STRIP", strip)
+        compare_maps.write_maps(*images, [("DNA", "DNA")], tmp_path / f"{name}.ome.zarr")
+    whole, strips = (
+        np.asarray(open_image(tmp_path / f"{name}.ome.zarr").data) for name in ("whole", "strips")
+    )
+    assert np.isnan(whole[0, :, 0, 600, 10]).all()
+    assert np.allclose(whole, strips, equal_nan=True, atol=1e-5)
+
+
+def test_one_field_of_a_plate_is_compared_by_evaluate(plate):
+    root, field = plate[0], plate[1][1]
+    scene = f"{field.well[0]}/{int(field.well[1:])}/1"
+    found = evaluate_here(
+        root / "good.ome.zarr", target=root / "truth.ome.zarr", scene=scene, prediction_scene=scene
+    )
+    p, t = (pixels(plate, name, field, "DNA") for name in ("good", "truth"))
+    assert found.scores[0].pcc == pytest.approx(pearson(p, t))
+
+
 FILES = ("csv", "json", "parquet")
 
 
@@ -246,6 +296,11 @@ def test_parquet_without_its_extra_is_one_sentence(plate, tmp_path, monkeypatch)
 
 
 BAD = {
+    "maps of several fields": (
+        {"maps": "maps.ome.zarr"}, SettingsError,
+        (r"Maps are written of one field and one model. Choose it with --scene, and leave out "
+         r"--also."),
+    ),
     "an ending that says nothing": (
         {"out": "table.xlsx"}, SettingsError,
         (r"'table.xlsx' ends in none of .csv, .json, .parquet, which say how a table is written. "

@@ -25,7 +25,7 @@ from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Jobs
 from napari_virtualstain.widgets._kept_report import KeptReport
 from napari_virtualstain.widgets._notice import Notice
-from napari_virtualstain.widgets._parts import CopyCommand, Wrapped, form
+from napari_virtualstain.widgets._parts import CopyCommand, Foldout, Wrapped, form
 from napari_virtualstain.widgets._plate_choice import FileChoice, PlateChoice
 from napari_virtualstain.widgets._run_bar import RunBar
 
@@ -37,7 +37,8 @@ __all__ = ["VerdictPage"]
 _NOTHING = (
     "Open a field of the predicted plate and one of the true stains, or choose folders with them."
 )
-_SIGNS = {"kept": ("✓", "#4c9f70"), "changed": ("✗", "#e0564f"), "unsure": ("?", "#e0a030")}
+_SIGNS = {"changed": ("✗", "#e0564f"), "unsure": ("?", "#e0a030"), "kept": ("✓", "#4c9f70")}
+"""In the order in which answers are told: what is wrong first."""
 _WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
 
 
@@ -79,6 +80,7 @@ class VerdictPage(QWidget):
         self.words = Wrapped()
         self.report = KeptReport(self.notice.hint, self._refuse)
         self.review = BlindPanel(self._refuse)
+        self.fold = Foldout("What is asked", QWidget(), is_open=True)
         self._arrange()
         for choice in (self.prediction, self.truth):
             choice.changed.connect(self._changed)
@@ -218,6 +220,7 @@ class VerdictPage(QWidget):
                 self.review.open_review(Path(result["out"]))
             except VirtualStainError as error:
                 self._refuse(str(error))
+            self.fold.heading.setChecked(False)
 
         self._ask("blind", settings, "Drawing pairs", opened)
 
@@ -275,16 +278,18 @@ class VerdictPage(QWidget):
         """Say what was concluded, and lead to the report."""
         self.review.hide()
         self._note(result)
-        lines = [f"<b>{escape(result['sentence'])}</b>"]
-        for one in result["findings"]:
+        parts = [f"<b>{escape(result['sentence'])}</b>"]
+        order = list(_SIGNS)
+        for one in sorted(result["findings"], key=lambda one: order.index(one["state"])):
             sign, colour = _SIGNS[one["state"]]
-            lines.append(
+            parts.append(
                 f'<span style="color: {colour}"><b>{sign}</b></span> '
                 f"<b>{escape(one['question'])}</b> {_WORDS[one['state']]}: "
                 f"{escape(one['sentence'])}"
             )
-        lines.append(f"<i>{escape(result['caveat'])}</i>")
-        self.words.setText("<br>".join(lines))
+        parts.append(f"<i>{escape(result['caveat'])}</i>")
+        self.words.setText("".join(f'<p style="margin: 0 0 6px 0">{part}</p>' for part in parts))
+        self.fold.heading.setChecked(False)  # what was found is what somebody looks at now
         self.report.show_report(Path(result["out"]) / page, name)
 
     def _note(self, result: Mapping[str, Any]) -> None:
@@ -308,7 +313,7 @@ class VerdictPage(QWidget):
         self.folds.setValue(5)
         self.folds.setSuffix(" folds")
         self.controls.setPlaceholderText("DMSO; without them hits are not asked")
-        self.moa.setPlaceholderText("column, if any")
+        self.moa.setPlaceholderText("no column")
         self.cells.setPlaceholderText("not looked for, or AGP")
         for part, tip in (
             (self.treatment, "Column of the layout that says what was done to a well"),
@@ -318,8 +323,7 @@ class VerdictPage(QWidget):
             (self.cells, "Predicted stain in which the cell of each nucleus is found"),
             (
                 self.folds,
-                "In how many parts classifiers of mechanisms are asked; wells of each "
-                "mechanism have to be as many",
+                "In how many parts classifiers of mechanisms are asked: at most wells of each",
             ),
             (self.count, "How many pairs of pictures a review has"),
             (self.start, "Are counts, amounts, hits and their order as in the true stains?"),
@@ -345,7 +349,8 @@ class VerdictPage(QWidget):
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
-        column.addLayout(rows)
+        self.fold.content.setLayout(rows)
+        column.addWidget(self.fold)
         column.addLayout(buttons)
         column.addWidget(self.notice)
         column.addWidget(self.words)
