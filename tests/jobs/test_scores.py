@@ -180,6 +180,20 @@ def test_the_order_is_that_of_the_distance_and_nothing_is_lost(number, values):
     assert sorted(ordered[:-1]) == sorted(values)
 
 
+def test_two_versions_of_a_model_have_names_of_their_own(plate, tmp_path):
+    root, fields = plate[0], plate[1][:1]
+    for folder in ("first", "second"):
+        write_plate(
+            tmp_path / f"{folder}-out.ome.zarr", fields, lambda f: f.light(),
+            record={"job": "stain", "model": {"name": "demo", "path": f"/models/{folder}"}},
+        )  # fmt: skip
+    found = scores_here(
+        tmp_path / "first-out.ome.zarr", also=(str(tmp_path / "second-out.ome.zarr"),),
+        target=root / "truth.ome.zarr",
+    )  # fmt: skip
+    assert {row["model"] for row in found.rows} == {"first", "second"}
+
+
 def test_what_lies_outside_the_regions_counts_for_nothing(plate, tmp_path):
     root, field = plate[0], plate[1][0]
     scene = f"{field.well[0]}/{int(field.well[1:])}/1"

@@ -119,6 +119,9 @@ def filled(desk, field_folder, tiny_model):
     desk.dock.show_page("compare")
     desk.click(desk.compare.start)
     desk.wait(lambda: desk.compare.table.rowCount() == 5)
+    desk.compare.fold.heading.setChecked(True)
+    desk.compare.scores.start.click()
+    desk.wait(lambda: desk.compare.scores.results.isVisible(), 40)
     return desk
 
 

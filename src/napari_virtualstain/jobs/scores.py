@@ -381,6 +381,7 @@ def _field(
         "path": str(pair.prediction.path), "scene": pair.prediction.scene.name,
         "target_path": str(pair.truth.path), "target_scene": pair.truth.scene.name,
         "within": within.words,
+        "folder": Path(str((record.get("model") or {}).get("path") or "")).name,
     }  # fmt: skip
     if settings.maps is not None:
         write_maps(
@@ -407,13 +408,13 @@ def _field(
 
 
 def _names(found: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> list[str]:
-    """Return a name of its own for each prediction: that of its model, else that of its file."""
+    """Return a name of its own for each prediction: that of its model, folder or file."""
     own = [next((row["model"] for row in rows if row["model"]), "") for _, rows in found]
+    folders = [next((row["folder"] for row in rows), "") for _, rows in found]
     files = [Path(path).name.partition(".")[0] for path, _ in found]
     names = []
-    for number, (model, file) in enumerate(zip(own, files, strict=True)):
-        name = model or file
-        if own.count(model) > 1 and model:
-            name = f"{model} ({file})"
+    for number, (model, folder, file) in enumerate(zip(own, folders, files, strict=True)):
+        tried = [(own, model), (folders, folder), (files, file)]
+        name = next((one for all_, one in tried if one and all_.count(one) == 1), model or file)
         names.append(name if name not in names else f"{name} {number + 1}")
     return names

@@ -319,6 +319,8 @@ class ScoresPanel(QWidget):
         for name, (title, about) in NUMBERS.items():
             self.number.addItem(title, name)
             self.number.setItemData(self.number.count() - 1, about, Qt.ItemDataRole.ToolTipRole)
+        for box in (self.number, self.stain):  # two in a row of a narrow dock
+            box.setMinimumContentsLength(5)
         self.number.setToolTip("Which number sorts the table, the worst first, and is drawn")
         self.stain.setToolTip("Which stains are listed")
         self.group.setToolTip("By what the points of the plot are put together")

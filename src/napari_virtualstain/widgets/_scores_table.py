@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QAbstractItemView
 
 from napari_virtualstain.jobs.scores_rows import LIMITS, worst_first
+from napari_virtualstain.napari_io.fields import path_name
 from napari_virtualstain.widgets._row_table import RIGHT, Column, RowTable
 
 __all__ = ["NUMBERS", "FieldTable", "place_name", "said"]
@@ -161,7 +162,8 @@ def _model(row: Row) -> str:
 
 
 def _file(row: Row) -> str:
-    return str(row["name"]).replace(".ome.zarr", "").replace(".zarr", "")
+    """Return the name of the true image: those of the predictions tell models apart."""
+    return f"{path_name(row['target_path'])} {row['target_scene']}".strip()
 
 
 def _tip(row: Row) -> str:
