@@ -152,12 +152,15 @@ def test_a_click_on_a_title_sorts_by_that_number_with_its_floor_beside(desk, sco
     assert scored.number.currentText() == "MAE"
 
 
-def test_models_are_ranked_in_words_for_each_stain(scored):
+def test_models_are_ranked_in_words_for_each_stain_and_fit_the_page(desk, scored):
     said = scored.ranks.text()
+    shown = desk.dock.pages.currentWidget()
+    assert scored.source.also.isVisible()
+    assert shown.content.width() <= shown.viewport().width()  # also in a narrow dock
     assert "DNA:" in said
     assert said.index("blur") < said.index("sharp")  # which is wrong in a well
     assert "(1st)" in said
-    assert f"mean of {WELLS} planes" in said
+    assert f"Means over {WELLS} planes that all have." in said
 
 
 def test_points_are_put_together_by_treatment_and_a_click_goes_there(desk, scored, plate):

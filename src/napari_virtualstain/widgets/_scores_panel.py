@@ -38,7 +38,6 @@ from napari_virtualstain.widgets._scores_source import ScoredSource
 from napari_virtualstain.widgets._scores_table import NUMBERS, FieldTable, Row, place_name, said
 from napari_virtualstain.widgets._spool import Spool
 from napari_virtualstain.widgets._strip_plot import COLOURS, Dot, StripPlot
-from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
     import napari
@@ -372,6 +371,8 @@ def _ranks_as_html(rows: Sequence[Row], number: str) -> str:
             order = f" ({_ORDINALS.get(place, f'{place}th')})" if place and len(here) > 1 else ""
             text = f"{one.model} {said(number, mean if np.isfinite(mean) else None)}{order}"
             parts.append(f'<span style="color: {colour}">●</span>&nbsp;{escape(text)}')
-        planes = plural(here[0].rows, "plane")
-        lines.append(f"{escape(stain)}: {', '.join(parts)}, mean of {planes}")
+        lines.append(f"{escape(stain)}: {', '.join(parts)}")
+    planes = sorted({one.rows for one in found})
+    few = " to ".join(str(n) for n in dict.fromkeys((planes[0], planes[-1])))
+    lines.append(f"Means over {few} {'plane' if planes[-1] == 1 else 'planes'} that all have.")
     return "<br>".join(lines)
