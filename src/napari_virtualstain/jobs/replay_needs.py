@@ -62,10 +62,11 @@ def check_whole(original: Path, job: str, record: dict[str, Any]) -> None:
         lacking = [name for name in names if not isinstance(held, dict) or name not in held]
         if lacking or not isinstance(held, dict):
             raise _damaged(original, f"{part}.{lacking[0]}" if lacking else part)
-    texts = [(record.get(part) or {}).get(name) for part, name in _TEXTS]
+    parts = [(record.get(part), name) for part, name in _TEXTS]
+    texts = [held.get(name) for held, name in parts if isinstance(held, dict)]
     if not all(text is None or isinstance(text, str) for text in texts):
         raise _damaged(original, "a path")
-    runs = record.get("runs") or []
+    runs: Any = record.get("runs") or []
     tiles = [one.get("tiles") if isinstance(one, dict) else None for one in _listed(runs)]
     if not all(_ranges(one) for one in tiles) or not isinstance(runs, list):
         raise _damaged(original, "runs")
