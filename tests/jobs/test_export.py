@@ -161,7 +161,7 @@ def test_only_some_planes_are_kept_or_those_in_focus(tmp_path):
 def report(folder, path, scene=""):
     folder.mkdir()
     row = {
-        "path": path, "scene": scene, "time": 0, "state": "red", "reason": "Blur: all of it",
+        "path": path, "scene": scene, "time": 0, "state": "amber", "reason": "Blur: all of it",
         "verdict": "rejected",
     }  # fmt: skip
     result = {"fields": [row], "amounts": {"DNA": {"amount": "amount"}}}
@@ -169,7 +169,7 @@ def report(folder, path, scene=""):
     return str(folder)
 
 
-SAID = "QC red (Blur: all of it); a person said: rejected; intensity is an amount of: DNA"
+SAID = "QC amber (Blur: all of it); a person said: rejected; intensity is an amount of: DNA"
 
 
 def test_pictures_carry_what_qc_said_in_their_metadata(stains, tmp_path):
@@ -188,7 +188,7 @@ def test_a_table_carries_what_qc_said_in_its_rows(stains, tmp_path):
     result = run(ExportSettings(input=stains, out=str(tmp_path / "t" / "load.csv"), qc=qc))
     with result.out.open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["Metadata_QC"] == "red"
+    assert row["Metadata_QC"] == "amber"
     assert (row["Metadata_QC_Verdict"], row["Metadata_Amounts"]) == ("rejected", "DNA")
 
 

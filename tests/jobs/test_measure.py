@@ -256,7 +256,8 @@ def test_every_row_carries_what_qc_and_a_person_said(tmp_path):
         tmp_path / "field.ome.zarr", out=tmp_path / "out", stains=("AGP",), qc=str(trusted)
     )
     objects = rows(tmp_path / "out", "objects.csv")
-    assert {row["Metadata_Amounts"] for row in objects} == {"Hoechst"}
+    amounts = {(row["Metadata_Time"], row["Metadata_Amounts"]) for row in objects}
+    assert amounts == {("0", "Hoechst"), ("60", "none")}  # of a red field nothing is an amount
     by_time = {row["Metadata_Time"]: row for row in objects}
     assert [by_time["60"][f"Metadata_QC{n}"] for n in ("", "_Reason", "_Verdict")] == [
         "red", "Blur: all of it", "rejected",

@@ -24,6 +24,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.qc_tables import FILES
+from napari_virtualstain.qc.guard import NOT_IF_RED
 from napari_virtualstain.qc.reference import read_reference
 from napari_virtualstain.qc.zoo import ZOO
 
@@ -113,6 +114,8 @@ def test_tables_page_and_json_say_the_same(judged):
     assert "cannot be seen without a true stain" in page
     assert page.count("data:image/png;base64,") >= 3
     assert 'src="http' not in page
+    assert NOT_IF_RED in page
+    assert NOT_IF_RED in judged.text()
 
 
 def test_maps_hold_a_channel_a_check(judged):

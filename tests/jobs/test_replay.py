@@ -22,6 +22,7 @@ from napari_virtualstain.errors import (
     RunCancelled,
 )
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.io.plate_write import PlateStore, field_path
 from napari_virtualstain.io.record import KEY, read_record
 from napari_virtualstain.jobs import replay, simulate, stain
 from napari_virtualstain.jobs.replay import ReplaySettings
@@ -81,6 +82,17 @@ def test_a_stain_is_repeated_bit_for_bit(given, stained):
     np.testing.assert_array_equal(
         open_image(store).data.compute(), open_image(found.out).data.compute()
     )
+
+
+def test_a_field_of_a_plate_is_repeated_beside_the_plate(stained, tmp_path):
+    plate = PlateStore(tmp_path / "plate.ome.zarr", name="plate", rows=1, columns=2)
+    store = stained(out=str(plate.path / field_path(0, 1, "0")))
+    plate.add(0, 1, "0")
+    before = sorted(path.relative_to(plate.path) for path in plate.path.rglob("*"))
+    found = again(store)
+    assert found.likeness.equal
+    assert found.out == tmp_path / "plate-A-2-0-replay.ome.zarr"
+    assert sorted(path.relative_to(plate.path) for path in plate.path.rglob("*")) == before
 
 
 def test_a_region_is_repeated_as_a_region(stained):

@@ -33,7 +33,8 @@ class Trust:
     rows
         State, reason and verdict, by path, scene and time point.
     amounts
-        Names of the stains whose intensity may be read as amount, ``none`` for none, with commas.
+        Names of the stains whose intensity may be read as amount, ``none`` for none, with commas;
+        in fields that are not red.
     """
 
     rows: Mapping[tuple[str, str, int], _About]
@@ -41,7 +42,8 @@ class Trust:
 
     def of(self, key: tuple[str, str], t: int) -> tuple[str, ...]:
         """Return `TRUST_COLUMNS` of a time point, empty where nobody judged it."""
-        return (*self.rows.get((*key, t), ("", "", "")), self.amounts)
+        about = self.rows.get((*key, t), ("", "", ""))
+        return (*about, self._amounts_if(about[0]))
 
     def words(self, key: tuple[str, str], times: Iterable[int]) -> str:
         """Return the same of an image as a phrase, of its worst time point."""
@@ -49,7 +51,15 @@ class Trust:
         state, reason, verdict = max(known, key=lambda one: _RANK.get(one[0], 0))
         why = f" ({reason})" if reason else ""
         decided = f"; a person said: {verdict}" if verdict else ""
-        return f"QC {state}{why}{decided}; intensity is an amount of: {self.amounts}"
+        amounts = self._amounts_if(state)
+        return f"QC {state}{why}{decided}; intensity is an amount of: {amounts}"
+
+    def _amounts_if(self, state: str) -> str:
+        """Return of what intensity is an amount: of nothing in a field that is red.
+
+        What held-out pairs say holds for fields like them, which a red one is not.
+        """
+        return "none" if state == "red" else self.amounts
 
     def knows(self, key: tuple[str, str], t: int) -> bool:
         """Return whether it was judged."""

@@ -34,7 +34,7 @@ from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.qc.check import RANK, State
 from napari_virtualstain.qc.checks import UNSEEN, run_checks
-from napari_virtualstain.qc.guard import Guard
+from napari_virtualstain.qc.guard import NOT_IF_RED, Guard
 from napari_virtualstain.qc.reference import QcReference, read_reference
 from napari_virtualstain.words import plural
 
@@ -163,6 +163,8 @@ class QcResult:
         if len(self.fields) > _SHOWN:
             lines.append(f"and {len(self.fields) - _SHOWN} more in {FILES[2]}")
         lines += [f"{stain}: {one.words}" for stain, one in self.guard.items()]
+        if self.guard and self.state == "red":
+            lines.append(NOT_IF_RED)
         return "\n".join([*lines, UNSEEN, f"-> {self.out / FILES[0]} ({self.seconds:.1f} s)"])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.jobs.page import document, table
 from napari_virtualstain.qc.checks import UNSEEN
+from napari_virtualstain.qc.guard import NOT_IF_RED
 from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
@@ -103,9 +104,12 @@ def _amounts(result: QcResult) -> str:
             "<p>Nothing is known of amounts: compare counts and shapes only. Held-out wells with "
             "true stains, given with --target, would tell.</p>"
         )
-    return "".join(
+    said = [
         f"<p><b>{escape(stain)}</b>: {escape(one.words)}</p>" for stain, one in result.guard.items()
-    )
+    ]
+    if result.state == "red":
+        said.append(f'<p class="caveat">{escape(NOT_IF_RED)}</p>')
+    return "".join(said)
 
 
 def _picture(one: Shown) -> str:

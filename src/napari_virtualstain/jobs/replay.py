@@ -118,6 +118,16 @@ class ReplayResult:
         }
 
 
+def _beside(original: Path) -> Path:
+    """Return where a repetition is written: beside the store, or beside the plate that holds it."""
+    root, parts = original.absolute(), []
+    while any((root.parent / name).is_file() for name in _GROUPS):
+        parts.insert(0, root.name)
+        root = root.parent
+    shown = root.name.removesuffix(".zarr").removesuffix(".ome")
+    return root.with_name("-".join([shown, *parts, "replay.ome.zarr"]))
+
+
 def run(
     settings: ReplaySettings,
     *,
@@ -171,8 +181,7 @@ def run(
         raise ReplayError(f"{str(original)!r} is not repeated. {instead_of(job)}")
     _check_schema(original, job, record)
     check_whole(original, job, record)
-    shown = original.name.removesuffix(".zarr").removesuffix(".ome")
-    out = Path(settings.out or original.with_name(f"{shown}-replay.ome.zarr"))
+    out = Path(settings.out or _beside(original))
     check_unlocked(out)
     check_output(out, inputs=[original], overwrite=settings.overwrite)
     repeat(state, out, settings.overwrite, on_progress, note)
@@ -333,6 +342,8 @@ def _explain(
         note("the network that was looked into has other weights")
 
 
+_GROUPS = ("zarr.json", ".zgroup")
+"""Files of a Zarr group, of which a plate has one above each well and field."""
 _REPEATED = {
     "stain": _stain,
     "denoise": repeat_denoising,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_virtualstain.metrics.pixel import spearman
 from napari_virtualstain.qc.field import binned
 
-__all__ = ["AMOUNT_WORDS", "Amount", "Guard", "bright_ranks", "judge_amount"]
+__all__ = ["AMOUNT_WORDS", "NOT_IF_RED", "Amount", "Guard", "bright_ranks", "judge_amount"]
 
 Amount = Literal["amount", "rank", "picture"]
 AMOUNT_WORDS: dict[Amount, str] = {
@@ -26,6 +26,11 @@ AMOUNT_WORDS: dict[Amount, str] = {
     "rank": "compare intensities within a field only",
     "picture": "do not read intensity as amount",
 }
+NOT_IF_RED = (
+    "Nothing may be read as amount in fields that are red: they are not like those that were "
+    "measured."
+)
+"""Said beside amounts where a field is red."""
 GAIN_OFF, OFFSET_OFF, WANDERS, RANK, FEWEST = 0.15, 0.15, 0.10, 0.8, 5
 """Largest error of gain and offset (over the mean truth), largest spread of gain from field to
 field, smallest rank correlation, and fewest fields for an amount."""
