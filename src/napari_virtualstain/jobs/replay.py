@@ -120,7 +120,8 @@ class ReplayResult:
 
 def _beside(original: Path) -> Path:
     """Return where a repetition is written: beside the store, or beside the plate that holds it."""
-    root, parts = original.absolute(), []
+    root = original.absolute()
+    parts: list[str] = []
     while any((root.parent / name).is_file() for name in _GROUPS):
         parts.insert(0, root.name)
         root = root.parent
