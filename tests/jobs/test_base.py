@@ -109,6 +109,8 @@ def test_every_setting_that_is_a_path_says_so(verb):
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb in ("explain", "suggest") else set()
+    if verb == "qc":  # which writes them or not
+        named = named - {"maps"}
     fields = _load(VERBS[verb].settings).model_fields
     marked = {name for name, f in fields.items() if list(_marks(f.annotation, f.metadata))}
     assert marked == (

@@ -160,6 +160,7 @@ WRITTEN = {
     "jobs/denoise_record.py": "run",
     "jobs/simulate.py": "run",
     "jobs/explain_store.py": "run",
+    "jobs/scores_write.py": "run",
     "jobs/run_record.py": "report of qc",
 }
 """Each module that writes a version."""

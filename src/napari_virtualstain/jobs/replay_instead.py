@@ -20,6 +20,10 @@ INSTEAD = {
     "suggest": _SAYS,
     "doctor": _SAYS,
     "evaluate": "Scores keep no record: run `virtualstain evaluate` again on the same two images.",
+    "scores": (
+        "A table of scores is one file: write it again with `virtualstain scores`, by the settings "
+        "that a table in JSON holds, and another --out, and compare."
+    ),
     "export": "A copy keeps no record: write it again with `virtualstain export`.",
     "pairs": (
         "A pairs file holds decisions of a person besides: match again with `virtualstain pairs` "
@@ -90,6 +94,8 @@ def _of_file(path: Path) -> str:
     if isinstance(values, dict):
         if str(values.get("format", "")).startswith("napari-virtualstain illumination"):
             return INSTEAD["illumination"]
+        if values.get("job") == "scores":
+            return INSTEAD["scores"]
         if "pairs" in values and "stains" in values:
             return INSTEAD["pairs"]
     return "It holds no record of a run: choose a store, or a folder of tables."

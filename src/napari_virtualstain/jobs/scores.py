@@ -249,7 +249,7 @@ def run(
         seconds=time.monotonic() - began,
     )  # fmt: skip
     if out is not None:
-        write_table(out, result.to_json(), settings.model_dump(mode="json"))
+        write_table(out, result.to_json(), settings.absolute().model_dump(mode="json"))
     for note in result.notes:
         if on_note is not None:
             on_note(note)
