@@ -241,7 +241,9 @@ def test_stains_appear_while_the_run_goes_on(busy):
     desk.viewer.reset_view()
     desk.wait(lambda: desk.at(desk.canvas(), shown, (16, 16)).max() > 100)
     assert not desk.run.ended
-    assert desk.at(desk.canvas(), shown, (1000, 1000)).max() == 0
+    canvas = desk.canvas()
+    if desk.run.progress[0] < 1024:  # the last tile was not there when the picture was taken
+        assert desk.at(canvas, shown, (1000, 1000)).max() == 0
     assert desk.run.progress[1:] == (1024, "tiles stained")
     assert desk.run_bar.bar.maximum() == 1024
     desk.click(desk.run_bar.cancel)
