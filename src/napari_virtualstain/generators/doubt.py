@@ -17,7 +17,7 @@ from napari_virtualstain.datasets.stain_names import quantile_name
 from napari_virtualstain.errors import ModelPackageError, SettingsError, refuse_newer
 from napari_virtualstain.generators.card import Stain
 from napari_virtualstain.generators.package import Model
-from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.io.disk import write_whole
 from napari_virtualstain.metrics.intervals import SpreadInterval
 
 __all__ = [
@@ -94,11 +94,7 @@ def write_doubt(path: Path, doubt: Doubt) -> None:
     DiskError
         If it cannot be written.
     """
-    scratch = path.with_name(f"{path.name}.partial")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(doubt.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        scratch.replace(path)
+    write_whole(path, doubt.model_dump_json(indent=1) + "\n")
 
 
 def intervals_of(model: Model, *, views: int, draws: int) -> tuple[SpreadInterval, ...]:

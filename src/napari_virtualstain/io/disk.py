@@ -31,6 +31,7 @@ __all__ = [
     "move_aside",
     "put_back",
     "waiting",
+    "write_whole",
 ]
 
 REASONS = {
@@ -96,6 +97,21 @@ def disk_errors(path: Path, needed: float | None = None) -> Iterator[None]:
         raise DiskError(
             f"{str(path)!r} cannot be written: {why}{space}. {advice} where it can be written."
         ) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text in one step: what was there stays until all of it is.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be written.
+    """
+    scratch = path.with_name(f"{path.name}.partial")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(text, encoding="utf-8", newline="")
+        scratch.replace(path)
 
 
 def check_free_space(path: Path, needed: float) -> None:

@@ -24,13 +24,13 @@ from napari_virtualstain.errors import (
     parse_json,
 )
 from napari_virtualstain.evaluation.blind import BlindScore, deal_sides, score_answers
-from napari_virtualstain.io.disk import check_report, disk_errors
+from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.blind_page import COLUMNS, page
 from napari_virtualstain.jobs.blind_pairs import draw_pairs
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pictures import png_address
-from napari_virtualstain.jobs.verdict_tables import plain_values, write_whole
+from napari_virtualstain.jobs.verdict_tables import plain_values
 from napari_virtualstain.words import plural
 
 __all__ = ["BlindResult", "BlindSettings", "run"]

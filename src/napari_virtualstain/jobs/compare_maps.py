@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -92,15 +93,7 @@ def write_maps(
     with sink:
         for number, ((index, names), t, z) in enumerate(work):
             channels = prediction.channel_index(names[0]), target.channel_index(names[1])
-
-            def both(strip: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-                p, y = channels  # noqa: B023 (called before the next plane)
-                place = t, z  # noqa: B023
-                return (
-                    read_rows(prediction, place[0], p, place[1], strip),
-                    read_rows(target, place[0], y, place[1], strip),
-                )
-
+            both = partial(_both, (prediction, target), channels, t, z)
             seen = Comparison()
             for strip in strips:
                 seen.add(*both(strip))
@@ -115,6 +108,14 @@ def write_maps(
                 sink.commit(number * len(strips) + part)
             on_plane(number + 1, len(work))
         sink.finish({})
+
+
+def _both(
+    images: tuple[LazyImage, LazyImage], channels: tuple[int, int], t: int, z: int, strip: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return rows of one plane of prediction and truth, (y, X) each."""
+    p, y = (read_rows(image, t, c, z, strip) for image, c in zip(images, channels, strict=True))
+    return p, y
 
 
 def _maps(

@@ -8,11 +8,15 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from napari_virtualstain.errors import SettingsError
 
-__all__ = ["DoubtSettings", "check_doubt"]
+__all__ = ["DoubtSettings", "SeveralViews", "check_doubt"]
 
 
 def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+SeveralViews = Annotated[Literal[2, 4, 8], BeforeValidator(_number)]
+"""How many views of an image are compared."""
 
 
 class DoubtSettings(BaseModel):

@@ -15,13 +15,13 @@ from pydantic import Field
 from napari_virtualstain.embedding.intervals import Interval
 from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.evaluation.generalisation import COUNTS, HIGHER, Entry, Loss, fill_matrix
-from napari_virtualstain.io.disk import check_report, disk_errors
+from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage
 from napari_virtualstain.jobs.generalise_results import cells_of, read_results
 from napari_virtualstain.jobs.page import document, table
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.svg import heat_map
-from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values, write_whole
+from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values
 from napari_virtualstain.words import plural
 
 __all__ = ["GeneraliseResult", "GeneraliseSettings", "run"]

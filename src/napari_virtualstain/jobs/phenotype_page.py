@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtualstain.evaluation.findings import CAVEAT
-from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.jobs.page import document, table
 from napari_virtualstain.jobs.phenotype_wells import PREDICTION, TRUTH
 from napari_virtualstain.jobs.svg import Point, cloud, heat_map
@@ -21,7 +21,7 @@ from napari_virtualstain.jobs.verdict_page import (
     findings_table,
     treatments_table,
 )
-from napari_virtualstain.jobs.verdict_tables import csv_text, write_whole
+from napari_virtualstain.jobs.verdict_tables import csv_text
 from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:

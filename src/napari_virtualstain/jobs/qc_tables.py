@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.axes import PixelSize
 from napari_virtualstain.datasets.review import Decision
-from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.plate import Place
 from napari_virtualstain.io.save_png import QUANTILES
@@ -22,7 +22,7 @@ from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.listed_images import ListedImage
 from napari_virtualstain.jobs.qc_page import page
 from napari_virtualstain.jobs.verdict_pictures import EDGE, grey, png_address
-from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values, write_whole
+from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values
 from napari_virtualstain.qc.check import RANK, Finding, State
 from napari_virtualstain.qc.checks import worst_state
 from napari_virtualstain.qc.field import QcField, binned

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtualstain.errors import OutputExistsError, SettingsError, from_extra
-from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.jobs.base import versions
-from napari_virtualstain.jobs.verdict_tables import csv_text, write_whole
+from napari_virtualstain.jobs.verdict_tables import csv_text
 
 __all__ = ["ENDINGS", "check_table", "write_table"]
 

@@ -25,6 +25,7 @@ from napari_virtualstain.errors import OutputExistsError, PixelDataError, Virtua
 from napari_virtualstain.io.disk import check_output, disk_errors
 from napari_virtualstain.io.open import list_scenes
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
+from napari_virtualstain.jobs.doubt import SeveralViews
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.picture import Planes
 from napari_virtualstain.words import plural
@@ -63,12 +64,10 @@ class SuggestSettings(JobSettings):
         description="encoder that says what fields are like; grey values of the bright field and "
         "of what the model paints do if not given",
     )
-    turns: int = Field(
+    views: SeveralViews = Field(
         default=4,
-        ge=2,
-        le=8,
-        description="flips and rotations in which the model stains each part, to see whether it "
-        "contradicts itself; of a model that draws, draws",
+        description="views of each part (mirrored, turned) that the model is shown, to see whether "
+        "it contradicts itself; of a model that draws, draws",
     )
     most: int = Field(
         default=500,

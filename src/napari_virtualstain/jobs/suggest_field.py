@@ -1,7 +1,7 @@
 """What is a field like to a model? And how far does the model contradict itself on it.
 
-Parts of the field are prepared as for a stain of all of it, and stained in several flips and
-rotations: turned back, these should be one picture. Of a model that draws, they are draws.
+Parts of the field are prepared as for a stain of all of it, and stained in several views, which
+should be one picture (`inference.views`). Of a model that draws, they are draws.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from napari_virtualstain.generators.sampled import QUICK, draw_sample
 from napari_virtualstain.inference.sampled import SampledStainer
 from napari_virtualstain.inference.stainer import Stainer
 from napari_virtualstain.inference.transfer import arrived
+from napari_virtualstain.inference.views import seen_from_all_sides
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.embed import EmbedSettings
 from napari_virtualstain.jobs.embed_field import FieldEncoder
@@ -29,7 +30,6 @@ from napari_virtualstain.jobs.listed_images import ListedImage
 from napari_virtualstain.jobs.prepare import InputSettings
 from napari_virtualstain.jobs.stain_network import stainer_of
 from napari_virtualstain.jobs.suggest import SuggestSettings
-from napari_virtualstain.training.patches import turn
 from napari_virtualstain.zoo import load_encoder
 
 __all__ = ["FieldLook", "FieldLooker"]
@@ -49,7 +49,7 @@ class FieldLook:
     features
         (F,): what it is like.
     doubt
-        Mean standard deviation over flips and rotations, or draws, in standard deviations of the
+        Mean standard deviation over views, or draws, in standard deviations of the
         training stains.
     content
         How much there is to be seen: standard deviation over pixels of what the model paints, in
@@ -104,9 +104,8 @@ class FieldLooker:
             planes = stainer.planes(settings.t, region)
             if not np.isfinite(planes).all():
                 raise PixelDataError("Pixels of it are missing (NaN). Leave the field out.")
-            stained = self._stained(stainer, planes)
-            doubts.append(float(stained.std(axis=0).mean()))
-            painted = stained.mean(axis=0)
+            painted, spread = self._stained(stainer, planes)
+            doubts.append(float(spread.mean()))
             contents.append(painted.std(axis=tuple(range(1, painted.ndim))).mean())
             seen.append(pixel_statistics(np.concatenate([planes, painted])))
         if self._encoder is None:
@@ -117,24 +116,22 @@ class FieldLooker:
             features=features, doubt=float(np.mean(doubts)), content=float(np.mean(contents))
         )
 
-    def _stained(self, stainer: Stainer, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (turns, C, *S): the stains of a part in several turns, turned back, or draws."""
-        count = self._settings.turns
+    def _stained(
+        self, stainer: Stainer, planes: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and spread (C, *S) each: of several views of a part, or of draws."""
+        count = self._settings.views
         if isinstance(stainer, SampledStainer):
-            drawn: NDArray[np.float32] = draw_sample(
+            drawn = draw_sample(
                 stainer.generator, np.repeat(planes[None], count, axis=0), QUICK,
                 seed=self._settings.seed,
             )  # fmt: skip
-            return drawn
-        network = stainer.network(self._settings.t)
-        found = []
-        # Of four, two are flips: which of them are asked is the same for every field.
-        for which in _turns(count):
-            turned = np.ascontiguousarray(turn(planes, which))
-            keep = tuple(slice(0, n) for n in turned.shape[1:])
-            (stains,) = network.predict(turned[None], [keep])
-            found.append(_turned_back(arrived(stains), which))
-        return np.stack(found)
+            return drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+        network = seen_from_all_sides(stainer.network(self._settings.t), count)
+        whole = tuple(slice(0, n) for n in planes.shape[1:])
+        (found,) = network.predict(planes[None], [whole])
+        mean, spread = np.split(arrived(found), 2)
+        return mean, spread
 
     def _seen(self, image: LazyImage, channel: str) -> NDArray[np.float64]:
         """Return what the encoder sees of the bright field."""
@@ -148,23 +145,6 @@ class FieldLooker:
             )  # fmt: skip
             self._eye = FieldEncoder.for_image(self._encoder, asked, image)
         return self._eye.look(image).features
-
-
-def _turns(count: int) -> tuple[int, ...]:
-    """Return which of the eight flips and rotations are asked.
-
-    Examples
-    --------
-    >>> _turns(4), len(set(_turns(8)))
-    ((0, 5, 2, 7), 8)
-    """
-    return (0, 5, 2, 7, 1, 4, 3, 6)[:count]
-
-
-def _turned_back(stains: NDArray[np.float32], which: int) -> NDArray[np.float32]:
-    """Return what `training.patches.turn` turned, (C, *S), as it was."""
-    straight = stains[..., ::-1] if which >= 4 else stains
-    return np.rot90(straight, -(which % 4), axes=(-2, -1))
 
 
 def _parts(shape: tuple[int, ...], multiple_of: tuple[int, ...]) -> list[Region]:

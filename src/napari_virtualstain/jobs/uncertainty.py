@@ -19,7 +19,7 @@ from pydantic import Field
 from napari_virtualstain.errors import OutputExistsError, PixelDataError, SettingsError
 from napari_virtualstain.evaluation.profiles import Key
 from napari_virtualstain.generators.doubt import DOUBT_FILE, Doubt, write_doubt
-from napari_virtualstain.io.disk import check_report, disk_errors
+from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images, record_of
 from napari_virtualstain.jobs.run_record import describe_run
@@ -27,7 +27,7 @@ from napari_virtualstain.jobs.uncertainty_fields import DoubtfulField, look_at_p
 from napari_virtualstain.jobs.uncertainty_page import page
 from napari_virtualstain.jobs.uncertainty_stains import StainDoubt, judge_stain
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
-from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values, write_whole
+from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values
 from napari_virtualstain.words import plural
 from napari_virtualstain.zoo import is_own
 

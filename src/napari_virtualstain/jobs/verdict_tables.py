@@ -6,12 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.jobs.verdict_page import page
 from napari_virtualstain.jobs.verdict_pictures import Thumbnail, thumbnail
 
@@ -92,20 +91,6 @@ def _said(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else f"{value:.7g}"
     return str(value)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step.
-
-    Raises
-    ------
-    DiskError
-        If it cannot be written.
-    """
-    scratch = path.with_name(f"{path.name}.partial")
-    with disk_errors(path):
-        scratch.write_text(text, encoding="utf-8", newline="")
-        scratch.replace(path)
 
 
 def plain_values(value: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
-from napari_virtualstain.io.disk import disk_errors
+from napari_virtualstain.io.disk import write_whole
 from napari_virtualstain.qc.expectation import Expectation
 from napari_virtualstain.qc.guard import Guard
 
@@ -200,8 +200,4 @@ def write_reference(path: Path, reference: QcReference) -> None:
     DiskError
         If it cannot be written.
     """
-    scratch = path.with_name(f"{path.name}.partial")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(reference.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        scratch.replace(path)
+    write_whole(path, reference.model_dump_json(indent=1) + "\n")
