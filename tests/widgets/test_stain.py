@@ -239,7 +239,8 @@ def test_stains_appear_while_the_run_goes_on(busy):
         layer.visible = layer is shown
     make_visible(shown)
     desk.viewer.reset_view()
-    desk.wait(lambda: desk.at(desk.canvas(), shown, (16, 16)).max() > 100)
+    # What is in view comes first, from its middle: the corners are the last.
+    desk.wait(lambda: desk.at(desk.canvas(), shown, (528, 528)).max() > 100)
     assert not desk.run.ended
     canvas = desk.canvas()
     if desk.run.progress[0] < 1024:  # the last tile was not there when the picture was taken
