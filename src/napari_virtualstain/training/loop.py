@@ -230,7 +230,7 @@ def learn(
                     "--learning-rate, or --precision fp32; a checkpoint written before is kept."
                 )
             state.take(said, module, settings)
-            pace.tell(state)
+            pace.tell(state, said)
             looks = watch is not None and watch.follow(said)
             stopping = should_stop()
             examined = state.step % settings.validate_every == 0
