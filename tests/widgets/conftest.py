@@ -247,6 +247,14 @@ def desk(make_napari_viewer, jobs, qtbot):
 
 
 @pytest.fixture
+def ready(desk, field_folder, tiny_model):
+    """A field of 256 px over a plan of 16 tiles."""
+    desk.open(field_folder / "brightfield.ome.zarr", page="stain")
+    desk.choose_model(tiny_model, tile=64)
+    return desk
+
+
+@pytest.fixture
 def bystander(desk):
     """Layers of somebody else, which nothing may touch."""
     layers = [

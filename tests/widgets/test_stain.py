@@ -24,14 +24,6 @@ STAINS = ["AGP", "DNA", "ER", "Mito", "RNA"]
 
 
 @pytest.fixture
-def ready(desk, field_folder, tiny_model):
-    """A field of 256 px over a plan of 16 tiles."""
-    desk.open(field_folder / "brightfield.ome.zarr", page="stain")
-    desk.choose_model(tiny_model, tile=64)
-    return desk
-
-
-@pytest.fixture
 def busy(desk, bystander, large_field, tiny_model):
     """A run over 1024 tiles that has begun, and what it paints, seen by the viewer."""
     (source,) = desk.open(large_field, page="stain")

@@ -28,6 +28,7 @@ class StainSwitch(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._layers: dict[str, Image] = {}
+        self._hidden: list[Image] = []
         self._group = QButtonGroup(self)
         self._group.idClicked.connect(self._show)
         column = QVBoxLayout(self)
@@ -71,6 +72,13 @@ class StainSwitch(QWidget):
     def choose(self, name: str) -> None:
         """Show one stain, or `ALL`."""
         self._group.button(self.names.index(name)).click()
+
+    def blink(self) -> None:
+        """Hide what is shown of the stains; show it again if nothing is."""
+        shown = [layer for layer in self._layers.values() if layer.visible]
+        for layer in shown or self._hidden:
+            layer.visible = not shown
+        self._hidden = shown
 
     def _names(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the stains, and all of them, and what says how sure they are."""

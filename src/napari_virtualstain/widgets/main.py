@@ -13,8 +13,10 @@ from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.widgets._canvas import hold_context
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._jobs import Jobs, jobs_of_application
+from napari_virtualstain.widgets._keys import Keys
 from napari_virtualstain.widgets._page_tabs import PageTabs
 from napari_virtualstain.widgets._parts import Page
+from napari_virtualstain.widgets._preferences import prefer, read_preferences
 from napari_virtualstain.widgets._project import ProjectPanel
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets.compare import ComparePage
@@ -102,6 +104,9 @@ class MainWidget(QWidget):
             self.stain, self.compare, self.verdict, self.qc, self.measure, self.explain, self.tune,
             self.queue, self.models,
         )  # fmt: skip
+        wanted = read_preferences()
+        prefer(wanted, (self.stain.form, self.queue.form))
+        self._keys = Keys(napari_viewer, self) if wanted.keys else None
         pages = self._busy
         self.destroyed.connect(lambda: [page.close_runs() for page in pages])
         # The networks' library is loaded while the user looks around.
@@ -193,4 +198,6 @@ class MainWidget(QWidget):
         """Cancel this viewer's runs and stop watching it; the session lives on for others."""
         for page in self._busy:
             page.close_runs()
+        if self._keys is not None:
+            self._keys.let_go()
         self.fields.close()
