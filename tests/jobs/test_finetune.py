@@ -457,3 +457,52 @@ def test_a_curve_changes_nothing_of_what_is_learnt(tiny_model, four, tmp_path):
         finetune.run(settings(tiny_model, four[:3], tmp_path / name, curve=curve, steps=3))
     one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["at once", "stopped and gone on with"])
+def test_each_field_judges_once(tiny_model, four, tmp_path, stopped):
+    chosen = settings(tiny_model, four[:3], tmp_path / "m", judge_each=True, steps=4)
+    if stopped:
+        asked = iter(range(10_000))
+        found = finetune.run(chosen, should_stop=lambda: next(asked) == 9)  # 4 + 4 + 1 steps
+        assert not found.finished
+        kept = json.loads((tmp_path / "m.training" / "folds.json").read_text())
+        assert list(kept) == ["0"]
+        chosen = chosen.model_copy(update={"resume": True})
+    found = finetune.run(chosen)
+    assert (found.finished, found.folds) == (True, 3)
+    assert found.to_json()["folds"] == 3
+    assert any(note.startswith("each of 3 fields judges once") for note in found.notes)
+    kept = json.loads((tmp_path / "m.training" / "folds.json").read_text())
+    judged = [{place.split()[0] for place in one["places"]} for one in kept.values()]
+    assert len(judged) == 2
+    assert not judged[0] & judged[1]
+    assert not list((tmp_path / "m.training").glob("folds-*"))
+
+
+def test_those_who_only_judge_change_nothing_of_what_is_learnt(tiny_model, four, tmp_path):
+    found = {}
+    for name, each in (("a", True), ("b", False)):
+        chosen = settings(tiny_model, four[:3], tmp_path / name, judge_each=each, steps=3)
+        found[name] = finetune.run(chosen)
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all((one[name] == other[name]).all() for name in one)
+    assert found["b"].folds == 1
+    # One field of three judged alone; all of them say something else.
+    before = [[gain.pcc_before for gain in found[name].gains] for name in ("a", "b")]
+    assert before[0] != before[1]
+
+
+def test_the_only_field_judges_with_both_of_its_parts(tiny_model, four, tmp_path):
+    found = finetune.run(settings(tiny_model, four[:1], tmp_path / "m", judge_each=True, steps=2))
+    assert found.folds == 2
+
+
+def test_the_plan_counts_the_tunings_that_only_judge(tiny_model, four, tmp_path):
+    plans = [
+        finetune.run(
+            settings(tiny_model, four[:3], tmp_path / "m", plan=True, judge_each=each, budget=60.0)
+        )
+        for each in (False, True)
+    ]
+    assert plans[1].seconds - plans[0].seconds == pytest.approx(120, abs=30)

@@ -1,4 +1,4 @@
-"""What a gain and an offset explain, before anything is tuned."""
+"""What a tuning did, block by block."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from little_pairs import field, pairs
 
-from napari_virtualstain.intensity import Normalisation
-from napari_virtualstain.jobs.tuning_judge import explained_by_line, judge_tuning, recalibrated
-
-PLAIN = (Normalisation(), Normalisation())
+from napari_virtualstain.jobs.tuning_judge import (
+    compare_blocks,
+    judge_blocks,
+    judge_tuning,
+)
 
 
 class Painter:
@@ -23,26 +24,6 @@ class Painter:
     def predict(self, planes):
         noise = np.random.default_rng(0).normal(size=planes[:, 0].shape)
         return np.stack([self._stain(planes[:, 0]), noise], axis=1).astype(np.float32)
-
-
-def test_a_gain_and_an_offset_are_found_and_noise_is_not_made_flat():
-    train, held = pairs(field(1), field(2)), pairs(field(3))
-    painter = Painter(lambda plane: 7 * plane - 2)
-    first, second = explained_by_line(painter, train, held, PLAIN)
-    assert first == pytest.approx(1, abs=0.05)  # each field is normalised by itself
-    assert np.isnan(second)
-    norm, _ = recalibrated(painter, train, PLAIN)
-    _, truth = train.read(0, (slice(0, 40), slice(0, 48)))
-    planes, _ = train.read(0, (slice(0, 40), slice(0, 48)))
-    grey = train.outputs[0].invert(truth[0])
-    error = np.abs(norm.invert(painter.predict(planes[None])[0, 0]) - grey).mean()
-    assert error < 0.05 * np.abs(grey - grey.mean()).mean()
-
-
-def test_a_stain_that_falls_where_truth_rises_keeps_its_grey_values():
-    train = pairs(field(1), field(2))
-    upside_down, _ = recalibrated(Painter(lambda plane: -plane), train, PLAIN)
-    assert upside_down == PLAIN[0]
 
 
 def test_the_block_that_lost_most_is_shown_with_what_was_there():
@@ -73,3 +54,27 @@ def test_the_block_that_lost_most_is_shown_with_what_was_there():
     )
     same = judge_tuning(good, good, teach=train, held=held, base=train.outputs, stains=("a", "b"))
     assert same.worst == ()
+
+
+def test_what_several_tunings_say_of_their_own_fields_is_judged_at_once():
+    fields = [field(n, (64, 64)) for n in range(1, 4)]
+    train = pairs(field(9), field(10))
+    one, noisy = Painter(lambda plane: plane), Painter(lambda plane: plane**3)
+
+    def scored(*some):
+        held = pairs(*some)
+        return compare_blocks(
+            noisy, one, teach=train, held=held, base=train.outputs, stains=("a", "b")
+        )
+
+    apart = [scored(fields[0]), scored(*fields[1:])]
+    assert [table.table.shape for table in apart] == [(2, 4, 5), (2, 8, 5)]
+    judged = judge_blocks(apart, stains=("a", "b"))
+    values = np.concatenate([table.table[0] for table in apart])
+    first = judged.gains[0]
+    assert first.pcc_before == pytest.approx(values[:, 0].mean())
+    assert first.pcc_gain.value == pytest.approx((values[:, 1] - values[:, 0]).mean())
+    assert first.verdict == "better"
+    # More of the same blocks, and the interval is narrower.
+    alone = judge_blocks(apart[:1], stains=("a", "b")).gains[0].pcc_gain
+    assert first.pcc_gain.high - first.pcc_gain.low < alone.high - alone.low

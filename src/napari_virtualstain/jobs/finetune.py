@@ -94,6 +94,11 @@ class FinetuneSettings(PairSettings):
         description="share of the fields that do not teach, on which the gain is judged; of a "
         "single field, a part of it",
     )
+    judge_each: bool = Field(
+        default=False,
+        description="let every field judge once, by tuning again without it, so that what is said "
+        "of the gain does not hang on which was held back; takes as many times as long",
+    )
     validate_every: int = Field(
         default=50, ge=1, description="steps between log lines and checkpoints"
     )
@@ -134,6 +139,8 @@ class FinetuneResult:
         Numbers of the network that could move, and that there are.
     gains
         By stain, on what did not teach.
+    folds
+        Tunings that judged, each other fields; 1 but for ``judge_each``.
     worst
         The blocks that lost most of what did not teach.
     outlooks
@@ -150,6 +157,7 @@ class FinetuneResult:
     seconds: float
     moving: int
     of: int
+    folds: int = 1
     gains: tuple[StainGain, ...] = ()
     worst: tuple[WorseBlock, ...] = ()
     outlooks: tuple[Outlook, ...] = ()
@@ -161,7 +169,7 @@ class FinetuneResult:
         return {
             "out": str(self.out), "finished": self.finished, "steps": self.steps,
             "seconds": round(self.seconds, 1), "moving": self.moving, "of": self.of,
-            "gains": [gain.to_json() for gain in self.gains],
+            "folds": self.folds, "gains": [gain.to_json() for gain in self.gains],
             "worst": [one.to_json() for one in self.worst],
             "outlooks": [asdict(one) for one in self.outlooks],
             "like_before": None if np.isnan(self.like_before) else self.like_before,
@@ -303,7 +311,7 @@ def make_ready(
     from napari_virtualstain.generators.registry import build_generator
     from napari_virtualstain.generators.tuning import hold_weights, tune_weights
     from napari_virtualstain.intensity import Rule
-    from napari_virtualstain.jobs.tuning_judge import recalibrated
+    from napari_virtualstain.jobs.tuning_lines import recalibrated
 
     card, generator = model.card, model.generator
     teach, choose, judge = ([data.fields[n] for n in part] for part in parts)
@@ -350,9 +358,10 @@ def _tune(
 ) -> FinetuneResult:
     from napari_virtualstain.generators.package import read_test_pair
     from napari_virtualstain.inference.memory import keep_freed_memory
-    from napari_virtualstain.jobs.tuning_again import fewer_fields
+    from napari_virtualstain.jobs.tuning_again import fewer_fields, other_folds
+    from napari_virtualstain.jobs.tuning_blocks import block_scores, forgotten
     from napari_virtualstain.jobs.tuning_card import save_tuned
-    from napari_virtualstain.jobs.tuning_judge import block_scores, forgotten, judge_tuning
+    from napari_virtualstain.jobs.tuning_judge import compare_blocks, judge_blocks
     from napari_virtualstain.jobs.tuning_watch import TuningWatch
     from napari_virtualstain.training.loop import TrainingResult
     from napari_virtualstain.training.painting import fit
@@ -391,16 +400,25 @@ def _tune(
         )  # fmt: skip
         if not result.finished:
             return found(finished=False, notes=tuple(notes))
-        judged = judge_tuning(
-            load_generator(settings.model).generator, generator, teach=ready.train,
-            held=ready.judge, stains=data.stains, seed=settings.seed, base=ready.base,
-        )  # fmt: skip
+        pause = lambda: should_stop() or wish_in(folder) == "pause"  # noqa: E731
+        scores = [
+            compare_blocks(
+                load_generator(settings.model).generator, generator, teach=ready.train,
+                held=ready.judge, stains=data.stains, base=ready.base,
+            )
+        ]  # fmt: skip
+        if settings.judge_each:
+            others = other_folds(settings, data, parts, on_progress, pause)
+            if others is None:
+                forget_wish(folder)
+                return found(finished=False, notes=tuple(notes))
+            scores += others
+        judged = judge_blocks(scores, stains=data.stains, seed=settings.seed)
         gains = judged.gains
         outlooks: tuple[Outlook, ...] = ()
         if settings.curve:
             learnt = fewer_fields(
-                settings, data, parts, block_scores(generator, ready.judge), on_progress,
-                lambda: should_stop() or wish_in(folder) == "pause",
+                settings, data, parts, block_scores(generator, ready.judge), on_progress, pause
             )  # fmt: skip
             if learnt is None:
                 forget_wish(folder)
@@ -410,7 +428,7 @@ def _tune(
         like_before = forgotten(generator, *read_test_pair(model.path))
         notes += _said(gains, still=still)
         done = found(
-            finished=True, gains=gains, worst=judged.worst, outlooks=outlooks,
+            finished=True, folds=len(scores), gains=gains, worst=judged.worst, outlooks=outlooks,
             like_before=like_before, notes=tuple(notes),
         )  # fmt: skip
         save_tuned(

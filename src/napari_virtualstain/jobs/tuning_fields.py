@@ -144,8 +144,12 @@ def tuning_parts(
             if len(set(groups)) < _FEW:
                 kept = len({groups[n] for n in held})
                 notes.append(
-                    f"judged on {plural(kept, 'held-back field')}: what is said of the gain hangs "
-                    "on which. Give five fields or more"
+                    f"each of {len(set(groups))} fields judges once: one tuning is kept, and "
+                    "the others only judge it"
+                    if settings.judge_each
+                    else f"judged on {plural(kept, 'held-back field')}: what is said of the gain "
+                    "hangs on which. Give five fields or more, or let each judge once "
+                    "(--judge-each)"
                 )
     if not teach or not held:
         raise SettingsError(

@@ -17,34 +17,25 @@ from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.embedding.intervals import Interval, of_difference
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.intensity import Normalisation
+from napari_virtualstain.jobs.tuning_blocks import blocks, mean_of_known, predictions
+from napari_virtualstain.jobs.tuning_lines import fitted_lines
 from napari_virtualstain.metrics.pixel import pearson
 
 __all__ = [
-    "BLOCK",
+    "BlockScores",
     "Judgement",
     "StainGain",
     "WorseBlock",
-    "block_scores",
-    "explained_by_line",
-    "forgotten",
+    "compare_blocks",
+    "judge_blocks",
     "judge_tuning",
-    "recalibrated",
 ]
-
-BLOCK = 128
-"""Edge of a block in pixels; of a smaller field, half of it."""
-_EDGE = 1024
-"""Of a larger field, the middle is examined."""
 
 _SAME = 1e-5
 """Of a correlation: below it, no picture has changed but by gain and offset."""
-_A_PICTURE = 0.5
-"""Correlation from which on a prediction is a picture of its stain."""
 _LOST, _WORST = 0.02, 3
 """Of a correlation, from which on a block is worse; and how many of them are shown."""
 _PLANE = 2
-_PART, _PARTS = 256, 4
-"""Edge in pixels and number of fields that are looked at before a tuning."""
 
 Verdict = Literal["better", "worse", "inside the noise", "too little to tell"]
 
@@ -156,6 +147,26 @@ class Judgement:
     worst: tuple[WorseBlock, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockScores:
+    """What two models scored in each block of some fields.
+
+    Parameters
+    ----------
+    table
+        (stains, blocks, 5): correlation with the truth before and after; mean absolute error in
+        grey values before, before with a gain and an offset, and after. NaN without a truth.
+    places
+        By block, its field and where it lies in it.
+    worst
+        The block of each field and stain that lost most.
+    """
+
+    table: NDArray[np.float64]
+    places: tuple[str, ...]
+    worst: tuple[WorseBlock, ...] = ()
+
+
 def judge_tuning(
     before: Generator,
     after: Generator,
@@ -166,7 +177,21 @@ def judge_tuning(
     stains: Sequence[str],
     seed: int = 0,
 ) -> Judgement:
-    """Compare two generators on fields that did not teach.
+    """Compare two generators on fields that did not teach; see `compare_blocks`, `judge_blocks`."""
+    scores = compare_blocks(before, after, teach=teach, held=held, base=base, stains=stains)
+    return judge_blocks([scores], stains=stains, seed=seed)
+
+
+def compare_blocks(
+    before: Generator,
+    after: Generator,
+    *,
+    teach: PairedSet,
+    held: PairedSet,
+    base: Sequence[Normalisation],
+    stains: Sequence[str],
+) -> BlockScores:
+    """Score two generators block by block on fields that did not teach.
 
     Parameters
     ----------
@@ -180,16 +205,15 @@ def judge_tuning(
         By stain: what returns a prediction of the base model to grey values.
     stains
         Names.
-    seed
-        Of the intervals.
     """
-    line = _lines(before, teach, base)
+    line = fitted_lines(before, teach, base)
     rows: list[list[tuple[float, ...]]] = [[] for _ in stains]
-    groups: list[str] = []
+    places: list[str] = []
     worst: dict[tuple[int, int], WorseBlock] = {}
-    for number, (planes, truth, (plain, tuned)) in enumerate(_predictions(held, (before, after))):
-        for part in _blocks(truth.shape):
-            groups.append(f"{number} {part[1].start} {part[2].start}")
+    for number, (planes, truth, (plain, tuned)) in enumerate(predictions(held, (before, after))):
+        name = held.fields[number].name
+        for part in blocks(truth.shape):
+            places.append(f"{name} {part[1].start} {part[2].start}")
             for c in range(len(stains)):
                 old, new = (
                     base[c].invert(plain[c][part]),
@@ -202,28 +226,48 @@ def judge_tuning(
                 most = _LOST if known_worst is None else _lost(known_worst)
                 if lost > most:
                     worst[number, c] = WorseBlock(
-                        stain=stains[c], field=held.fields[number].name,
+                        stain=stains[c], field=name,
                         y=part[1].start, x=part[2].start, pcc_before=scores[0],
                         pcc_after=scores[1],
                         pictures=_flat([planes[len(planes) // 2][part], old, new, truth[c][part]]),
                     )  # fmt: skip
+    table = np.array(rows, np.float64).reshape(len(stains), -1, 5)
+    return BlockScores(table=table, places=tuple(places), worst=tuple(worst.values()))
+
+
+def judge_blocks(
+    scores: Sequence[BlockScores], *, stains: Sequence[str], seed: int = 0
+) -> Judgement:
+    """Say what a tuning did to each stain, by all blocks that were scored.
+
+    Parameters
+    ----------
+    scores
+        Of one tuning, or of several of which each judges other fields.
+    stains
+        Names.
+    seed
+        Of the intervals.
+    """
+    tables = np.concatenate([one.table for one in scores], axis=1)
+    places = [place for one in scores for place in one.places]
     found = []
-    for c, stain in enumerate(stains):
-        table = np.array(rows[c]).reshape(-1, 5)
+    for stain, table in zip(stains, tables, strict=True):
         known = np.isfinite(table[:, :2]).all(axis=1)
-        pair, own = table[known], [g for g, k in zip(groups, known, strict=True) if k]
+        pair, own = table[known], [g for g, k in zip(places, known, strict=True) if k]
         gain, less = (
             of_difference(pair[:, one], pair[:, other], own, seed=seed) if len(pair) > 1 else None
             for one, other in ((1, 0), (2, 4))
         )
-        means = [_mean(table[known, n]) for n in (0, 1)] + [_mean(table[:, n]) for n in (2, 3, 4)]
+        means = [mean_of_known(table[known, n]) for n in (0, 1)]
+        means += [mean_of_known(table[:, n]) for n in (2, 3, 4)]
         found.append(
             StainGain(
                 stain=stain, pcc_before=means[0], pcc_after=means[1], pcc_gain=gain, mae_gain=less,
                 mae_before=means[2], mae_recalibrated=means[3], mae_after=means[4],
             )
         )  # fmt: skip
-    order = sorted(worst.values(), key=_lost, reverse=True)
+    order = sorted((block for one in scores for block in one.worst), key=_lost, reverse=True)
     return Judgement(gains=tuple(found), worst=tuple(order[:_WORST]))
 
 
@@ -237,187 +281,9 @@ def _flat(pictures: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     return np.stack(flat).astype(np.float32)
 
 
-def block_scores(after: Generator, held: PairedSet) -> NDArray[np.float64]:
-    """Return the correlation of each block of fields that did not teach: (blocks, stains).
-
-    Parameters
-    ----------
-    after
-        A tuned model.
-    held
-        Fields; NaN of a block without truth.
-    """
-    rows = []
-    for _, truth, (tuned, _) in _predictions(held, (after, after)):
-        rows += [
-            [
-                pearson(one[part], true[part]) if np.isfinite(true[part]).any() else np.nan
-                for one, true in zip(tuned, truth, strict=True)
-            ]
-            for part in _blocks(truth.shape)
-        ]
-    return np.array(rows, np.float64)
-
-
-def _blocks(shape: tuple[int, ...]) -> list[tuple[Any, ...]]:
-    """Return where the blocks of a field (C, *S) lie."""
-    edge = min(BLOCK, min(shape[-2:]) // 2)
-    return [
-        (..., slice(y, y + edge), slice(x, x + edge))
-        for y in range(0, shape[-2] - edge + 1, edge)
-        for x in range(0, shape[-1] - edge + 1, edge)
-    ]
-
-
-def recalibrated(
-    before: Generator, teach: PairedSet, base: Sequence[Normalisation]
-) -> tuple[Normalisation, ...]:
-    """Return what returns predictions of the base model to the grey values of other fields.
-
-    Parameters
-    ----------
-    before
-        The base model.
-    teach
-        Fields to which gain and offset are fitted.
-    base
-        By stain: what returned them to grey values before. It stays where there is no truth, or
-        where truth falls as the prediction rises.
-    """
-    lines = _lines(before, teach, base)
-    return tuple(_through(norm, line) for norm, line in zip(base, lines, strict=True))
-
-
-def _through(norm: Normalisation, line: _Line) -> Normalisation:
-    """Return a normalisation whose grey values a line has moved, the same if that is no line."""
-    gain, offset = line.fitted()
-    if gain <= 0:
-        return norm
-    scale, moved = gain * norm.scale, gain * norm.offset + offset
-    return norm.model_copy(update={"scale": scale, "offset": moved})
-
-
-def explained_by_line(
-    before: Generator, teach: PairedSet, held: PairedSet, base: Sequence[Normalisation]
-) -> tuple[float, ...]:
-    """Return which part of the error of each stain a gain and an offset take away; NaN if none is.
-
-    None is taken away from what is no picture of the stain (a correlation below 0.5): the nearest
-    line to noise is flat.
-
-    They are fitted to the middles of up to four fields that teach, and tried on as many that do
-    not: less than all of what `judge_tuning` looks at, to be told before a tuning.
-
-    Parameters
-    ----------
-    before, teach, held, base
-        As of `judge_tuning`.
-    """
-    lines = _lines(before, teach, base, _PART, _PARTS)
-    errors: list[list[tuple[float, float, float]]] = [[] for _ in base]
-    for _, truth, (plain, _) in _predictions(held, (before, before), _PART, _PARTS):
-        for c, (norm, line) in enumerate(zip(base, lines, strict=True)):
-            known = np.isfinite(truth[c])
-            if known.any():
-                old = norm.invert(plain[c])[known]
-                true = truth[c][known]
-                after = np.abs(line.apply(old) - true).mean()
-                errors[c].append(
-                    (float(np.abs(old - true).mean()), float(after), pearson(old, true))
-                )
-    means = [np.mean(one, axis=0) if one else (float("nan"),) * 3 for one in errors]
-    return tuple(
-        float(1 - new / old) if old > 0 and alike >= _A_PICTURE else float("nan")
-        for old, new, alike in means
-    )
-
-
-def _lines(
-    before: Generator,
-    teach: PairedSet,
-    base: Sequence[Normalisation],
-    largest: int = _EDGE,
-    most: int | None = None,
-) -> list[_Line]:
-    """Return by stain the gain and offset that are fitted to fields."""
-    found = [_Line() for _ in base]
-    for _, truth, (plain, _) in _predictions(teach, (before, before), largest, most):
-        for c, line in enumerate(found):
-            line.add(base[c].invert(plain[c]), truth[c])
-    return found
-
-
-def forgotten(
-    after: Generator, planes: NDArray[np.float32], expected: NDArray[np.float32]
-) -> float:
-    """Return how alike the tuned model stains what the base model came with: PCC, mean of stains.
-
-    Parameters
-    ----------
-    after
-        The tuned model.
-    planes, expected
-        Test pair of the base model, (B, P, *S) and (B, C, *S).
-    """
-    found = after.predict(planes)
-    values = [pearson(found[:, c], expected[:, c]) for c in range(expected.shape[1])]
-    return _mean(np.array(values))
-
-
-def _predictions(
-    pairs: PairedSet,
-    generators: tuple[Generator, Generator],
-    largest: int = _EDGE,
-    most: int | None = None,
-) -> Any:
-    """Yield planes, true stains in grey values, and what both predict of them, normalised."""
-    for number, field in enumerate(pairs.fields[:most]):
-        stride = generators[0].multiple_of
-        part = []
-        for n in field.shape:
-            edge = max(min(n, largest) // stride * stride, stride)
-            start = max(n - edge, 0) // 2
-            part.append(slice(start, start + edge))
-        planes, stains = pairs.read(number, tuple(part))
-        truth = np.stack([o.invert(s) for o, s in zip(pairs.outputs, stains, strict=True)])
-        one = generators[0].predict(planes[None])[0]
-        same = generators[1] is generators[0]
-        yield planes, truth, (one, one if same else generators[1].predict(planes[None])[0])
-
-
 def _scores(old: Any, recalibrated: Any, new: Any, truth: Any) -> tuple[float, ...]:
     known = np.isfinite(truth)
     if not known.any():
         return (float("nan"),) * 5
     errors = [float(np.abs(one[known] - truth[known]).mean()) for one in (old, recalibrated, new)]
     return (pearson(old, truth), pearson(new, truth), *errors)
-
-
-class _Line:
-    """The gain and offset that bring a prediction nearest to the truth."""
-
-    def __init__(self) -> None:
-        self._sums = np.zeros(5)
-
-    def add(self, prediction: Any, truth: Any) -> None:
-        known = np.isfinite(truth)
-        p, t = (np.asarray(one, np.float64)[known] for one in (prediction, truth))
-        self._sums += [p.size, p.sum(), t.sum(), p @ p, p @ t]
-
-    def fitted(self) -> tuple[float, float]:
-        """Return gain and offset; 1 and 0 where nothing is known."""
-        n, p, t, pp, pt = self._sums
-        spread = n * pp - p * p
-        if n == 0 or spread <= 0:
-            return 1.0, 0.0
-        gain = (n * pt - p * t) / spread
-        return float(gain), float((t - gain * p) / n)
-
-    def apply(self, prediction: Any) -> Any:
-        gain, offset = self.fitted()
-        return gain * prediction + offset
-
-
-def _mean(values: NDArray[Any]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

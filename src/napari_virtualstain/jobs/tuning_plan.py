@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import dask
@@ -21,8 +22,8 @@ from napari_virtualstain.jobs.base import Progress, stage
 from napari_virtualstain.jobs.passport_focus import sharpness
 from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.jobs.training_run import devices_of
-from napari_virtualstain.jobs.tuning_again import subsets_of
-from napari_virtualstain.jobs.tuning_judge import explained_by_line
+from napari_virtualstain.jobs.tuning_again import folds_of, subsets_of
+from napari_virtualstain.jobs.tuning_lines import explained_by_line
 from napari_virtualstain.losses.descent import Moment
 from napari_virtualstain.preprocessing.likeness import focus_in_windows
 from napari_virtualstain.preprocessing.quality import saturation
@@ -190,9 +191,14 @@ def plan_tuning(
     seconds = (_WATCHED if settings.watch else 1.0) * each * tuning.loop.steps
     if settings.budget and not still:
         seconds = settings.budget
+    again = 1
+    if settings.judge_each:
+        apart = [[f.group or f.name for f in p.fields] for _, p in parts if p is not None]
+        again += len(folds_of([*chain(*apart)], {*chain(*apart[1:])}))
     if settings.curve:
         groups = [field.group or field.name for field in tuning.train.fields]
-        seconds *= 1 + len(subsets_of(groups, settings.seed))
+        again += len(subsets_of(groups, settings.seed))
+    seconds *= again
     return FinetunePlan(
         fields=tuple(seen), steps=steps, seconds=seconds + judging, memory_mb=memory,
         moving=tuning.tuned.moving, of=tuning.tuned.of,

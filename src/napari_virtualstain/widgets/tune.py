@@ -132,6 +132,11 @@ class TunePage(QWidget):
             "Tune on fewer of the fields as well, and see how that goes on; takes several times as "
             "long"
         )
+        self.each = QCheckBox("Let each field judge once")
+        self.each.setToolTip(
+            "Tune again without each of the fields, so that what is said of the gain does not hang "
+            "on which was held back; takes as many times as long"
+        )
         self.start = QPushButton("Start")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.pick = QWidget()
@@ -155,6 +160,7 @@ class TunePage(QWidget):
         self.model.chosen.connect(self._changed)
         self.preset.currentIndexChanged.connect(self._changed)
         self.curve.toggled.connect(self._changed)
+        self.each.toggled.connect(self._changed)
         self.name.editingFinished.connect(self._changed)
         self.pairs.changed.connect(self._changed)
         self.pairs.wanted.connect(self._add_pairs)
@@ -204,6 +210,7 @@ class TunePage(QWidget):
         values = {
             "model": self.model.name, "out": str(tunings_folder() / name), "pairs": str(pairs),
             "preset": self.preset.currentData(), "watch": True, "curve": self.curve.isChecked(),
+            "judge_each": self.each.isChecked(),
         }  # fmt: skip
         return make_settings(FinetuneSettings, values)
 
@@ -598,6 +605,7 @@ class TunePage(QWidget):
         inside.addLayout(after)
         inside.addWidget(self.plan)
         inside.addWidget(self.doubts)
+        inside.addWidget(self.each)
         inside.addWidget(self.curve)
         inside.addWidget(self.alone)
         inside.addLayout(buttons)
