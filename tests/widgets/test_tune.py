@@ -402,6 +402,50 @@ def test_what_is_painted_over_is_left_out(bench, fields):
     planned(bench)
 
 
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+def test_only_drawn_regions_of_a_field_count(bench, fields, kind):
+    page = opened(bench, fields[:2])
+    if kind == "labels":
+        drawn = np.zeros((96, 96), int)
+        drawn[20:61, 30:81] = 1
+        bench.viewer.add_labels(drawn, name="these")
+    else:
+        # 0.6 um a pixel: in the units of the image.
+        corners = 0.6 * np.array([[20, 30], [20, 80], [60, 80], [60, 30]])
+        bench.viewer.add_shapes([corners], shape_type="polygon", name="these", units="um")
+    bench.wait(lambda: page.pairs.leave_out.count() == 2)
+    page.pairs.list.topLevelItem(0).setSelected(True)
+    page.pairs.way.setCurrentText("Only")
+    page.pairs.leave_out.setCurrentIndex(1)
+    page.pairs.leave_out.activated.emit(1)
+    page.command()
+    first, second = load_pairs(tunings_folder() / "tiny-tuned.training" / "pairs.json").pairs
+    assert second.exclude is None
+    left_out = tifffile.imread(first.exclude)
+    expected = np.ones((96, 96), int)
+    expected[20:61, 30:81] = 0
+    np.testing.assert_array_equal(left_out, expected)
+    planned(bench)
+    # Another choice of the same layer turns it round.
+    page.pairs.list.topLevelItem(0).setSelected(True)
+    assert page.pairs.way.currentText() == "Only"
+    page.pairs.way.setCurrentText("Leave out")
+    page.pairs.way.activated.emit(0)
+    page.command()
+    np.testing.assert_array_equal(tifffile.imread(first.exclude), 1 - expected)
+
+
+def test_shapes_in_which_nothing_is_drawn_are_refused(bench, fields):
+    page = opened(bench, fields[:2])
+    bench.viewer.add_shapes(name="these", ndim=2)
+    bench.wait(lambda: page.pairs.leave_out.count() == 2)
+    page.pairs.list.topLevelItem(0).setSelected(True)
+    page.pairs.way.setCurrentText("Only")
+    page.pairs.leave_out.setCurrentIndex(1)
+    page.pairs.leave_out.activated.emit(1)
+    bench.wait(lambda: "lies inside “these”. Draw" in page.notice.text, 30)
+
+
 def test_painting_over_everything_is_refused(bench, fields):
     page = opened(bench, fields[:1])
     bench.viewer.add_labels(np.ones((96, 96), int), name="all")

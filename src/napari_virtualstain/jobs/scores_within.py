@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.draw import polygon2mask
 from skimage.filters import threshold_otsu
 
 from napari_virtualstain.errors import ImageFileError, MissingInputError, PixelDataError
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.compare import read_rows
+from napari_virtualstain.objects.polygons import Polygon, inside
 
 __all__ = ["Within", "read_regions", "regions_text"]
 
 _SAMPLE = 1 << 20
 """Pixels, evenly spread, of which the threshold is taken, as `jobs.compare` does."""
-
-Polygon = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +70,10 @@ class Within:
         if not (self.foreground or self.regions):
             return None
         height, width = target.shape[3:]
-        inside: NDArray[np.bool_] | None = None
+        drawn: NDArray[np.bool_] | None = None
         if self.regions:
-            inside = np.zeros((height, width), bool)
-            for corners in self.regions:
-                inside |= polygon2mask((height, width), np.asarray(corners, float))
-            if not inside.any():
+            drawn = inside((height, width), self.regions)
+            if not drawn.any():
                 raise PixelDataError(
                     f"No region lies in an image of {height} x {width} px. Draw them inside it, "
                     "with corners as y, x in pixels."
@@ -86,7 +82,7 @@ class Within:
 
         def counts(y: NDArray[np.float32], rows: slice) -> NDArray[np.bool_]:
             found: NDArray[np.bool_] = y > level
-            return found if inside is None else found & inside[rows]
+            return found if drawn is None else found & drawn[rows]
 
         return counts
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.napari_io.regions import regions_of
+from napari_virtualstain.objects.polygons import inside
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Shapes
 
-__all__ = ["MARKED", "marks_of", "over_image", "painted_plane", "write_marks"]
+__all__ = ["MARKED", "drawn_plane", "marks_of", "over_image", "painted_plane", "write_marks"]
 
 MARKED = "#ff8c1a"
 """Orange: no stain of Cell Painting is, and it stands out of grey."""
@@ -72,6 +74,19 @@ def painted_plane(layer: Labels) -> NDArray[np.uint8]:
     data = np.asarray(layer.data[0] if layer.multiscale else layer.data) != 0
     flat: NDArray[np.bool_] = data.any(axis=tuple(range(data.ndim - 2)))
     return flat.astype(np.uint8)
+
+
+def drawn_plane(shapes: Shapes, over: Image, point: Any) -> NDArray[np.uint8]:
+    """Return what lies inside the areas of a layer, in pixels of an image: (Y, X) of 0 and 1.
+
+    Parameters
+    ----------
+    shapes, over, point
+        See `regions.regions_of`.
+    """
+    data = over.data[0] if over.multiscale else over.data
+    rows, columns = data.shape[-2:]
+    return inside((int(rows), int(columns)), regions_of(shapes, over, point)).astype(np.uint8)
 
 
 def write_marks(path: Path, marks: NDArray[np.uint8]) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
+import numpy as np
+from napari.layers import Image, Labels, Shapes
+from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
@@ -14,7 +16,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -27,11 +28,11 @@ from qtpy.QtWidgets import (
 
 from napari_virtualstain.datasets.pairing_file import FilePair, FileStain, PairsFile, save_pairs
 from napari_virtualstain.datasets.stain_names import find_stain
-from napari_virtualstain.errors import ChannelError, SettingsError
+from napari_virtualstain.errors import ChannelError, MissingInputError, SettingsError
 from napari_virtualstain.generators.card import ModelCard
 from napari_virtualstain.io.disk import disk_errors
 from napari_virtualstain.napari_io.fields import Field, path_name
-from napari_virtualstain.napari_io.marks import painted_plane, write_marks
+from napari_virtualstain.napari_io.marks import drawn_plane, painted_plane, write_marks
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._parts import form, wide
@@ -68,7 +69,7 @@ class PairList(QWidget):
     def __init__(self, viewer: napari.Viewer, fields: Fields) -> None:
         super().__init__()
         self._viewer, self._fields = viewer, fields
-        self._painted: dict[str, Labels] = {}
+        self._painted: dict[str, tuple[Labels | Shapes, bool]] = {}
         self.file: PairsFile | None = None
         self.brightfield = FieldBox(
             fields, lambda f: bool(f.with_role("brightfield")), "no bright field is open yet"
@@ -88,10 +89,17 @@ class PairList(QWidget):
         self.remove = QPushButton("Remove")
         self.remove.setToolTip("Take the chosen pairs out; without a choice, all of them")
         self.list = _tree()
+        self.way = QComboBox()
+        self.way.addItems(["Leave out", "Only"])
+        self.way.setToolTip(
+            "Whether what is painted or drawn in the layer beside is left out of the chosen field, "
+            "or everything else"
+        )
         self.leave_out = wide(QComboBox())
         self.leave_out.setToolTip(
-            "A layer of labels in which folds, bubbles and dead cells of the chosen field are "
-            "painted: what is painted neither teaches nor judges. It is read when the tuning starts"
+            "A layer of labels or shapes in which folds, bubbles and dead cells of the chosen "
+            "field are painted, or the regions that count are drawn: what is left out neither "
+            "teaches nor judges. It is read when the tuning starts"
         )
         self._arrange()
         self.add.clicked.connect(self._add)
@@ -102,6 +110,7 @@ class PairList(QWidget):
         self.true.chosen.connect(self._look)
         fields.changed.connect(self._offer_labels)
         self.leave_out.activated.connect(self._paint_out)
+        self.way.activated.connect(self._paint_out)
         self._offer_labels()
         self._look()
 
@@ -150,10 +159,9 @@ class PairList(QWidget):
             place.parent.mkdir(parents=True, exist_ok=True)
             pairs = []
             for number, pair in enumerate(self.pairs):
-                layer = self._painted.get(pair.name)
-                if layer is not None:
+                if pair.name in self._painted:
                     beside = place.with_name(f"left-out-{number}.tif")
-                    write_marks(beside, painted_plane(layer))
+                    write_marks(beside, self._left_out_of(pair))
                     pair = pair.model_copy(update={"exclude": str(beside)})
                 pairs.append(pair)
         # Those of a pair that was removed are wanted no more.
@@ -219,8 +227,11 @@ class PairList(QWidget):
         some = bool(self.list.selectedItems())
         chosen = self._chosen()
         self.leave_out.setEnabled(bool(chosen) and self.leave_out.count() > 1)
-        at = self.leave_out.findData(self._painted.get(chosen[0])) if chosen else 0
-        self.leave_out.setCurrentIndex(max(at, 0))
+        layer, only = self._painted.get(chosen[0], (None, False)) if chosen else (None, False)
+        self.leave_out.setCurrentIndex(max(self.leave_out.findData(layer), 0))
+        self.way.setEnabled(self.leave_out.isEnabled())
+        if layer is not None:
+            self.way.setCurrentIndex(int(only))
         self.remove.setText("Remove" if some else "Remove all")
 
     def _chosen(self) -> list[str]:
@@ -229,8 +240,8 @@ class PairList(QWidget):
         return [pair.name for pair in self.pairs if pair.name in rows or len(self.pairs) == 1]
 
     def _offer_labels(self) -> None:
-        """Offer the layers of labels that there are now."""
-        layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
+        """Offer the layers of labels and shapes that there are now."""
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels | Shapes)]
         self.leave_out.clear()
         self.leave_out.addItem("nothing", None)
         for layer in layers:
@@ -238,14 +249,50 @@ class PairList(QWidget):
         self._look()
 
     def _paint_out(self) -> None:
-        """Leave out of the chosen pairs what is painted in the chosen layer."""
+        """Leave out of the chosen pairs what is painted in the chosen layer, or all but that."""
         layer = self.leave_out.currentData()
         for name in self._chosen():
             if layer is None:
                 self._painted.pop(name, None)
             else:
-                self._painted[name] = layer
+                self._painted[name] = (layer, self.way.currentIndex() == 1)
         self.changed.emit()
+
+    def _left_out_of(self, pair: FilePair) -> NDArray[np.uint8]:
+        """Return what of a pair is left out now, (Y, X).
+
+        Raises
+        ------
+        VirtualStainError
+            If shapes lie over no image, or nothing is drawn in them.
+        """
+        layer, only = self._painted[pair.name]
+        if isinstance(layer, Labels):
+            marks = painted_plane(layer)
+        else:
+            over = self._brightfield_of(pair)
+            if over is None:
+                raise MissingInputError(
+                    f"The bright field of {pair.name} is not open, so nobody knows which part of "
+                    f"it “{layer.name}” means. Open it, or paint labels."
+                )
+            marks = drawn_plane(layer, over, self._viewer.dims.point)
+        if only and not marks.any():
+            raise MissingInputError(
+                f"Nothing of {pair.name} lies inside “{layer.name}”. Draw a rectangle, an ellipse "
+                "or a polygon over it, or paint, and start again."
+            )
+        return 1 - marks if only else marks
+
+    def _brightfield_of(self, pair: FilePair) -> Image | None:
+        """Return the layer in which the bright field of a pair is open."""
+        for field in self._fields.all:
+            if (field.path, field.scene) == (pair.path, pair.scene) or (
+                field.path is None and field.name == pair.name
+            ):
+                for layer, _ in field.with_role("brightfield"):
+                    return layer
+        return None
 
     def _fit(self) -> None:
         rows = self.list.topLevelItemCount()
@@ -279,7 +326,7 @@ class PairList(QWidget):
         for column, button in enumerate((self.add, self.add_open, self.add_more)):
             buttons.addWidget(button, 0, column)
         below = QHBoxLayout()
-        below.addWidget(QLabel("Leave out"))
+        below.addWidget(self.way)
         below.addWidget(self.leave_out, 1)
         below.addWidget(self.remove)
         column = QVBoxLayout(self)
