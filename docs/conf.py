@@ -127,6 +127,13 @@ pygments_style = "tango"
 pygments_dark_style = "github-dark"
 
 
+# The weekly look at links to other places. Publishers refuse programs, so that a DOI is not asked.
+linkcheck_ignore = [r"https://doi\.org/", r"https?://(localhost|host)\b"]
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_anchors = False
+
+
 def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     """Append the tree to the pages that lead on: a directive in a page would show on Git hosts."""
     trees: dict[str, list[str]] = {}
