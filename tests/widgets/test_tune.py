@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
+from safetensors.numpy import load_file
 
 from napari_virtualstain import simulate
 from napari_virtualstain.datasets.pairing_file import load_pairs
@@ -178,6 +180,31 @@ def test_a_run_is_paused_left_come_back_to_and_ended(bench, fields, monkeypatch)
     bench.wait(lambda: page.result.isVisible(), 90)
     assert page.result.headline.text().startswith("<b>tiny-tuned</b>")
     bench.click(page.result.revert)
+
+
+@pytest.mark.slow
+def test_a_tuning_whose_process_was_killed_is_resumed_to_the_same_weights(
+    bench, fields, monkeypatch
+):
+    monkeypatch.setitem(SMALL, "steps", 60)
+    page, kept = opened(bench, fields[:2]), {}
+    for name in ("killed", "undisturbed"):
+        bench.wait(page.start.isEnabled)
+        bench.click(page.start)
+        if name == "killed":
+            checkpoint = tunings_folder() / "tiny-tuned.training" / "checkpoint.pt"
+            bench.wait(checkpoint.is_file, 60)
+            (run,) = (run for run in bench.jobs.runs if run.verb == "finetune")
+            psutil.Process(run.pid).kill()
+            bench.wait(lambda: "ended unexpectedly" in page.notice.text, 60)
+            bench.wait(page.watch.resume.isVisible)
+            bench.click(page.watch.resume)
+        bench.wait(lambda: page.result.isVisible(), 120)
+        kept[name] = load_file(tunings_folder() / "tiny-tuned" / "weights.safetensors")
+        bench.click(page.result.revert)
+        planned(bench)
+    for name, weight in kept["undisturbed"].items():
+        np.testing.assert_array_equal(kept["killed"][name], weight, err_msg=name)
 
 
 def test_what_was_stopped_is_offered_to_another_viewer(bench, fields, monkeypatch):
