@@ -506,3 +506,13 @@ def test_the_plan_counts_the_tunings_that_only_judge(tiny_model, four, tmp_path)
         for each in (False, True)
     ]
     assert plans[1].seconds - plans[0].seconds == pytest.approx(120, abs=30)
+
+
+def test_the_docs_name_every_number_of_a_result(tiny_model, four, tmp_path):
+    found = finetune.run(settings(tiny_model, four[:3], tmp_path / "m", curve=True, steps=2))
+    page = (Path(__file__).parents[2] / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
+    table = page.split("### As numbers")[1].split("## Stain these next")[0]
+    values = found.to_json()
+    entries = [values["gains"][0], values["gains"][0]["pcc_gain"], values["outlooks"][0]]
+    for name in {name for one in (values, *entries) for name in one}:
+        assert f"`{name}`" in table, name
