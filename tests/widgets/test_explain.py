@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+from drawn_models import package
 from little_encoders import write_encoder
 from qtpy.QtWidgets import QApplication
 
@@ -220,3 +221,31 @@ def test_a_closing_viewer_ends_what_was_asked_for(desk, page, field_folder):
     desk.close()
     desk.qtbot.waitUntil(lambda: all(run.ended for run in runs), timeout=20_000)
     assert open_image(field_folder / "brightfield.ome.zarr").shape[2] == 3
+
+
+def test_steps_of_a_draw_are_one_choice_and_a_slider_goes_through_them(
+    desk, field_folder, tiny_model, tmp_path
+):
+    architecture = {"middle_attention": True, "multipliers": (1, 1, 1, 1)}
+    model = package("palette", tiny_model, tmp_path, architecture=architecture)
+    desk.open(field_folder / "brightfield.ome.zarr", page="explain")
+    page = desk.explain
+    page.form.model.box.setEditText(str(model))
+    page.form.sanity.setChecked(True)
+    assert not page.form.depth.isVisible()
+    choose(page, "attention-received")
+    assert page.form.depth.isVisible()
+    page.form.depth.setValue(1)
+    assert page.form.values(at=None)["depth"] == 0
+    desk.click(page.start)
+    layers = explained(desk)
+    assert page.maps.choice.count() == 1
+    assert len(layers) == page.maps.step.maximum() + 1 == 5
+    assert [layer.visible for layer in layers] == [True, False, False, False, False]
+    assert page.maps.step_name.text() == "step 1 of 25"
+    page.maps.step.setValue(4)
+    assert [layer.visible for layer in layers] == [False, False, False, False, True]
+    assert page.maps.step_name.text() == "step 25 of 25"
+    assert "random weights" in page.maps.sanity.text
+    assert page.maps.reading.text() == METHODS["attention-received"].reading
+    assert "one value per" in page.notice.text.lower()

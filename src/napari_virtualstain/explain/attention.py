@@ -25,6 +25,7 @@ __all__ = [
     "agreement",
     "attention_maps",
     "enlarged",
+    "evenness",
     "rollout_map",
     "token_at",
     "top_mass",
@@ -184,3 +185,16 @@ def agreement(one: Map, other: Map, fraction: float) -> Agreement:
         fraction=fraction,
         chance=float(p * q / (p + q - p * q)),
     )
+
+
+def evenness(values: Map) -> float:
+    """Return how evenly a map is spread: its entropy over the largest, 1 for the same everywhere.
+
+    Examples
+    --------
+    >>> evenness(np.ones((4, 4), np.float32))
+    1.0
+    """
+    share = values.ravel().astype(np.float64)
+    share = share[share > 0] / share.sum()
+    return float(-(share * np.log(share)).sum() / np.log(values.size)) if values.size > 1 else 1.0

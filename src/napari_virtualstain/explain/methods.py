@@ -13,8 +13,9 @@ from napari_virtualstain.errors import SettingsError
 __all__ = ["METHODS", "MethodName", "MethodSpec", "chosen_methods"]
 
 MethodName = Literal[
-    "attention", "rollout", "planes", "gradient", "smoothgrad", "integrated", "occlusion", "gradcam"
-]
+    "attention", "rollout", "planes", "gradient", "smoothgrad", "integrated", "occlusion",
+    "gradcam", "self-attention", "attention-received", "spade",
+]  # fmt: skip
 """Names of `METHODS`."""
 
 
@@ -36,6 +37,9 @@ class MethodSpec:
         Whether it needs derivatives of the network.
     pixel
         Whether it is of one predicted pixel.
+    inside
+        Layers that it looks at, of which a generator has to have one: those of ``"attention"`` or
+        of ``"spade"``; ``""`` for one that asks of any.
     source
         DOI or arXiv id.
     """
@@ -46,6 +50,7 @@ class MethodSpec:
     reading: str
     gradients: bool = False
     pixel: bool = False
+    inside: Literal["", "attention", "spade"] = ""
     source: str = ""
 
 
@@ -125,6 +130,34 @@ METHODS: dict[str, MethodSpec] = {
             pixel=True,
             source="arXiv:1610.02391; arXiv:2002.11434",
         ),
+        MethodSpec(
+            name="self-attention",
+            title="Whom a place asks inside",
+            of="generator",
+            reading="The clicked place takes more from bright ones in this attention of the model, "
+            "for all stains at once; what the layers behind it make of that is not shown.",
+            pixel=True,
+            inside="attention",
+            source="arXiv:1706.03762",
+        ),
+        MethodSpec(
+            name="attention-received",
+            title="Who is asked most inside",
+            of="generator",
+            reading="All places together take more from bright ones in this attention of the "
+            "model; a place that is asked much need not matter for the stain.",
+            inside="attention",
+            source="arXiv:1706.03762",
+        ),
+        MethodSpec(
+            name="spade",
+            title="What SPADE scales and shifts",
+            of="generator",
+            reading="The bright field changes the features of this layer most where it is bright; "
+            "whether for a brighter stain or a darker one, it does not say.",
+            inside="spade",
+            source="arXiv:1903.07291; arXiv:2207.00050",
+        ),
     )
 }
 """By name."""
@@ -162,7 +195,7 @@ def chosen_methods(
         if spec.of != of:
             there = ", ".join(one.name for one in fitting)
             more = (
-                "Attention is that of an encoder: name one with --encoder, or choose"
+                "That is of an encoder: name one with --encoder, or choose"
                 if of == "generator"
                 else "Leave out --encoder to explain a generator, or choose"
             )

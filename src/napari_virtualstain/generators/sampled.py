@@ -17,6 +17,7 @@ part                  maps
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from napari_virtualstain.generators.base import Generator
     from napari_virtualstain.losses.descent import Learner
 
-__all__ = ["QUICK", "SampledGenerator", "Sampling", "draw_sample", "first_network"]
+__all__ = ["QUICK", "SampledGenerator", "Sampling", "draw_sample", "first_network", "walked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,32 @@ def draw_sample(
 
     Parameters
     ----------
+    generator, planes, how, seed
+        See `walked`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (B, C, Y, X) float32.
+    """
+    with torch.inference_mode():
+        stains = generator.painted(walked(generator, planes, how, seed=seed)[1])
+    return cast(NDArray[np.float32], stains.float().cpu().numpy())
+
+
+def walked(
+    generator: SampledGenerator,
+    planes: NDArray[np.float32],
+    how: Sampling,
+    *,
+    seed: int,
+    on_ask: Callable[[torch.Tensor, StepTime], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Walk to the last x over whole pictures, without gradients, where the weights are.
+
+    Parameters
+    ----------
     generator
         Put into evaluation mode.
     planes
@@ -174,15 +201,25 @@ def draw_sample(
         See `Sampling`.
     seed
         Of the first picture; the next has the next.
+    on_ask
+        Told what the network is asked about, at each step: x and the time.
+    on_step
+        Told of steps done, and how many there are. What it raises ends the walk.
 
     Returns
     -------
-    numpy.ndarray
-        (B, C, Y, X) float32.
+    tuple
+        What each step was conditioned on, and the last x (B, x_channels, Y, X).
     """
     module = generator.module().eval()
     device = next(module.parameters()).device
     rule = generator.rule(how)
+
+    def ask(x: torch.Tensor, time: StepTime) -> torch.Tensor:
+        if on_ask is not None:
+            on_ask(x, time)
+        return generator.denoise(x, given, time, how)
+
     with torch.inference_mode():
         given = generator.given(torch.from_numpy(np.ascontiguousarray(planes)).to(device))
         region = tuple(slice(0, n) for n in given.shape[2:])
@@ -195,9 +232,7 @@ def draw_sample(
             return torch.from_numpy(np.stack(noise)).to(device)
 
         start = None if generator.begins_with is None else given[:, generator.begins_with]
-        x = walk(rule, lambda x, time: generator.denoise(x, given, time, how), draw, start=start)
-        stains = generator.painted(x)
-    return cast(NDArray[np.float32], stains.float().cpu().numpy())
+        return given, walk(rule, ask, draw, start=start, on_step=on_step)
 
 
 def first_network(generator: Generator) -> nn.Module:

@@ -26,7 +26,8 @@ class ExplainSettings(InputSettings):
     method: tuple[MethodName, ...] = Field(
         default=(),
         description="which maps: attention and rollout of an encoder; planes, gradient, "
-        "smoothgrad, integrated, occlusion and gradcam of a model; what is quick and says most if "
+        "smoothgrad, integrated, occlusion and gradcam of a model, and self-attention, "
+        "attention-received and spade of one that has such layers; what is quick and says most if "
         "not given",
     )
     at: tuple[int, int] | None = Field(
@@ -52,8 +53,8 @@ class ExplainSettings(InputSettings):
     size: int = Field(
         default=256,
         ge=16,
-        description="edge in pixels of the part in which planes are hidden, around the pixel or "
-        "the middle, if no region is named",
+        description="edge in pixels of the part in which planes are hidden, or that is looked at "
+        "inside a model, around the pixel or the middle, if no region is named",
     )
     prediction: PathText | None = Field(
         default=None,
@@ -90,7 +91,13 @@ class ExplainSettings(InputSettings):
     depth: int | None = Field(
         default=None,
         ge=0,
-        description="depth of the network that gradcam looks at, from 0; the coarsest if not given",
+        description="depth of the network that gradcam, self-attention, attention-received and "
+        "spade look at, from 0; the coarsest if not given, of spade the last",
+    )
+    shown_steps: tuple[int, ...] = Field(
+        default=(),
+        description="of self-attention and attention-received in a model that draws: which steps "
+        "of the sampling are shown, from 1; five of them, from the first to the last, if not given",
     )
     samples: int = Field(default=16, ge=1, description="noisy pictures of smoothgrad")
     noise: float = Field(

@@ -17,6 +17,7 @@ from napari_virtualstain.explain.attention import (
     agreement,
     attention_maps,
     enlarged,
+    evenness,
     rollout_map,
     token_at,
     top_mass,
@@ -203,7 +204,7 @@ def _maps(
     mask = top_mass(mean, settings.mass)
     numbers = {
         "mass": settings.mass, "area": round(float(mask.mean()), 4),
-        "entropy": round(_entropy(mean), 4),
+        "entropy": round(evenness(mean), 4),
     }  # fmt: skip
     said = []
     if against is not None:
@@ -257,10 +258,3 @@ def _sanity(
         weights=compared(mean, compute(blind, picture).mean(axis=0)),
         picture=compared(mean, compute(encoder, mixed).mean(axis=0)),
     )
-
-
-def _entropy(values: Maps) -> float:
-    """Return how evenly a map is spread, 1 for the same everywhere."""
-    share = values.ravel().astype(np.float64)
-    share = share[share > 0] / share.sum()
-    return float(-(share * np.log(share)).sum() / np.log(values.size)) if values.size > 1 else 1.0

@@ -132,6 +132,22 @@ class Crops:
             slice(start, min(start + edge, n)) for start, n in zip(starts, shape, strict=True)
         )
 
+    def inside(self, values: Planes, region: Region) -> tuple[Planes, Region]:
+        """Leave out what lies beyond the image.
+
+        Parameters
+        ----------
+        values
+            (N, Y, X).
+        region
+            Where they lie, on the grid of the network.
+        """
+        inside = tuple(
+            slice(part.start, min(part.stop, n)) for part, n in zip(region, self.shape, strict=True)
+        )
+        height, width = (part.stop - part.start for part in inside)
+        return values[:, :height, :width], inside
+
     def read(self, core: Region) -> Crop:
         """Read what a part depends on.
 
@@ -152,6 +168,25 @@ class Crops:
                 f"the network looks at all of a picture: it is explained as it sees a crop of "
                 f"{halo[0]} px around, and not the whole field"
             )
+        return self._crop(core, halo)
+
+    def window(self, core: Region) -> Crop:
+        """Read a part and no more: all that a network is shown of the field.
+
+        Parameters
+        ----------
+        core
+            The part, on the grid of the network; what is read begins and ends on its stride.
+
+        Raises
+        ------
+        PixelDataError
+            If pixels are missing.
+        """
+        return self._crop(core, (0, 0))
+
+    def _crop(self, core: Region, halo: tuple[int, ...]) -> Crop:
+        reach = self.stainer.typical.reach
         tile = tile_around(core, shape=self.shape, halo=halo, multiple_of=reach.multiple_of)
         planes = self.stainer.planes(self.settings.t, tile.read)
         if not np.isfinite(planes).all():

@@ -42,6 +42,7 @@ from napari_virtualstain.jobs.explain_asked import (
     true_part,
 )
 from napari_virtualstain.jobs.explain_crop import Crop, Crops
+from napari_virtualstain.jobs.explain_inside import Inside
 from napari_virtualstain.jobs.explain_probe import prepared_for_crops, probe_of
 from napari_virtualstain.jobs.explain_store import Drawn, DrawnMap
 from napari_virtualstain.jobs.grey_values import grey_values
@@ -125,15 +126,26 @@ class _Explaining:
         maps: list[DrawnMap] = []
         sentences: list[str] = []
         at = self.crops.pixel()
-        pixel = None if at is None else self.crops.read(tuple(slice(n, n + 1) for n in at))
-        if pixel is not None:
+        inner = None
+        for spec in specs:
+            if spec.inside:
+                inner = inner or Inside.of(
+                    self.settings, self.prepared, self.crops, self.on_progress
+                )
+                inner.check(spec)
+        pixel = None
+        # The crop of a network that looks at everything is large, and what is inside needs none.
+        if at is not None and not all(spec.inside for spec in specs):
+            pixel = self.crops.read(tuple(slice(n, n + 1) for n in at))
             probe = probe_of(self.stainer, self.index, self.settings.t, pixel.planes)
             for spec in specs:
                 if spec.gradients:
                     probe.differentiable()  # before anything is computed
             sentences.append(self._value(probe, pixel))
         for spec in specs:
-            if spec.name == "planes":
+            if inner is not None and spec.inside:
+                found, said = inner.maps(spec)
+            elif spec.name == "planes":
                 found, said = self._planes(self.crops.read(self.crops.part(at)))
             else:
                 assert pixel is not None
@@ -301,7 +313,7 @@ class _Explaining:
         together: str,
     ) -> list[DrawnMap]:
         """Return the sum over planes first, where there are several, then each."""
-        values, region = self._inside(values, region)
+        values, region = self.crops.inside(values, region)
 
         def one(name: str, of: NDArray[np.float32], **known: Any) -> DrawnMap:
             return DrawnMap(name=name, method=method, values=of, region=region, **known)
@@ -313,15 +325,6 @@ class _Explaining:
         if len(values) > _FEW_PLANES:
             return [whole]
         return [whole, *(one(name, of) for name, of in zip(named, values, strict=True))]
-
-    def _inside(self, values: Planes, region: Region) -> tuple[Planes, Region]:
-        """Leave out what lies beyond the image."""
-        inside = tuple(
-            slice(part.start, min(part.stop, n))
-            for part, n in zip(region, self.crops.shape, strict=True)
-        )
-        height, width = (part.stop - part.start for part in inside)
-        return values[:, :height, :width], inside
 
     def _sanity(
         self,

@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_virtualstain.nets.guided_attention import GroupNorm32
+from napari_virtualstain.nets.guided_attention import Asked, GroupNorm32, SelfAttention
 from napari_virtualstain.nets.guided_parts import check_size, check_widths
 
 __all__ = ["AutoencoderKL", "Posterior"]
@@ -86,7 +86,7 @@ class _Block(nn.Module):
         return cast(torch.Tensor, h + (x if self.nin_shortcut is None else self.nin_shortcut(x)))
 
 
-class _Attention(nn.Module):
+class _Attention(SelfAttention):
     """Add to each pixel what all others answer it, in one head."""
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -94,12 +94,15 @@ class _Attention(nn.Module):
         self.norm = _norm(groups, channels)
         self.q, self.k, self.v, self.proj_out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def asked(self, x: torch.Tensor) -> Asked:
         calm = self.norm(x)
-        parts = [
+        query, key, value = (
             part(calm).flatten(2).transpose(1, 2)[:, None] for part in (self.q, self.k, self.v)
-        ]
-        found = functional.scaled_dot_product_attention(*parts)[:, 0]  # (B, N, C)
+        )
+        return query, key, value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = functional.scaled_dot_product_attention(*self.asked(x))[:, 0]  # (B, N, C)
         found = found.transpose(1, 2).reshape(x.shape)
         return cast(torch.Tensor, x + self.proj_out(found))
 

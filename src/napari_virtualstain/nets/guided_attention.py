@@ -24,7 +24,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Attention", "AttentionPool", "GroupNorm32"]
+__all__ = ["Asked", "Attention", "AttentionPool", "GroupNorm32", "SelfAttention"]
+
+Asked = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Questions, keys and values."""
 
 
 class GroupNorm32(nn.GroupNorm):
@@ -41,7 +44,18 @@ class GroupNorm32(nn.GroupNorm):
         return found.to(input.dtype)
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
+    """What lets each pixel of (B, C, *S) ask all others, in heads; `explain.inside` looks at it."""
+
+    def asked(self, x: torch.Tensor) -> Asked:
+        """Return questions, keys and values, each (B, heads, N, C / heads).
+
+        The attention of pixel i is softmax(questions[i] . keys / sqrt(C / heads)).
+        """
+        raise NotImplementedError
+
+
+class Attention(SelfAttention):
     """Add to each pixel of (B, C, *S) what all others answer it, in several heads.
 
     No halo makes a tile the middle of the whole image here.
@@ -70,11 +84,16 @@ class Attention(nn.Module):
         """The convolution that begins at zero."""
         return self.proj_out
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Ask; see the class for shapes."""
+    def asked(self, x: torch.Tensor) -> Asked:
+        """Return questions, keys and values; see `SelfAttention`."""
         asked = self.qkv(self.norm(x).flatten(2)).transpose(1, 2)  # (B, N, 3C)
         parts = asked.unflatten(2, (self.heads, 3, -1)).permute(3, 0, 2, 1, 4)
-        found = functional.scaled_dot_product_attention(*parts.unbind(0))  # (B, heads, N, C/heads)
+        query, key, value = parts.unbind(0)
+        return query, key, value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Ask; see the class for shapes."""
+        found = functional.scaled_dot_product_attention(*self.asked(x))  # (B, heads, N, C/heads)
         joined = found.transpose(2, 3).flatten(1, 2)
         return cast(torch.Tensor, x + self.proj_out(joined).reshape(x.shape))
 

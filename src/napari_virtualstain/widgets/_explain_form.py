@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider, QSpinBox, QVBoxLayout, QWidget
 
 from napari_virtualstain.encoders.card import EncoderCard
 from napari_virtualstain.encoders.package import read_encoder_card
@@ -37,6 +37,7 @@ class ExplainForm(QWidget):
         self.model = ModelBox()
         self.stain = wide(QComboBox())
         self.method = wide(QComboBox())
+        self.depth = QSpinBox()
         self.encoder = wide(QComboBox())
         self.channel = wide(QComboBox())
         self.through = wide(QComboBox())
@@ -55,7 +56,8 @@ class ExplainForm(QWidget):
         self.encoder.currentIndexChanged.connect(self._offer_blocks)
         self.through.currentIndexChanged.connect(self._offer_blocks)
         self.block.valueChanged.connect(self._name_block)
-        self.method.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.method.currentIndexChanged.connect(self._offer_depths)
+        self._offer_depths()
 
     @property
     def of_model(self) -> bool:
@@ -80,6 +82,12 @@ class ExplainForm(QWidget):
         return self.of_model and METHODS[str(self.method.currentData())].pixel
 
     @property
+    def _has_depths(self) -> bool:
+        """Whether what is asked for is of one layer of the model."""
+        spec = METHODS[str(self.method.currentData())]
+        return bool(spec.inside) or spec.name == "gradcam"
+
+    @property
     def name(self) -> str:
         """Of the network that is asked about."""
         return self.model.name if self.of_model else str(self.encoder.currentData() or "")
@@ -89,9 +97,12 @@ class ExplainForm(QWidget):
         found: dict[str, Any] = {"sanity": self.sanity.isChecked(), "at": at}
         if self.of_model:
             method = str(self.method.currentData())
+            # 0 is no number, but what suits the map.
+            depth = self.depth.value() - 1 if self._has_depths else -1
             return found | {
                 "model": self.model.name, "stain": self.stain.currentText() or None,
                 "method": (method,),
+                "depth": depth if depth >= 0 else None,
             }  # fmt: skip
         channel = self.channel.currentData()
         return found | {
@@ -156,6 +167,10 @@ class ExplainForm(QWidget):
         self.stain.setCurrentIndex(max(0, self.stain.findText(now)) if names else -1)
         self.changed.emit()
 
+    def _offer_depths(self) -> None:
+        self._model_rows.setRowVisible(self.depth, self._has_depths)
+        self.changed.emit()
+
     def _offer_blocks(self) -> None:
         card = self.cards.get(str(self.encoder.currentData() or ""))
         depth = _DEPTH if card is None else int(card.architecture.get("depth", _DEPTH))
@@ -192,6 +207,12 @@ class ExplainForm(QWidget):
     def _arrange(self) -> None:
         self.what.setToolTip("What the maps are about")
         self.method.setToolTip("Which map; those of a pixel are asked for by a click in the viewer")
+        self.depth.setToolTip(
+            "Which of the model's layers is looked at; the sentence below the map says how many "
+            "there are"
+        )
+        self.depth.setRange(0, 100)
+        self.depth.setSpecialValueText("as suits the map")
         self.block.setToolTip("Which block of the encoder; early ones look at edges and neighbours")
         self.only_view.setToolTip(
             "The encoder sees only this part: quicker, and another map, since every patch then has "
@@ -206,6 +227,8 @@ class ExplainForm(QWidget):
         of_model.addRow("Model", self.model)
         of_model.addRow("Stain", self.stain)
         of_model.addRow("Map", self.method)
+        of_model.addRow("Depth", self.depth)
+        self._model_rows = of_model
         self._model_sheet.setLayout(of_model)
         of_encoder = form()
         of_encoder.addRow("Encoder", self.encoder)

@@ -1,4 +1,7 @@
-"""Which map is shown, how much of it, and may it be believed? One at a time, with its sentence."""
+"""Which map is shown, how much of it, and may it be believed? One at a time, with its sentence.
+
+Maps of the steps of a walk are one choice, and a slider goes through them.
+"""
 
 from __future__ import annotations
 
@@ -37,23 +40,36 @@ class ExplainedMaps(QWidget):
         self._maps: list[dict[str, Any]] = []
         self._layers: list[Image] = []
         self._whole: list[NDArray[np.float32]] = []
+        self._groups: list[list[int]] = []
         self._patch = 0
         self.choice = wide(QComboBox())
+        self.step = QSlider(Qt.Orientation.Horizontal)
+        self.step_name = QLabel()
         self.mass = QSlider(Qt.Orientation.Horizontal)
         self.mass_name = QLabel()
         self.words = Wrapped()
         self.sanity = Notice(viewer)
         self.reading = Wrapped()
         self._arrange()
-        self.choice.currentIndexChanged.connect(self._show)
+        self.choice.currentIndexChanged.connect(self._choose)
+        self.step.valueChanged.connect(self._show)
         self.mass.valueChanged.connect(self._cut)
         self.hide()
 
     @property
     def layer(self) -> Image | None:
         """The layer that shows."""
-        row = self.choice.currentIndex()
-        return self._layers[row] if 0 <= row < len(self._layers) else None
+        row = self._row
+        return None if row is None else self._layers[row]
+
+    @property
+    def _row(self) -> int | None:
+        """Number of the map that shows."""
+        chosen = int(self.choice.currentIndex())
+        if not 0 <= chosen < len(self._groups):
+            return None
+        group = self._groups[chosen]
+        return group[min(int(self.step.value()), len(group) - 1)]
 
     def show_result(self, result: dict[str, Any], layers: list[LayerData], patch: int) -> None:
         """Show the maps of a run in place of those before.
@@ -78,7 +94,9 @@ class ExplainedMaps(QWidget):
             self._layers.append(Image(data, **keywords))
         self.choice.blockSignals(True)
         self.choice.clear()
-        self.choice.addItems([told["channel"] for told in self._maps])
+        for title, group in self._titled().items():
+            self.choice.addItem(title)
+            self._groups.append(group)
         self.choice.blockSignals(False)
         for layer in self._layers:
             self._viewer.add_layer(layer)
@@ -87,29 +105,53 @@ class ExplainedMaps(QWidget):
         self._rows.setRowVisible(self.mass, bool(patch))
         self._rows.setRowVisible(self.mass_name, bool(patch))
         self.show()
-        self._show()
+        self._choose()
 
     def forget(self) -> None:
         """Take the layers away, and say nothing."""
         for layer in self._layers:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        self._maps, self._layers, self._whole = [], [], []
+        self._maps, self._layers, self._whole, self._groups = [], [], [], []
         self.sanity.clear()
         self.hide()
 
+    def _titled(self) -> dict[str, list[int]]:
+        """Return the maps of each choice: those of the steps of a walk are one."""
+        found: dict[str, list[int]] = {}
+        for row, told in enumerate(self._maps):
+            steps = "step" in told["numbers"]
+            title = told["numbers"]["title"] if steps else told["channel"]
+            found.setdefault(title, []).append(row)
+        return found
+
+    def _choose(self) -> None:
+        """Offer the steps of what is chosen, of which the one that shows stays if it can."""
+        chosen = self.choice.currentIndex()
+        if not 0 <= chosen < len(self._groups):
+            return
+        many = len(self._groups[chosen])
+        self.step.blockSignals(True)
+        self.step.setRange(0, many - 1)
+        self.step.blockSignals(False)
+        for part in (self.step, self.step_name):
+            self._rows.setRowVisible(part, many > 1)
+        self._show()
+
     def _show(self) -> None:
         """Show the map that is chosen, and say whether to believe it."""
-        row = self.choice.currentIndex()
-        if not 0 <= row < len(self._maps):
+        row = self._row
+        if row is None:
             return
         for n, layer in enumerate(self._layers):
             layer.visible = n == row
         told = self._maps[row]
+        numbers = told["numbers"]
+        if "step" in numbers:
+            self.step_name.setText(f"step {numbers['step']} of {numbers['steps']}")
         # A plane or a head is as much worth as the map of all that it belongs to.
-        judged = next(
-            (one for one in self._maps if one["method"] == told["method"] and one["sanity"]), None
-        )
+        alike = [one for one in self._maps if one["method"] == told["method"] and one["sanity"]]
+        judged = told if told["sanity"] else next(iter(alike), None)
         if judged is None:
             self.sanity.hint("Not compared with maps that say nothing: read it with doubt.")
         else:
@@ -127,7 +169,9 @@ class ExplainedMaps(QWidget):
         layer = self.layer
         if layer is None or not self._patch:
             return
-        whole = self._whole[self.choice.currentIndex()]
+        row = self._row
+        assert row is not None
+        whole = self._whole[row]
         if share == self.mass.maximum():
             layer.data = whole
             return
@@ -140,7 +184,10 @@ class ExplainedMaps(QWidget):
         self.mass.setValue(100)
         self.mass.setToolTip("The fewest patches that hold this share of the attention")
         self._rows = form()
+        self.step.setToolTip("Step of the drawing; noise first, and the stain at the end")
         self._rows.addRow("Shown", self.choice)
+        self._rows.addRow("Step", self.step)
+        self._rows.addRow("", self.step_name)
         self._rows.addRow("Strongest", self.mass)
         self._rows.addRow("", self.mass_name)
         column = QVBoxLayout(self)
