@@ -77,7 +77,9 @@ def test_steps_of_a_draw_are_shown_over_the_image_each_with_its_sanity(bright, p
         )
     said = " ".join(result.sentences)
     assert "is predicted as" not in said, "no draw of a large crop for maps that need none"
-    assert "At step 4 of 4 60% of the attention of 130,70 lies in" in said
+    area = result.maps[1].numbers["area"]
+    assert "60% of the attention of 130,70 lies in this part of the window: " in said
+    assert f", {area:.0%} at step 4 of 4 (60% would be even)." in said
     assert any("shown a part of 64 x 64 px around the pixel" in note for note in result.notes)
     assert any(note.startswith("one value per ") for note in result.notes)
     record = read_record(out)["record"]

@@ -249,3 +249,5 @@ def test_steps_of_a_draw_are_one_choice_and_a_slider_goes_through_them(
     assert "random weights" in page.maps.sanity.text
     assert page.maps.reading.text() == METHODS["attention-received"].reading
     assert "one value per" in page.notice.text.lower()
+    shown = layers[4]
+    assert shown.contrast_limits[1] >= 4 * np.nanmean(shown.data), "what is even does not glow"

@@ -148,6 +148,7 @@ class Inside:
         blind = self._blind() if self.settings.sanity else None
         maps: list[DrawnMap] = []
         said = [self._which(spec, layers, layer, crop)]
+        areas: dict[str, list[str]] = {}
         for number, moment in enumerate(moments):
             found = look(self.subject, moment)
             means = [(title, values.mean(axis=0)) for title, values in found]
@@ -171,9 +172,10 @@ class Inside:
                         self._drawn(f"{title}, head {h} of {layer.heads}", spec, one, layer, crop)
                         for h, one in enumerate(found[n][1], 1)
                     ]
-                if spec.inside == "attention":
-                    said.append(self._mass(title, moment, mean))
-        return maps, said
+                if layer.heads:
+                    when = f" at step {moment.step} of {moment.steps}" if moment.step else ""
+                    areas.setdefault(title, []).append(f"{numbers['area']:.0%}{when}")
+        return maps, [*said, *(self._mass(title, area) for title, area in areas.items())]
 
     # --- what is looked at ------------------------------------------------------------------------
 
@@ -294,7 +296,7 @@ class Inside:
             notes.append(
                 f"the field ({field_yx} px) is larger than one window of attention: the model was "
                 f"shown a part of {height} x {width} px {where} and nothing else, in which each "
-                "place has fewer others to ask than in the field; --size makes it larger"
+                "place has fewer others to ask than in the field"
             )
 
     def _which(
@@ -311,13 +313,12 @@ class Inside:
             f"({rows} x {columns} values){always}."
         )
 
-    def _mass(self, title: str, moment: Moment, mean: Map) -> str:
-        share = float(top_mass(mean, self.settings.mass).mean())
-        when = f"At step {moment.step} of {moment.steps} " if moment.step else "In this layer "
+    def _mass(self, title: str, areas: Sequence[str]) -> str:
+        mass = f"{self.settings.mass:.0%}"
         what = title.replace("attention received", "attention of all places")
         return (
-            f"{when}{self.settings.mass:.0%} of the {what} lies in {share:.0%} of the window "
-            f"({self.settings.mass:.0%} would be even)."
+            f"{mass} of the {what} lies in this part of the window: {', '.join(areas)} ({mass} "
+            "would be even)."
         )
 
     def _numbers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,12 @@ __all__ = ["explanation_layers"]
 
 _BRIGHTEST = 99.5
 """Percentile of a map that is shown brightest: single pixels would leave the rest black."""
+_TIMES_EVEN = 4.0
+"""Times the mean of a map of attention that is shown brightest at least."""
 
 
 def explanation_layers(
-    store: Path, over: Image, region_yx: Sequence[float]
+    store: Path, over: Image, region_yx: Sequence[float], *, attention: Collection[str] = ()
 ) -> Callable[[], list[LayerData]]:
     """Return what opens the maps of a run, in the order in which it wrote them.
 
@@ -40,6 +42,9 @@ def explanation_layers(
     region_yx
         First row, first column, last row + 1, last column + 1 of the maps in its pixels; fractions
         where the network's pixels are others.
+    attention
+        Maps that would be the same everywhere if nothing were looked for: brightest is what has
+        some times the mean at least, so that one that is nearly even does not look strong.
 
     Returns
     -------
@@ -62,18 +67,20 @@ def explanation_layers(
             "axis_labels": labels,
         }
         return [
-            (values, {"name": name, **_colours(values), **where}, "image")
+            (values, {"name": name, **_colours(values, name in attention), **where}, "image")
             for name, values in zip(image.channel_names, pixels, strict=True)
         ]
 
     return opened
 
 
-def _colours(values: NDArray[Any]) -> dict[str, Any]:
+def _colours(values: NDArray[Any], even: bool) -> dict[str, Any]:
     known = values[np.isfinite(values)]
     signed = bool(known.size) and float(known.min()) < 0
     top = float(np.percentile(np.abs(known), _BRIGHTEST)) if known.size else 1.0
     top = top or float(np.abs(known).max(initial=0.0)) or 1.0
+    if even:
+        top = max(top, _TIMES_EVEN * float(known.mean()))
     return {
         "colormap": diverging() if signed else "inferno",
         "contrast_limits": (-top, top) if signed else (0.0, top),

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from napari_virtualstain.cli.arguments import to_command
 from napari_virtualstain.compute.run import Run
 from napari_virtualstain.errors import MissingInputError, VirtualStainError
+from napari_virtualstain.explain.methods import METHODS
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.explain import ExplainSettings
 from napari_virtualstain.napari_io.explanation import explanation_layers
@@ -258,9 +259,15 @@ class ExplainPage(QWidget):
                 notes = [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in told]
                 self.notice.hint(words_of(" ".join(notes)))
 
+        attention = {
+            told["channel"] for told in result["maps"]
+            if METHODS[told["method"]].inside == "attention"
+        }  # fmt: skip
         self._background.run(
             "explanation",
-            explanation_layers(Path(result["out"]), layer, result["region_yx"]),
+            explanation_layers(
+                Path(result["out"]), layer, result["region_yx"], attention=attention
+            ),
             show,
             lambda sentence: self.notice.fail(words_of(sentence)),
         )
