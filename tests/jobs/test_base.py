@@ -100,6 +100,8 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "replicate",
         "source",
         "reference",
+        "artifacts",
+        "clicks",
         "qc",
         "table",
         "answers",

@@ -26,6 +26,7 @@ from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.qc_calibrate import calibrate, place_of_reference
+from napari_virtualstain.jobs.qc_clicks import Learnt, learn_artifacts, place_of_artifacts
 from napari_virtualstain.jobs.qc_field import JudgedImage, open_judged
 from napari_virtualstain.jobs.qc_inputs import passport_findings
 from napari_virtualstain.jobs.qc_tables import FILES, Gallery, JudgedField, write_maps, write_qc
@@ -34,6 +35,7 @@ from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.qc.check import RANK, State
 from napari_virtualstain.qc.checks import UNSEEN, run_checks
+from napari_virtualstain.qc.clicked import Artifacts, artifact_finding, read_artifacts
 from napari_virtualstain.qc.guard import NOT_IF_RED, Guard
 from napari_virtualstain.qc.reference import QcReference, read_reference
 from napari_virtualstain.words import plural
@@ -59,6 +61,16 @@ class QcSettings(JobSettings):
     reference: PathText | None = Field(
         default=None,
         description="file of what good predictions are like; that beside the model if not given",
+    )
+    artifacts: PathText | None = Field(
+        default=None,
+        description="file of what was learnt from clicks on good and bad places; that beside the "
+        "prediction or the model if not given",
+    )
+    clicks: PathText | None = Field(
+        default=None,
+        description="CSV of such clicks (path, scene, time, y, x, label): learn from them instead "
+        "of judging",
     )
     out: PathText | None = Field(
         default=None, description="folder to write the page and the tables into"
@@ -111,7 +123,7 @@ class QcResult:
     Parameters
     ----------
     out
-        Folder of the report, or the file of the reference that was made.
+        Folder of the report, or the file of the reference or of what was learnt.
     state
         Of the worst field; of a calibration ``"green"``.
     fields
@@ -124,6 +136,8 @@ class QcResult:
         That it took.
     notes
         What was guessed, left out or could not be judged; a sentence each.
+    learnt
+        From clicks, `None` if that was not asked for.
     """
 
     out: Path
@@ -133,6 +147,7 @@ class QcResult:
     reference: str
     seconds: float
     notes: tuple[str, ...] = ()
+    learnt: Learnt | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -149,10 +164,13 @@ class QcResult:
                         for stain, one in self.guard.items()},
             "reference": self.reference, "unseen": UNSEEN, "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
+            "learnt": None if self.learnt is None else self.learnt.to_json(),
         }  # fmt: skip
 
     def text(self) -> str:
         """Return the same for people."""
+        if self.learnt is not None:
+            return f"{self.learnt.words()}\n-> {self.out} ({self.seconds:.1f} s)"
         if not self.fields:
             return f"reference of good predictions -> {self.out} ({self.seconds:.1f} s)"
         counts = ", ".join(f"{n} {state}" for state, n in self.counts.items())
@@ -218,6 +236,13 @@ def run(
             seconds=time.monotonic() - began, notes=(*notes, *_of_calibration(images, reference)),
         )  # fmt: skip
         return _told(result, on_note)
+    if settings.clicks is not None:
+        path, learnt = learn_artifacts(settings, predictions, sources, on_progress)
+        result = QcResult(
+            out=path, state="green", fields=(), guard={}, reference="", learnt=learnt,
+            seconds=time.monotonic() - began, notes=(*notes, *learnt.notes),
+        )  # fmt: skip
+        return _told(result, on_note)
     judge = _Judge(settings, truths, comparer, read_review(settings.prediction))
     for number, (one, image) in enumerate(opened()):
         if on_progress is not None:
@@ -238,6 +263,13 @@ def _told(result: QcResult, on_note: Callable[[str], None] | None) -> QcResult:
 
 
 def _check(settings: QcSettings) -> None:
+    if settings.calibrate and settings.clicks is not None:
+        raise SettingsError(
+            "Good predictions and clicks are learnt from one after the other. Leave out "
+            "--calibrate or --clicks."
+        )
+    if settings.clicks is not None:
+        return
     if settings.out is None:
         if settings.calibrate:
             return
@@ -290,6 +322,7 @@ class _Judge:
         self._settings, self._truths, self._comparer = settings, truths, comparer
         self._review = review
         self._references: dict[str, QcReference | None] = {}
+        self._learnt: dict[str, Artifacts | None] = {}
         self._used = ""
         self._fields: list[JudgedField] = []
         self._left_out: list[str] = []
@@ -306,6 +339,8 @@ class _Judge:
             reference = self._reference(image)
             for t, field in image.fields(self._settings.z):
                 findings = run_checks(field, reference)
+                if (artifacts := self._artifacts(image)) is not None:
+                    findings.append(artifact_finding(field, artifacts))
                 if not self._settings.no_passport:
                     findings += passport_findings(image, t, self._said)
                 if self._comparer is not None:
@@ -344,6 +379,21 @@ class _Judge:
             self._said.append(
                 f"the reference is of another model ({found.model}) than the prediction "
                 f"({(image.record.get('model') or {}).get('name')}); make one with --calibrate"
+            )
+        return found
+
+    def _artifacts(self, image: JudgedImage) -> Artifacts | None:
+        """Return what was learnt from clicks, `None` if nobody has clicked."""
+        place = place_of_artifacts(self._settings, image)
+        key = "" if place is None else str(place)
+        if key not in self._learnt:
+            self._learnt[key] = None if place is None else read_artifacts(place)
+        found = self._learnt[key]
+        own = (image.record.get("model") or {}).get("fingerprint", "")
+        if found is not None and found.fingerprint and own and found.fingerprint != own:
+            self._said.append(
+                f"the clicks were on stains of another model ({found.model}): what looks bad there "
+                "may be usual here"
             )
         return found
 

@@ -1,0 +1,459 @@
+"""What did somebody click as good and as bad? A weighted sum that tells the two apart elsewhere.
+
+Logistic regression of `places.place_features`, with an L2 penalty that is strong, since some twenty
+clicks teach it; classes count alike, however many clicks each has. scikit-learn fits it; what is
+kept are numbers in JSON, and to apply it takes nothing but these.
+
+How good it is, is asked of clicks that were left out, each with all others whose windows overlap:
+two clicks on one cell would otherwise tell each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.stats import binom
+
+from napari_virtualstain.errors import (
+    ImageFileError,
+    MissingInputError,
+    PixelDataError,
+    from_extra,
+    refuse_newer,
+)
+from napari_virtualstain.io.disk import disk_errors, write_whole
+from napari_virtualstain.qc.check import Finding, State
+from napari_virtualstain.qc.field import Picture, QcField
+from napari_virtualstain.qc.places import (
+    WindowMean,
+    place_features,
+    place_names,
+    step_of,
+    window_of,
+)
+
+__all__ = [
+    "ARTIFACTS_FILE", "CHECK", "LEAST", "Artifacts", "Click", "Tried", "artifact_finding",
+    "fit_artifacts", "probability", "read_artifacts", "write_artifacts",
+]  # fmt: skip
+
+ARTIFACTS_FILE = "qc_artifacts.json"
+"""Name of the file beside a prediction's decisions, or beside the card of a model."""
+CHECK, TITLE = "clicked", "Like what was clicked as bad"
+LEAST = 5
+"""Clicks of either kind that are needed."""
+
+_PENALTY = 0.1
+"""Inverse strength of the penalty (C of scikit-learn)."""
+_BY_CHANCE = 0.05
+"""Of tosses of a coin that do as well, above which nothing was learnt."""
+_AMBER, _RED = 0.1, 0.3
+"""Least shares of what is looked at that are called bad, from which a field is so."""
+_ON_CELLS = 0.9
+"""Share of the clicks that lie on cells, from which on cells alone are meant."""
+_SHARE = 0.25
+"""Of a window that is cell, from which on a place lies on one."""
+_APART = 1.05
+"""Ratio of pixel sizes up to which windows are of one size."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Click(_Frozen):
+    """One place that somebody clicked.
+
+    Parameters
+    ----------
+    path, scene, time
+        Of which image, as of a decision (`datasets.review.Decision`).
+    y, x
+        Row and column in pixels.
+    label
+        What it was clicked as.
+    """
+
+    path: str = ""
+    scene: str = ""
+    time: int = Field(default=0, ge=0)
+    y: float
+    x: float
+    label: Literal["good", "bad"]
+
+    @property
+    def field(self) -> tuple[str, str, int]:
+        """Which field is meant."""
+        return self.path, self.scene, self.time
+
+
+class Tried(_Frozen):
+    """What became of clicks that were left out.
+
+    Parameters
+    ----------
+    good, good_right, bad, bad_right
+        How many of each there are, and how many were called so.
+    by_chance
+        How probable it is that tosses of a coin do as well.
+    """
+
+    good: int
+    good_right: int
+    bad: int
+    bad_right: int
+    by_chance: float = Field(ge=0, le=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the shares of both kinds that were called right; 0.5 by chance."""
+        return (self.good_right / self.good + self.bad_right / self.bad) / 2
+
+    @property
+    def learnt(self) -> bool:
+        """Whether that is surely better than chance."""
+        return self.by_chance <= _BY_CHANCE
+
+    def words(self) -> str:
+        """Say it.
+
+        Examples
+        --------
+        >>> Tried(good=10, good_right=9, bad=8, bad_right=8, by_chance=1e-4).words()
+        '9 of 10 good and 8 of 8 bad clicks were called so when left out: 95 %, by chance 50 %'
+        """
+        said = (
+            f"{self.good_right} of {self.good} good and {self.bad_right} of {self.bad} bad clicks "
+            f"were called so when left out: {100 * self.accuracy:.0f} %, by chance 50 %"
+        )
+        return said if self.learnt else f"{said}, which a coin does as well"
+
+
+class Artifacts(_Frozen):
+    """A classifier of places, and the clicks that taught it.
+
+    Parameters
+    ----------
+    schema_version
+        Of the file.
+    model, fingerprint
+        Whose predictions were clicked on, ``""`` if nobody knows.
+    pixel_um
+        Edge of their pixels.
+    names, mean, scale, weights
+        Of each number of a place (`places.place_names`).
+    intercept
+        Logit where all numbers have their mean.
+    on_cells
+        Whether nearly all clicks lie on cells: then nothing else is looked at.
+    amber, red
+        Share of what is looked at that is called bad, from which a field is so; may be edited.
+    tried
+        What became of clicks that were left out.
+    clicks
+        All.
+    versions
+        Of the programs that made it.
+    """
+
+    schema_version: Literal[1] = 1
+    model: str = ""
+    fingerprint: str = ""
+    pixel_um: float = Field(gt=0)
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    on_cells: bool
+    amber: float = Field(gt=0)
+    red: float = Field(gt=0)
+    tried: Tried
+    clicks: tuple[Click, ...]
+    versions: dict[str, str] = {}
+
+
+def fit_artifacts(
+    clicked: Sequence[tuple[QcField, Sequence[Click]]],
+    *,
+    model: str = "",
+    fingerprint: str = "",
+    versions: dict[str, str] | None = None,
+) -> Artifacts:
+    """Learn to tell places that were clicked as bad from those that were clicked as good.
+
+    Parameters
+    ----------
+    clicked
+        Fields of one kind, each with the clicks on it.
+    model, fingerprint, versions
+        See `Artifacts`.
+
+    Raises
+    ------
+    PixelDataError
+        If there are too few clicks of either kind, one lies outside, or fields are not alike.
+    MissingExtraError
+        If scikit-learn is not installed.
+    """
+    clicks = tuple(click for _, own in clicked for click in own)
+    _refuse_too_few(clicks)
+    first = clicked[0][0]
+    for field, own in clicked:
+        why = _unlike(first.pixel_um, place_names(first), field)
+        if why:
+            raise PixelDataError(f"The clicks are on fields that are not alike: {why}. Click on "
+                                 "predictions of one model.")  # fmt: skip
+        for click in own:
+            if not (0 <= click.y < field.shape[0] and 0 <= click.x < field.shape[1]):
+                raise PixelDataError(
+                    f"The click at {click.y:g},{click.x:g} lies outside of its field of "
+                    f"{field.shape[0]} x {field.shape[1]} px. Leave it out."
+                )
+    seen = np.stack([_at(place_features(f), f, click) for f, own in clicked for click in own])
+    wide = np.concatenate(
+        [place_features(field).reshape(seen.shape[1], -1).T for field, _ in clicked]
+    ).std(axis=0)
+    bad = np.array([click.label == "bad" for click in clicks])
+    near = _overlapping(clicks, window_of(first.pixel_um))
+    right = np.zeros(len(clicks))
+    for n in range(len(clicks)):
+        rest = ~near[n]
+        if len(set(bad[rest])) < 2:
+            right[n] = 0  # nothing is left to learn from, and nothing was learnt
+            continue
+        mean, scale, weights, intercept = _fit(seen[rest], bad[rest], wide)
+        right[n] = (((seen[n] - mean) / scale) @ weights + intercept > 0) == bad[n]
+    tried = _tried(bad, right)
+    mean, scale, weights, intercept = _fit(seen, bad, wide)
+    on_cells = [bool(_at(_cells(f)[None], f, click)[0]) for f, own in clicked for click in own]
+    wrong = 1 - tried.good_right / tried.good
+    amber = max(_AMBER, round(2 * wrong, 3))
+    return Artifacts(
+        model=model, fingerprint=fingerprint, pixel_um=first.pixel_um, names=place_names(first),
+        mean=_short(mean), scale=_short(scale), weights=_short(weights),
+        intercept=_short([intercept])[0], on_cells=float(np.mean(on_cells)) >= _ON_CELLS,
+        amber=amber, red=max(_RED, 2 * amber),
+        tried=tried, clicks=clicks, versions=versions or {},
+    )  # fmt: skip
+
+
+def probability(field: QcField, artifacts: Artifacts) -> Picture:
+    """Return how probably each place is bad, (Y, X) of the field, 0 to 1, NaN where none is meant.
+
+    Parameters
+    ----------
+    field
+        Like those that were clicked on.
+    artifacts
+        What was learnt.
+
+    Raises
+    ------
+    PixelDataError
+        If it is not like those.
+    """
+    why = _unlike(artifacts.pixel_um, artifacts.names, field)
+    if why:
+        raise PixelDataError(f"The clicks were on other fields: {why}. Click on fields like this.")
+    places = _places(field, artifacts)
+    return _on_pixels(field, np.where(_meant(field, artifacts), places, np.float32(np.nan)))
+
+
+def artifact_finding(field: QcField, artifacts: Artifacts) -> Finding:
+    """Say which part of a field looks like what was clicked as bad, as one more check.
+
+    Parameters
+    ----------
+    field, artifacts
+        See `probability`; a field that is not like those is not assessable.
+    """
+    why = _unlike(artifacts.pixel_um, artifacts.names, field)
+    if not why and not artifacts.tried.learnt:
+        why = f"nothing was learnt from the clicks ({artifacts.tried.words()}); click on more"
+    if why:
+        return Finding(
+            check=CHECK, title=TITLE, state="not assessable", reason=f"not assessable: {why}"
+        )
+    bad, meant = _places(field, artifacts) > 0.5, _meant(field, artifacts)
+    if not meant.any():
+        reason = "not assessable: the clicks are on cells, and there are none"
+        return Finding(check=CHECK, title=TITLE, state="not assessable", reason=reason)
+    what = "the cells" if artifacts.on_cells else "the field"
+    share = float((bad & meant).sum() / meant.sum())
+    red, amber = share > artifacts.red, share > artifacts.amber
+    state: State = "red" if red else "amber" if amber else "green"
+    reason = (
+        f"{share:.0%} of {what} looks like the {artifacts.tried.bad} places that were clicked as "
+        f"bad ({artifacts.tried.words()})"
+    )
+    return Finding(
+        check=CHECK, title=TITLE, state=state, score=share / artifacts.amber, number="share",
+        value=share, usual=f"up to {artifacts.amber:.0%}",
+        reason="" if state == "green" else reason,
+        advice="" if state == "green" else "Look at the marked places; reject them, or click on "
+        "those that are good and learn again.",
+        where=None if state == "green" else _on_pixels(field, bad & meant) > 0,
+        numbers={"share": share},
+    )  # fmt: skip
+
+
+def read_artifacts(path: str | Path) -> Artifacts:
+    """Read what was learnt from clicks.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    ImageFileError
+        If the file is something else, or of a newer program.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise MissingInputError(
+            f"There is nothing learnt from clicks at '{file}'. Click on good and bad places on the "
+            "page QC, or give them with --clicks."
+        )
+    content = file.read_bytes()
+    known = Artifacts.model_fields["schema_version"].default
+    refuse_newer(content, known, f"'{file}'", ImageFileError)
+    try:
+        return Artifacts.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ImageFileError(
+            f"'{file}' holds nothing learnt from clicks, at '{where}': {first['msg']}. Learn again "
+            "with --clicks."
+        ) from error
+
+
+def write_artifacts(path: Path, artifacts: Artifacts) -> None:
+    """Write what was learnt in one step.
+
+    Raises
+    ------
+    DiskError
+        If it cannot be written.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, artifacts.model_dump_json(indent=1) + "\n")
+
+
+# --- inside ---------------------------------------------------------------------------------------
+
+
+def _refuse_too_few(clicks: Sequence[Click]) -> None:
+    counts = {label: sum(click.label == label for click in clicks) for label in ("good", "bad")}
+    missing = [f"{LEAST - n} {label}" for label, n in counts.items() if n < LEAST]
+    if missing:
+        raise PixelDataError(
+            f"{LEAST} good and {LEAST} bad clicks teach something, and there are {counts['good']} "
+            f"and {counts['bad']}: {' and '.join(missing)} more are missing. Click on more places."
+        )
+
+
+def _fit(
+    seen: NDArray[np.float32], bad: NDArray[np.bool_], wide: NDArray[np.float32]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], float]:
+    """Return mean and scale of the numbers, weights and intercept.
+
+    Numbers are scaled half by what the clicks have, and half by what the fields have: the former
+    alone makes much of what is alike in ten clicks by chance, the latter little of what is subtle.
+    """
+    linear = from_extra(
+        "sklearn.linear_model", extra="phenotype",
+        needs="Learning from clicks takes scikit-learn, of the extra [phenotype].",
+    )  # fmt: skip
+    mean = seen.mean(axis=0, dtype=np.float64)
+    scale = np.sqrt((seen.var(axis=0, dtype=np.float64) + np.square(wide, dtype=np.float64)) / 2)
+    scale = np.where(scale > 1e-6, scale, 1.0)
+    found = linear.LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=1000)
+    found.fit((seen - mean) / scale, bad)
+    return mean, scale, found.coef_[0], float(found.intercept_[0])
+
+
+def _tried(bad: NDArray[np.bool_], right: NDArray[np.float64]) -> Tried:
+    good_right, bad_right = int(right[~bad].sum()), int(right[bad].sum())
+    good, n_bad = int((~bad).sum()), int(bad.sum())
+    # As many as both kinds weigh: of 30 good and 5 bad clicks, "good" for all is right of half.
+    share = (good_right / good + bad_right / n_bad) / 2
+    trials = 2 * min(good, n_bad)
+    by_chance = float(binom.sf(round(share * trials) - 1, trials, 0.5))
+    return Tried(
+        good=good, good_right=good_right, bad=n_bad, bad_right=bad_right,
+        by_chance=float(f"{min(max(by_chance, 0.0), 1.0):.3g}"),
+    )  # fmt: skip
+
+
+def _overlapping(clicks: Sequence[Click], window: int) -> NDArray[np.bool_]:
+    """Return which clicks share pixels, (N, N); each does with itself."""
+    at = np.array([(click.y, click.x) for click in clicks])
+    near: NDArray[np.bool_] = (np.abs(at[:, None] - at[None]) < window).all(axis=-1)
+    same = np.array([[one.field == other.field for other in clicks] for one in clicks])
+    return near & same
+
+
+def _unlike(pixel_um: float, names: tuple[str, ...], field: QcField) -> str:
+    """Say what sets a field apart from those that were clicked on, ``""`` for nothing."""
+    ratio = field.pixel_um / pixel_um
+    if max(ratio, 1 / ratio) > _APART:
+        return f"pixels are of {pixel_um:g} µm and of {field.pixel_um:g} µm"
+    if place_names(field) != names:
+        own, other = (
+            ", ".join(dict.fromkeys(name.rpartition(" ")[0] for name in some))
+            for some in (place_names(field), names)
+        )
+        return f"they show {other}, and this one {own}"
+    return ""
+
+
+def _at(places: NDArray[Any], field: QcField, click: Click) -> NDArray[Any]:
+    """Return what a map of places (F, y, x) has at a click."""
+    step = step_of(field.pixel_um)
+    y, x = (min(round(at / step), n - 1) for at, n in zip((click.y, click.x), places.shape[1:],
+                                                        strict=True))  # fmt: skip
+    found: NDArray[Any] = places[:, y, x]
+    return found
+
+
+def _cells(field: QcField) -> NDArray[np.bool_]:
+    """Return which places lie on cells."""
+    mean = WindowMean(field.pixel_um)
+    found: NDArray[np.bool_] = mean(field.on_pixels(field.cells).astype(np.float32)) > _SHARE
+    return found
+
+
+def _meant(field: QcField, artifacts: Artifacts) -> NDArray[np.bool_]:
+    """Return which places are looked at."""
+    cells = _cells(field)
+    return cells if artifacts.on_cells else np.ones_like(cells)
+
+
+def _places(field: QcField, artifacts: Artifacts) -> Picture:
+    """Return how probably each place is bad, (y, x)."""
+    weights = np.array(artifacts.weights) / np.array(artifacts.scale)
+    logit = np.tensordot(weights, place_features(field), 1)
+    logit += artifacts.intercept - weights @ np.array(artifacts.mean)
+    found: Picture = (1 / (1 + np.exp(-np.clip(logit, -50, 50)))).astype(np.float32)
+    return found
+
+
+def _on_pixels(field: QcField, places: NDArray[Any]) -> Picture:
+    """Return a map of places as squares around each, (Y, X) of the field."""
+    step = step_of(field.pixel_um)
+    height, width = field.shape
+    rows, columns = ((np.arange(n) + step // 2) // step for n in (height, width))
+    rows, columns = np.minimum(rows, places.shape[0] - 1), np.minimum(columns, places.shape[1] - 1)
+    found: Picture = places[np.ix_(rows, columns)].astype(np.float32)
+    return found
+
+
+def _short(values: Any) -> tuple[float, ...]:
+    return tuple(float(f"{value:.7g}") for value in values)
