@@ -40,6 +40,7 @@ from napari_virtualstain.jobs.simulate import run as simulate
 from napari_virtualstain.preprocessing import illumination, illumination_set
 from napari_virtualstain.preprocessing.illumination import load_illumination
 from napari_virtualstain.preprocessing.illumination_set import load_illumination_set
+from napari_virtualstain.qc.clicked import Artifacts, read_artifacts
 from napari_virtualstain.qc.reference import QcReference, read_reference
 from napari_virtualstain.zoo import find_model
 
@@ -112,6 +113,10 @@ KINDS = {
         schema_of(QcReference), "qc-reference-{}.json", read_reference,
         lambda found: (found.fields, found.guard["DNA"].amount), (6, "amount"),
     ),
+    "artifacts": Kind(
+        schema_of(Artifacts), "qc-artifacts-{}.json", read_artifacts,
+        lambda found: (found.model, len(found.clicks), found.tried.learnt), ("tiny", 10, True),
+    ),
     "intervals": Kind(
         schema_of(Doubt), "uncertainty-{}.json", read_doubt,
         lambda found: (found.views, found.level, found.stains["DNA"].half_width(0.3) > 0),
@@ -150,6 +155,7 @@ WRITTEN = {
     "preprocessing/illumination_set.py": "illumination functions",
     "preprocessing/sealed.py": "illumination function",
     "qc/reference.py": "reference",
+    "qc/clicked.py": "artifacts",
     "generators/doubt.py": "intervals",
     "datasets/review.py": "review",
     "datasets/project.py": "project",

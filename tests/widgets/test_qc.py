@@ -21,6 +21,7 @@ from napari_virtualstain.io.open import list_scenes, open_image
 from napari_virtualstain.io.plate_write import PlateStore, field_path
 from napari_virtualstain.jobs.qc import QcSettings
 from napari_virtualstain.napari_io.source import source_of
+from napari_virtualstain.qc.clicked import read_artifacts
 from napari_virtualstain.qc.zoo import ZOO
 from napari_virtualstain.widgets._qc_words import COLOURS, findings_as_html
 from napari_virtualstain.widgets.qc import _TEMPORARY
@@ -284,3 +285,97 @@ def test_a_closing_viewer_ends_what_was_asked_for(desk, page):
     runs = list(desk.jobs.runs)
     desk.close()
     desk.qtbot.waitUntil(lambda: all(run.ended for run in runs), timeout=20_000)
+
+
+# --- clicks ---------------------------------------------------------------------------------------
+
+
+def clicked(desk, page, count=6):
+    """Click so often on either kind of place, in the layers that the buttons make."""
+    for label, column in (("good", 60.0), ("bad", 190.0)):
+        desk.click(page.clicks.buttons[label])
+        layer = page.clicks.layers[label]
+        assert layer.mode == "add"
+        assert list(desk.viewer.layers.selection) == [layer]
+        for n in range(count):
+            layer.add([20.0 + 35 * n, column])
+
+
+def test_clicks_teach_at_once_and_what_is_learnt_lies_beside_the_stain(desk, judged, plate):
+    page = judged
+    page.learn_fold.heading.setChecked(True)
+    assert "5 good and 5 bad more are missing" in page.clicks.count.text()
+    assert not page.clicks.save.isEnabled()
+    row, over = page.panel.row, page.clicks._over
+    clicked(desk, page)
+    assert page.clicks.buttons["bad"].isChecked()
+    assert not page.clicks.buttons["good"].isChecked()
+    assert page.clicks.count.text() == "6 good and 6 bad clicks."
+    desk.wait(lambda: page.clicks.map is not None, 60)
+    file = plate.with_name("plate.review") / "qc_artifacts.json"
+    artifacts = read_artifacts(file)
+    assert {click.field for click in artifacts.clicks} == {(row["path"], row["scene"], 0)}
+    assert sorted({click.x for click in artifacts.clicks}) == [60.0, 190.0]
+    assert "clicks were called so when left out" in page.clicks.notice.text
+    assert "by chance 50 %" in page.clicks.notice.text
+    map_ = page.clicks.map
+    assert map_.scale.tolist() == over.scale[-2:].tolist()
+    assert [str(u) for u in map_.units] == ["micrometer"] * 2
+    assert source_of(map_).role == "other"
+    assert page.clicks.layers["good"] in desk.viewer.layers
+    names = [layer.name for layer in desk.viewer.layers]
+    assert names.index("probability of bad") < names.index("good places")
+
+
+def test_clicks_stay_with_their_field_and_come_back_when_it_is_judged_again(desk, judged):
+    page = judged
+    page.learn_fold.heading.setChecked(True)
+    clicked(desk, page)
+    desk.wait(lambda: page.clicks.map is not None, 60)
+    first = page.panel.row
+    other = next(row for row in page.panel.table.rows if row is not first)
+    page.panel.table.choose(other)
+    looked_at(desk, other["scene"])
+    desk.wait(lambda: page.clicks.buttons["good"].isEnabled())
+    assert not any(
+        layer.name in ("good places", "probability of bad") for layer in desk.viewer.layers
+    )
+    assert page.clicks.count.text() == "6 good and 6 bad clicks."
+    page.panel.table.choose(first)
+    looked_at(desk, first["scene"])
+    desk.wait(lambda: "good places" in [layer.name for layer in desk.viewer.layers])
+    assert len(page.clicks.layers["bad"].data) == 6
+    assert page.clicks.map is not None
+    desk.click(page.start)
+    desk.wait(lambda: page._run is None, 60)
+    desk.wait(lambda: len(page.clicks.clicks) == 12)
+    findings = [one for row in page.panel.table.rows for one in row["findings"]]
+    assert [one for one in findings if one["check"] == "clicked"]
+
+
+def test_too_few_clicks_are_not_lost_when_the_stain_is_judged_again(desk, judged):
+    page = judged
+    page.learn_fold.heading.setChecked(True)
+    clicked(desk, page, count=2)
+    desk.click(page.start)
+    desk.wait(lambda: page._run is None, 60)
+    desk.wait(lambda: page.clicks.buttons["good"].isEnabled())
+    assert len(page.clicks.clicks) == 4
+    assert "3 good and 3 bad more are missing" in page.clicks.count.text()
+
+
+def test_what_was_learnt_is_saved_for_other_stains_and_chosen_there(desk, judged, tmp_path):
+    page = judged
+    page.learn_fold.heading.setChecked(True)
+    clicked(desk, page)
+    desk.wait(page.clicks.save.isEnabled, 60)
+    page.save_artifacts(str(tmp_path / "a.json"))
+    desk.wait(lambda: (tmp_path / "a.json").exists())
+    assert len(read_artifacts(tmp_path / "a.json").clicks) == 12
+    page.source.set_artifacts(str(tmp_path / "a.json"))
+    assert page.settings("r").artifacts == str(tmp_path / "a.json")
+    page.source.set_artifacts(None)
+    assert page.settings("r").artifacts is None
+    desk.click(page.clicks.forget_all)
+    assert page.clicks.clicks == []
+    assert "5 good and 5 bad more are missing" in page.clicks.count.text()

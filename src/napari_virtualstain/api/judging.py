@@ -103,8 +103,8 @@ def qc(
     on_note
         Called with each sentence about what was guessed, left out or could not be judged.
     **settings
-        ``source``, ``target``, ``reference``, ``calibrate``, ``alarms``, ``maps`` and the others
-        of `napari_virtualstain.jobs.qc.QcSettings`.
+        ``source``, ``target``, ``reference``, ``calibrate``, ``alarms``, ``maps``, ``artifacts``,
+        ``clicks`` (learn from them instead of judging; ``result.learnt``) and the others of `napari_virtualstain.jobs.qc.QcSettings`.
 
     Returns
     -------

@@ -228,8 +228,7 @@ def _grouped(
                 f"A click is on {name!r}, which is none of the predictions. Name path and scene as "
                 "fields.csv of a report does, in --clicks."
             )
-        one = (by_key[key], click.time, [])
-        found.setdefault((key, click.time), one)[2].append(click)
+        found.setdefault((key, click.time), (by_key[key], click.time, []))[2].append(click)
     return list(found.values())
 
 

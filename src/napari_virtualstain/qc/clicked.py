@@ -39,7 +39,7 @@ from napari_virtualstain.qc.places import (
 
 __all__ = [
     "ARTIFACTS_FILE", "CHECK", "LEAST", "Artifacts", "Click", "Tried", "artifact_finding",
-    "fit_artifacts", "probability", "read_artifacts", "write_artifacts",
+    "fit_artifacts", "missing_clicks", "probability", "read_artifacts", "write_artifacts",
 ]  # fmt: skip
 
 ARTIFACTS_FILE = "qc_artifacts.json"
@@ -178,6 +178,24 @@ class Artifacts(_Frozen):
     versions: dict[str, str] = {}
 
 
+def missing_clicks(clicks: Sequence[Click]) -> str:
+    """Say how many clicks are missing to learn from them, ``""`` for none.
+
+    Examples
+    --------
+    >>> missing_clicks([Click(y=1, x=2, label="good")] * 7)
+    '5 good and 5 bad clicks teach something, and there are 7 and 0: 5 bad more are missing. Click on more places.'
+    """  # noqa: E501 (one sentence)
+    counts = {label: sum(click.label == label for click in clicks) for label in ("good", "bad")}
+    missing = [f"{LEAST - n} {label}" for label, n in counts.items() if n < LEAST]
+    if not missing:
+        return ""
+    return (
+        f"{LEAST} good and {LEAST} bad clicks teach something, and there are {counts['good']} and "
+        f"{counts['bad']}: {' and '.join(missing)} more are missing. Click on more places."
+    )
+
+
 def fit_artifacts(
     clicked: Sequence[tuple[QcField, Sequence[Click]]],
     *,
@@ -202,7 +220,8 @@ def fit_artifacts(
         If scikit-learn is not installed.
     """
     clicks = tuple(click for _, own in clicked for click in own)
-    _refuse_too_few(clicks)
+    if too_few := missing_clicks(clicks):
+        raise PixelDataError(too_few)
     first = clicked[0][0]
     for field, own in clicked:
         why = _unlike(first.pixel_um, place_names(first), field)
@@ -349,16 +368,6 @@ def write_artifacts(path: Path, artifacts: Artifacts) -> None:
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _refuse_too_few(clicks: Sequence[Click]) -> None:
-    counts = {label: sum(click.label == label for click in clicks) for label in ("good", "bad")}
-    missing = [f"{LEAST - n} {label}" for label, n in counts.items() if n < LEAST]
-    if missing:
-        raise PixelDataError(
-            f"{LEAST} good and {LEAST} bad clicks teach something, and there are {counts['good']} "
-            f"and {counts['bad']}: {' and '.join(missing)} more are missing. Click on more places."
-        )
-
-
 def _fit(
     seen: NDArray[np.float32], bad: NDArray[np.bool_], wide: NDArray[np.float32]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], float]:
@@ -395,9 +404,10 @@ def _tried(bad: NDArray[np.bool_], right: NDArray[np.float64]) -> Tried:
 def _overlapping(clicks: Sequence[Click], window: int) -> NDArray[np.bool_]:
     """Return which clicks share pixels, (N, N); each does with itself."""
     at = np.array([(click.y, click.x) for click in clicks])
-    near: NDArray[np.bool_] = (np.abs(at[:, None] - at[None]) < window).all(axis=-1)
+    near = (np.abs(at[:, None] - at[None]) < window).all(axis=-1)
     same = np.array([[one.field == other.field for other in clicks] for one in clicks])
-    return near & same
+    found: NDArray[np.bool_] = near & same
+    return found
 
 
 def _unlike(pixel_um: float, names: tuple[str, ...], field: QcField) -> str:

@@ -106,7 +106,7 @@ def _of_light(planes: Picture, pixel_um: float) -> Iterator[Picture]:
     for plane in planes:
         known = np.isfinite(plane)
         middle = np.float32(np.median(plane[known])) if known.any() else np.float32(1)
-        over = np.where(known, plane, middle) / (middle or np.float32(1)) - 1
+        over = np.asarray(np.where(known, plane, middle) / (middle or 1) - 1, np.float32)
         total = total + np.stack([mean(one * one) for one in list(_octaves(over))[:3]])
     yield np.log(total[2] + _LEAST_LIGHT)
     for fine, coarse in ((1, 2), (0, 1)):
@@ -142,10 +142,10 @@ def _octaves(picture: Picture) -> Iterator[Picture]:
 
 def _pattern(fine: Picture, mean: WindowMean) -> Picture:
     """Return the power of the strongest wave of 2 or 4 px that keeps its phase over the window."""
-    y, x = np.indices(fine.shape, sparse=True)
+    y, x = (np.arange(n) for n in fine.shape)
     strongest: Picture | None = None
     for down, across in _WAVES:
-        turn = (down * y + across * x) % 4
+        turn = (down * y[:, None] + across * x) % 4
         real = mean(fine * np.array([1, 0, -1, 0], np.float32)[turn])
         power = real * real
         if (down % 2) or (across % 2):

@@ -199,6 +199,12 @@ class ReviewPanel(QWidget):
         if self.row is not None and self.decision is not None:
             self._write(self.review.without(*_key(self.row)))
 
+    def insert(self, part: QWidget) -> None:
+        """Show a part above what is said of the field."""
+        column = self.layout()
+        assert isinstance(column, QVBoxLayout)
+        column.insertWidget(column.indexOf(self.words), part)
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _decision(self, row: Row) -> Decision | None:

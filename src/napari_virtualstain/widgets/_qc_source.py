@@ -46,6 +46,7 @@ class JudgedSource(QWidget):
         super().__init__()
         self.folder: str | None = None
         self.reference: str | None = None
+        self.artifacts: str | None = None
         self.box = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
         self.box.setMinimumWidth(_NARROW)
         self.choose = QPushButton("Folder…")
@@ -65,6 +66,9 @@ class JudgedSource(QWidget):
         self.good = Wrapped()
         self.choose_good = QPushButton("Choose…")
         self.forget_good = _tool("✕", "Use the reference of the model instead")
+        self.learnt = Wrapped()
+        self.choose_learnt = QPushButton("Choose…")
+        self.forget_learnt = _tool("✕", "Use the clicks on these stains, or those of the model")
         self._arrange()
         self.box.chosen.connect(self.changed)
         self.true.chosen.connect(self.changed)
@@ -72,8 +76,11 @@ class JudgedSource(QWidget):
         self.back.clicked.connect(lambda: self.set_folder(None))
         self.choose_good.clicked.connect(self._ask_for_reference)
         self.forget_good.clicked.connect(lambda: self.set_reference(None))
+        self.choose_learnt.clicked.connect(self._ask_for_artifacts)
+        self.forget_learnt.clicked.connect(lambda: self.set_artifacts(None))
         self.set_folder(None)
         self.set_reference(None)
+        self.set_artifacts(None)
 
     @property
     def field(self) -> Field | None:
@@ -119,6 +126,8 @@ class JudgedSource(QWidget):
             found["target"] = _path_of(true, "true stain")
         if self.reference is not None:
             found["reference"] = self.reference
+        if self.artifacts is not None:
+            found["artifacts"] = self.artifacts
         return found
 
     def set_folder(self, path: str | None) -> None:
@@ -138,6 +147,21 @@ class JudgedSource(QWidget):
         self.good.setText("good stains of the same model" if path is None else path_name(path))
         self.forget_good.setVisible(path is not None)
         self.changed.emit()
+
+    def set_artifacts(self, path: str | None) -> None:
+        """Ask for what clicks elsewhere taught; for what clicks on these stains did for `None`."""
+        self.artifacts = path
+        self.learnt.setText("clicks on these stains, if any" if path is None else path_name(path))
+        self.forget_learnt.setVisible(path is not None)
+        self.changed.emit()
+
+    def _ask_for_artifacts(self) -> None:
+        dialog = QFileDialog(self, "What clicks on other stains taught")
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setNameFilter("Artifacts (*.json)")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.set_artifacts)
+        dialog.open()
 
     def _ask_for_folder(self) -> None:
         dialog = QFileDialog(self, "A folder or plate with predictions")
@@ -160,12 +184,16 @@ class JudgedSource(QWidget):
         self.choose_good.setToolTip(
             "A file that `qc --calibrate` made of good predictions of the same model"
         )
+        self.choose_learnt.setToolTip(
+            "A file of what was learnt from clicks on good and bad places of other stains"
+        )
         rows = form()
         rows.addRow("Predicted", _row(self.box, self.named, self.back, self.choose))
         rows.addRow("Judged", self.scope)
         rows.addRow("Bright field", self.light)
         rows.addRow("True", self.true)
         rows.addRow("Held against", _row(self.good, self.forget_good, self.choose_good))
+        rows.addRow("Artifacts", _row(self.learnt, self.forget_learnt, self.choose_learnt))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(rows)
