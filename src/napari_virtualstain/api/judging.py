@@ -104,7 +104,8 @@ def qc(
         Called with each sentence about what was guessed, left out or could not be judged.
     **settings
         ``source``, ``target``, ``reference``, ``calibrate``, ``alarms``, ``maps``, ``artifacts``,
-        ``clicks`` (learn from them instead of judging; ``result.learnt``) and the others of `napari_virtualstain.jobs.qc.QcSettings`.
+        ``clicks`` (learn from them instead of judging; see ``learnt`` of the result) and the others
+        of `napari_virtualstain.jobs.qc.QcSettings`.
 
     Returns
     -------
