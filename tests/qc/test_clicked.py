@@ -15,11 +15,11 @@ from napari_virtualstain.qc.clicked import (
     Click,
     Tried,
     artifact_finding,
-    fit_artifacts,
     probability,
     read_artifacts,
     write_artifacts,
 )
+from napari_virtualstain.qc.clicked_fit import fit_artifacts
 from napari_virtualstain.qc.zoo import ZOO, changed
 from napari_virtualstain.qc.zoo_twins import TWINS
 

@@ -369,7 +369,7 @@ def test_what_was_learnt_is_saved_for_other_stains_and_chosen_there(desk, judged
     page.learn_fold.heading.setChecked(True)
     clicked(desk, page)
     desk.wait(page.clicks.save.isEnabled, 60)
-    page.save_artifacts(str(tmp_path / "a.json"))
+    page.lesson.save(str(tmp_path / "a.json"))
     desk.wait(lambda: (tmp_path / "a.json").exists())
     assert len(read_artifacts(tmp_path / "a.json").clicks) == 12
     page.source.set_artifacts(str(tmp_path / "a.json"))

@@ -9,35 +9,32 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from napari_virtualstain.datasets.review import Review, read_review
+from napari_virtualstain.datasets.review import read_review
 from napari_virtualstain.errors import (
-    PixelDataError,
-    RunCancelled,
     SettingsError,
     VirtualStainError,
 )
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
-from napari_virtualstain.jobs.qc_calibrate import calibrate, place_of_reference
-from napari_virtualstain.jobs.qc_clicks import Learnt, learn_artifacts, place_of_artifacts
+from napari_virtualstain.jobs.qc_calibrate import calibrate
+from napari_virtualstain.jobs.qc_clicks import Learnt, learn_artifacts
 from napari_virtualstain.jobs.qc_field import JudgedImage, open_judged
-from napari_virtualstain.jobs.qc_inputs import passport_findings
-from napari_virtualstain.jobs.qc_tables import FILES, Gallery, JudgedField, write_maps, write_qc
+from napari_virtualstain.jobs.qc_judge import Judge
+from napari_virtualstain.jobs.qc_tables import FILES, JudgedField, write_qc
 from napari_virtualstain.jobs.qc_truth import TruthComparer
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.qc.check import RANK, State
-from napari_virtualstain.qc.checks import UNSEEN, run_checks
-from napari_virtualstain.qc.clicked import Artifacts, artifact_finding, read_artifacts
+from napari_virtualstain.qc.checks import UNSEEN
 from napari_virtualstain.qc.guard import NOT_IF_RED, Guard
-from napari_virtualstain.qc.reference import QcReference, read_reference
+from napari_virtualstain.qc.reference import QcReference
 from napari_virtualstain.words import plural
 
 __all__ = ["QcResult", "QcSettings", "run"]
@@ -243,14 +240,18 @@ def run(
             seconds=time.monotonic() - began, notes=(*notes, *learnt.notes),
         )  # fmt: skip
         return _told(result, on_note)
-    judge = _Judge(settings, truths, comparer, read_review(settings.prediction))
+    judge = Judge(settings, truths, comparer, read_review(settings.prediction))
     for number, (one, image) in enumerate(opened()):
         if on_progress is not None:
             on_progress(number, len(predictions), "images judged")
         judge.add(one, image)
     if on_progress is not None:
         on_progress(len(predictions), len(predictions), "images judged")
-    result = judge.result(began, notes)
+    fields = judge.fields()
+    result = QcResult(
+        out=Path(str(settings.out)), state=fields[0].state, fields=fields, guard=judge.guard(),
+        reference=judge.used, seconds=time.monotonic() - began, notes=(*notes, *judge.notes()),
+    )  # fmt: skip
     write_qc(result, describe_run("qc", settings), judge.gallery)
     return _told(result, on_note)
 
@@ -309,128 +310,4 @@ def _of_calibration(images: list[JudgedImage], reference: QcReference) -> list[s
         )
     if not reference.guard:
         found.append("without --target nothing is known of amounts: no stain may be read as one")
-    return found
-
-
-class _Judge:
-    """Judges images one after the other, and keeps pictures of the worst."""
-
-    def __init__(
-        self, settings: QcSettings, truths: dict[tuple[str, str], ListedImage],
-        comparer: TruthComparer | None, review: Review,
-    ) -> None:  # fmt: skip
-        self._settings, self._truths, self._comparer = settings, truths, comparer
-        self._review = review
-        self._references: dict[str, QcReference | None] = {}
-        self._learnt: dict[str, Artifacts | None] = {}
-        self._used = ""
-        self._fields: list[JudgedField] = []
-        self._left_out: list[str] = []
-        self._first: Exception | None = None
-        self._said: list[str] = []
-        self.gallery = Gallery()
-
-    def add(self, one: ListedImage, image: JudgedImage | VirtualStainError) -> None:
-        """Judge all time points of an image; one that cannot be judged is left out and said."""
-        try:
-            if isinstance(image, VirtualStainError):
-                raise image
-            self._said += image.notes
-            reference = self._reference(image)
-            for t, field in image.fields(self._settings.z):
-                findings = run_checks(field, reference)
-                if (artifacts := self._artifacts(image)) is not None:
-                    findings.append(artifact_finding(field, artifacts))
-                if not self._settings.no_passport:
-                    findings += passport_findings(image, t, self._said)
-                if self._comparer is not None:
-                    truth = self._truths[one.key].scene.open()
-                    findings += self._comparer.compare(image, truth, t)
-                decision = self._review.of(one.key, t)
-                judged = JudgedField.of(one, t, image.times, findings, decision)
-                judged = replace(judged, source=image.made_of)
-                if self._settings.maps and self._settings.out is not None:
-                    out = Path(self._settings.out)
-                    maps = write_maps(out, judged, field, self._settings.overwrite)
-                    judged = replace(judged, maps=maps)
-                self._fields.append(judged.bare())
-                self.gallery.add(judged, field)
-        except RunCancelled:
-            raise
-        except VirtualStainError as error:
-            self._first = self._first or error
-            self._left_out.append(f"{one.name}: {error}")
-
-    def _reference(self, image: JudgedImage) -> QcReference | None:
-        place = place_of_reference(self._settings, image)
-        key = "" if place is None else str(place)
-        if key not in self._references:
-            self._references[key] = None if place is None else read_reference(place)
-        found = self._references[key]
-        if found is None:
-            self._said.append(
-                "there is no reference of good predictions, so that most checks cannot tell what "
-                "is usual; make one with --calibrate"
-            )
-            return None
-        self._used = key
-        own = (image.record.get("model") or {}).get("fingerprint", "")
-        if found.fingerprint and own and found.fingerprint != own:
-            self._said.append(
-                f"the reference is of another model ({found.model}) than the prediction "
-                f"({(image.record.get('model') or {}).get('name')}); make one with --calibrate"
-            )
-        return found
-
-    def _artifacts(self, image: JudgedImage) -> Artifacts | None:
-        """Return what was learnt from clicks, `None` if nobody has clicked."""
-        place = place_of_artifacts(self._settings, image)
-        key = "" if place is None else str(place)
-        if key not in self._learnt:
-            self._learnt[key] = None if place is None else read_artifacts(place)
-        found = self._learnt[key]
-        own = (image.record.get("model") or {}).get("fingerprint", "")
-        if found is not None and found.fingerprint and own and found.fingerprint != own:
-            self._said.append(
-                f"the clicks were on stains of another model ({found.model}): what looks bad there "
-                "may be usual here"
-            )
-        return found
-
-    def result(self, began: float, notes: list[str]) -> QcResult:
-        """Return all fields, worst first.
-
-        Raises
-        ------
-        VirtualStainError
-            If there is none: that of the first.
-        """
-        if not self._fields:
-            raise self._first or PixelDataError("There is no field to judge. Give others.")
-        said = [*notes, *dict.fromkeys(self._said)]
-        if self._left_out:
-            said.append(
-                f"{plural(len(self._left_out), 'image')} left out; the first, {self._left_out[0]}"
-            )
-        said += _alone(self._fields)
-        guard: dict[str, Guard] = {}
-        for reference in self._references.values():
-            guard |= {} if reference is None else reference.guard
-        if self._comparer is not None:
-            guard |= self._comparer.guard()
-        order = sorted(self._fields, key=lambda field: field.badness, reverse=True)
-        return QcResult(
-            out=Path(str(self._settings.out)), state=order[0].state, fields=tuple(order),
-            guard=guard, reference=self._used, seconds=time.monotonic() - began, notes=tuple(said),
-        )  # fmt: skip
-
-
-def _alone(fields: list[JudgedField]) -> list[str]:
-    """Say what can be compared with nothing: one time point, one well."""
-    found = []
-    if all(field.times == 1 for field in fields):
-        found.append("flicker: not assessable, each image has one time point")
-    wells = {(field.place.plate, field.place.well) for field in fields if field.place.well}
-    if len(wells) == 1:
-        found.append("there is one well, so that no well can be compared with others")
     return found

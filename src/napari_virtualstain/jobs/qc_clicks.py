@@ -33,10 +33,10 @@ from napari_virtualstain.qc.clicked import (
     ARTIFACTS_FILE,
     Artifacts,
     Click,
-    fit_artifacts,
     probability,
     write_artifacts,
 )
+from napari_virtualstain.qc.clicked_fit import fit_artifacts
 from napari_virtualstain.qc.field import QcField
 
 if TYPE_CHECKING:

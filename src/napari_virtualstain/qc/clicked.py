@@ -1,11 +1,7 @@
 """What did somebody click as good and as bad? A weighted sum that tells the two apart elsewhere.
 
-Logistic regression of `places.place_features`, with an L2 penalty that is strong, since some twenty
-clicks teach it; classes count alike, however many clicks each has. scikit-learn fits it; what is
+Its logit is a weighted sum of `places.place_features`, whose weights `clicked_fit` finds. What is
 kept are numbers in JSON, and to apply it takes nothing but these.
-
-How good it is, is asked of clicks that were left out, each with all others whose windows overlap:
-two clicks on one cell would otherwise tell each other.
 """
 
 from __future__ import annotations
@@ -17,13 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.stats import binom
 
 from napari_virtualstain.errors import (
     ImageFileError,
     MissingInputError,
     PixelDataError,
-    from_extra,
     refuse_newer,
 )
 from napari_virtualstain.io.disk import disk_errors, write_whole
@@ -34,12 +28,11 @@ from napari_virtualstain.qc.places import (
     place_features,
     place_names,
     step_of,
-    window_of,
 )
 
 __all__ = [
     "ARTIFACTS_FILE", "CHECK", "LEAST", "Artifacts", "Click", "Tried", "artifact_finding",
-    "fit_artifacts", "missing_clicks", "probability", "read_artifacts", "write_artifacts",
+    "cell_places", "missing_clicks", "probability", "read_artifacts", "unlike", "write_artifacts",
 ]  # fmt: skip
 
 ARTIFACTS_FILE = "qc_artifacts.json"
@@ -48,14 +41,8 @@ CHECK, TITLE = "clicked", "Like what was clicked as bad"
 LEAST = 5
 """Clicks of either kind that are needed."""
 
-_PENALTY = 0.1
-"""Inverse strength of the penalty (C of scikit-learn)."""
 _BY_CHANCE = 0.05
 """Of tosses of a coin that do as well, above which nothing was learnt."""
-_AMBER, _RED = 0.1, 0.3
-"""Least shares of what is looked at that are called bad, from which a field is so."""
-_ON_CELLS = 0.9
-"""Share of the clicks that lie on cells, from which on cells alone are meant."""
 _SHARE = 0.25
 """Of a window that is cell, from which on a place lies on one."""
 _APART = 1.05
@@ -196,72 +183,6 @@ def missing_clicks(clicks: Sequence[Click]) -> str:
     )
 
 
-def fit_artifacts(
-    clicked: Sequence[tuple[QcField, Sequence[Click]]],
-    *,
-    model: str = "",
-    fingerprint: str = "",
-    versions: dict[str, str] | None = None,
-) -> Artifacts:
-    """Learn to tell places that were clicked as bad from those that were clicked as good.
-
-    Parameters
-    ----------
-    clicked
-        Fields of one kind, each with the clicks on it.
-    model, fingerprint, versions
-        See `Artifacts`.
-
-    Raises
-    ------
-    PixelDataError
-        If there are too few clicks of either kind, one lies outside, or fields are not alike.
-    MissingExtraError
-        If scikit-learn is not installed.
-    """
-    clicks = tuple(click for _, own in clicked for click in own)
-    if too_few := missing_clicks(clicks):
-        raise PixelDataError(too_few)
-    first = clicked[0][0]
-    for field, own in clicked:
-        why = _unlike(first.pixel_um, place_names(first), field)
-        if why:
-            raise PixelDataError(f"The clicks are on fields that are not alike: {why}. Click on "
-                                 "predictions of one model.")  # fmt: skip
-        for click in own:
-            if not (0 <= click.y < field.shape[0] and 0 <= click.x < field.shape[1]):
-                raise PixelDataError(
-                    f"The click at {click.y:g},{click.x:g} lies outside of its field of "
-                    f"{field.shape[0]} x {field.shape[1]} px. Leave it out."
-                )
-    seen = np.stack([_at(place_features(f), f, click) for f, own in clicked for click in own])
-    wide = np.concatenate(
-        [place_features(field).reshape(seen.shape[1], -1).T for field, _ in clicked]
-    ).std(axis=0)
-    bad = np.array([click.label == "bad" for click in clicks])
-    near = _overlapping(clicks, window_of(first.pixel_um))
-    right = np.zeros(len(clicks))
-    for n in range(len(clicks)):
-        rest = ~near[n]
-        if len(set(bad[rest])) < 2:
-            right[n] = 0  # nothing is left to learn from, and nothing was learnt
-            continue
-        mean, scale, weights, intercept = _fit(seen[rest], bad[rest], wide)
-        right[n] = (((seen[n] - mean) / scale) @ weights + intercept > 0) == bad[n]
-    tried = _tried(bad, right)
-    mean, scale, weights, intercept = _fit(seen, bad, wide)
-    on_cells = [bool(_at(_cells(f)[None], f, click)[0]) for f, own in clicked for click in own]
-    wrong = 1 - tried.good_right / tried.good
-    amber = max(_AMBER, round(2 * wrong, 3))
-    return Artifacts(
-        model=model, fingerprint=fingerprint, pixel_um=first.pixel_um, names=place_names(first),
-        mean=_short(mean), scale=_short(scale), weights=_short(weights),
-        intercept=_short([intercept])[0], on_cells=float(np.mean(on_cells)) >= _ON_CELLS,
-        amber=amber, red=max(_RED, 2 * amber),
-        tried=tried, clicks=clicks, versions=versions or {},
-    )  # fmt: skip
-
-
 def probability(field: QcField, artifacts: Artifacts) -> Picture:
     """Return how probably each place is bad, (Y, X) of the field, 0 to 1, NaN where none is meant.
 
@@ -277,7 +198,7 @@ def probability(field: QcField, artifacts: Artifacts) -> Picture:
     PixelDataError
         If it is not like those.
     """
-    why = _unlike(artifacts.pixel_um, artifacts.names, field)
+    why = unlike(artifacts.pixel_um, artifacts.names, field)
     if why:
         raise PixelDataError(f"The clicks were on other fields: {why}. Click on fields like this.")
     places = _places(field, artifacts)
@@ -292,7 +213,7 @@ def artifact_finding(field: QcField, artifacts: Artifacts) -> Finding:
     field, artifacts
         See `probability`; a field that is not like those is not assessable.
     """
-    why = _unlike(artifacts.pixel_um, artifacts.names, field)
+    why = unlike(artifacts.pixel_um, artifacts.names, field)
     if not why and not artifacts.tried.learnt:
         why = f"nothing was learnt from the clicks ({artifacts.tried.words()}); click on more"
     if why:
@@ -368,50 +289,16 @@ def write_artifacts(path: Path, artifacts: Artifacts) -> None:
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _fit(
-    seen: NDArray[np.float32], bad: NDArray[np.bool_], wide: NDArray[np.float32]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], float]:
-    """Return mean and scale of the numbers, weights and intercept.
+def unlike(pixel_um: float, names: tuple[str, ...], field: QcField) -> str:
+    """Say what sets a field apart from those that were clicked on, ``""`` for nothing.
 
-    Numbers are scaled half by what the clicks have, and half by what the fields have: the former
-    alone makes much of what is alike in ten clicks by chance, the latter little of what is subtle.
+    Parameters
+    ----------
+    pixel_um, names
+        Of those, see `Artifacts`.
+    field
+        Another one.
     """
-    linear = from_extra(
-        "sklearn.linear_model", extra="phenotype",
-        needs="Learning from clicks takes scikit-learn, of the extra [phenotype].",
-    )  # fmt: skip
-    mean = seen.mean(axis=0, dtype=np.float64)
-    scale = np.sqrt((seen.var(axis=0, dtype=np.float64) + np.square(wide, dtype=np.float64)) / 2)
-    scale = np.where(scale > 1e-6, scale, 1.0)
-    found = linear.LogisticRegression(C=_PENALTY, class_weight="balanced", max_iter=1000)
-    found.fit((seen - mean) / scale, bad)
-    return mean, scale, found.coef_[0], float(found.intercept_[0])
-
-
-def _tried(bad: NDArray[np.bool_], right: NDArray[np.float64]) -> Tried:
-    good_right, bad_right = int(right[~bad].sum()), int(right[bad].sum())
-    good, n_bad = int((~bad).sum()), int(bad.sum())
-    # As many as both kinds weigh: of 30 good and 5 bad clicks, "good" for all is right of half.
-    share = (good_right / good + bad_right / n_bad) / 2
-    trials = 2 * min(good, n_bad)
-    by_chance = float(binom.sf(round(share * trials) - 1, trials, 0.5))
-    return Tried(
-        good=good, good_right=good_right, bad=n_bad, bad_right=bad_right,
-        by_chance=float(f"{min(max(by_chance, 0.0), 1.0):.3g}"),
-    )  # fmt: skip
-
-
-def _overlapping(clicks: Sequence[Click], window: int) -> NDArray[np.bool_]:
-    """Return which clicks share pixels, (N, N); each does with itself."""
-    at = np.array([(click.y, click.x) for click in clicks])
-    near = (np.abs(at[:, None] - at[None]) < window).all(axis=-1)
-    same = np.array([[one.field == other.field for other in clicks] for one in clicks])
-    found: NDArray[np.bool_] = near & same
-    return found
-
-
-def _unlike(pixel_um: float, names: tuple[str, ...], field: QcField) -> str:
-    """Say what sets a field apart from those that were clicked on, ``""`` for nothing."""
     ratio = field.pixel_um / pixel_um
     if max(ratio, 1 / ratio) > _APART:
         return f"pixels are of {pixel_um:g} µm and of {field.pixel_um:g} µm"
@@ -424,16 +311,7 @@ def _unlike(pixel_um: float, names: tuple[str, ...], field: QcField) -> str:
     return ""
 
 
-def _at(places: NDArray[Any], field: QcField, click: Click) -> NDArray[Any]:
-    """Return what a map of places (F, y, x) has at a click."""
-    step = step_of(field.pixel_um)
-    y, x = (min(round(at / step), n - 1) for at, n in zip((click.y, click.x), places.shape[1:],
-                                                        strict=True))  # fmt: skip
-    found: NDArray[Any] = places[:, y, x]
-    return found
-
-
-def _cells(field: QcField) -> NDArray[np.bool_]:
+def cell_places(field: QcField) -> NDArray[np.bool_]:
     """Return which places lie on cells."""
     mean = WindowMean(field.pixel_um)
     found: NDArray[np.bool_] = mean(field.on_pixels(field.cells).astype(np.float32)) > _SHARE
@@ -442,7 +320,7 @@ def _cells(field: QcField) -> NDArray[np.bool_]:
 
 def _meant(field: QcField, artifacts: Artifacts) -> NDArray[np.bool_]:
     """Return which places are looked at."""
-    cells = _cells(field)
+    cells = cell_places(field)
     return cells if artifacts.on_cells else np.ones_like(cells)
 
 
@@ -463,7 +341,3 @@ def _on_pixels(field: QcField, places: NDArray[Any]) -> Picture:
     rows, columns = np.minimum(rows, places.shape[0] - 1), np.minimum(columns, places.shape[1] - 1)
     found: Picture = places[np.ix_(rows, columns)].astype(np.float32)
     return found
-
-
-def _short(values: Any) -> tuple[float, ...]:
-    return tuple(float(f"{value:.7g}") for value in values)

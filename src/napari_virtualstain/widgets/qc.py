@@ -16,19 +16,10 @@ from napari_virtualstain.compute.run import Run
 from napari_virtualstain.datasets.review import Decision
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.disk import check_output, disk_errors
-from napari_virtualstain.io.folder import review_folder
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.qc import QcSettings
-from napari_virtualstain.jobs.qc_clicks import write_clicks
-from napari_virtualstain.napari_io.clicks import probability_of
 from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.napari_io.marks import marks_of
-from napari_virtualstain.qc.clicked import (
-    ARTIFACTS_FILE,
-    missing_clicks,
-    read_artifacts,
-    write_artifacts,
-)
 from napari_virtualstain.widgets._field_opener import FieldOpener, Wanted
 from napari_virtualstain.widgets._fields import Fields
 from napari_virtualstain.widgets._form import words_of
@@ -36,6 +27,7 @@ from napari_virtualstain.widgets._jobs import Background, Jobs
 from napari_virtualstain.widgets._notice import Notice
 from napari_virtualstain.widgets._parts import CopyCommand, Foldout
 from napari_virtualstain.widgets._qc_clicks import ClicksPanel
+from napari_virtualstain.widgets._qc_lesson import Lesson
 from napari_virtualstain.widgets._qc_review import ReviewPanel
 from napari_virtualstain.widgets._qc_source import JudgedSource
 from napari_virtualstain.widgets._qc_words import Row, flagged
@@ -49,8 +41,6 @@ __all__ = ["QcPage"]
 
 _SOON_MS = 120
 """Until a field is opened: who holds an arrow key down wants the one at which it is let go."""
-_AFTER_CLICKS_MS = 400
-"""Until clicks teach: who clicks on several places wants all of them to count."""
 _TEMPORARY = (
     "This stain is temporary, and what is decided and learnt goes with it. Keep the result on the "
     "page Stain."
@@ -90,19 +80,17 @@ class QcPage(QWidget):
         self.panel = ReviewPanel(viewer, self.notice.fail)
         self.clicks = ClicksPanel(viewer)
         self.learn_fold = Foldout("Learn from clicks", self.clicks)
-        self._lesson: Run | None = None
+        self.lesson = Lesson(
+            self.clicks, jobs, self._background, run_bar, lambda: self._asked, self._refuse
+        )
         self.report = QPushButton("Open report")
         self.save = QPushButton("Save report…")
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MS)
-        self._after_clicks = QTimer(self)
-        self._after_clicks.setSingleShot(True)
-        self._after_clicks.setInterval(_AFTER_CLICKS_MS)
         self._arrange()
-        self._after_clicks.timeout.connect(self.learn)
-        self.clicks.changed.connect(self._after_clicks.start)
-        self.clicks.save.clicked.connect(self._ask_for_artifacts)
+        self.lesson.learnt.connect(self._tell_if_temporary)
+        self.lesson.failed.connect(self.notice.fail_run)
         self._soon.timeout.connect(self._open_row)
         self.source.changed.connect(self._changed)
         self.start.clicked.connect(self.judge)
@@ -187,51 +175,7 @@ class QcPage(QWidget):
         self._run = self._jobs.submit("qc", settings)
         self._run_bar.announce(self._run, title)
 
-    def learn(self) -> None:
-        """Learn from the clicks, once there are enough; what is learnt lies beside the stains."""
-        clicks = self.clicks.clicks
-        if self._asked is None or missing_clicks(clicks):
-            return
-        if self._lesson is not None and not self._lesson.ended:
-            self._lesson.cancel()
-        table = self._jobs.temporary("clicks.csv")
-        more = {
-            "clicks": str(table), "artifacts": None, "out": str(self._jobs.temporary("learnt")),
-            "maps": False, "overwrite": True,
-        }  # fmt: skip
-        try:
-            write_clicks(table, clicks)
-            settings = make_settings(QcSettings, {**self._asked.model_dump(), **more})
-        except VirtualStainError as error:
-            self._refuse(str(error))
-            return
-        self._lesson = self._jobs.submit("qc", settings, urgent=True)
-        self._run_bar.announce(self._lesson, f"Learning from {len(clicks)} clicks")
-
-    def _take_lesson(self, run: Run) -> None:
-        """Show what was learnt, once its maps are read."""
-        self._lesson = None
-        assert run.outcome is not None
-        result = run.outcome.result
-        if result is None:
-            self.notice.fail_run(run)
-            return
-        learnt = result["learnt"]
-        named = {(one["path"], one["scene"], one["time"]): one["store"] for one in learnt["maps"]}
-
-        def opened() -> dict[Any, Any]:
-            return {where: probability_of(Path(store))() for where, store in named.items()}
-
-        def take(maps: dict[Any, Any]) -> None:
-            self.clicks.show_learnt(learnt, maps)
-            self._tell_if_temporary()
-
-        self._background.run("learnt", opened, take, self._refuse)
-
     def _follow(self, run: Run) -> None:
-        if run is self._lesson and run.outcome is not None:
-            self._take_lesson(run)
-            return
         if run is not self._run or run.outcome is None:
             return
         self._run = None
@@ -353,35 +297,6 @@ class QcPage(QWidget):
         dialog.fileSelected.connect(self.save_report)
         dialog.open()
 
-    def save_artifacts(self, path: str) -> None:
-        """Copy what was learnt from clicks to a file, which judges other stains.
-
-        Parameters
-        ----------
-        path
-            Of the file; Qt has asked whether one that is there may be replaced.
-        """
-        if self._asked is None:
-            return
-        kept = review_folder(self._asked.prediction) / ARTIFACTS_FILE
-
-        def copied() -> None:
-            write_artifacts(Path(path), read_artifacts(kept))
-
-        self._background.run(
-            "artifacts", copied, lambda _: self.clicks.notice.hint(f"Kept in {path}."), self._refuse
-        )
-
-    def _ask_for_artifacts(self) -> None:
-        dialog = QFileDialog(self, "Keep what the clicks taught")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilter("Artifacts (*.json)")
-        dialog.setDefaultSuffix("json")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.selectFile(ARTIFACTS_FILE)
-        dialog.fileSelected.connect(self.save_artifacts)
-        dialog.open()
-
     def _ask_for_reference(self) -> None:
         dialog = QFileDialog(self, "Keep what these good predictions are like")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
@@ -395,10 +310,9 @@ class QcPage(QWidget):
     def close_runs(self) -> None:
         """Cancel what was asked for; the viewer is closing."""
         self._soon.stop()
-        self._after_clicks.stop()
-        for run in (self._run, self._lesson):
-            if run is not None and not run.ended:
-                run.cancel()
+        self.lesson.close()
+        if self._run is not None and not self._run.ended:
+            self._run.cancel()
 
     def _arrange(self) -> None:
         self.calibrate.setToolTip(
