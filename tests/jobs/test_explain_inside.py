@@ -15,6 +15,7 @@ from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.package import load_package
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
+from napari_virtualstain.nets.guided_attention import SelfAttention
 
 AT = (130, 70)
 PALETTE = {"architecture": {"middle_attention": True}}
@@ -192,6 +193,15 @@ def test_what_cannot_be_looked_at(which, asked, words, bright, palette, tiny_mod
         api.explain(bright, out, model=model, sanity=False, **more, **asked)
     assert str(caught.value).endswith(".")
     assert not out.exists()
+
+
+def test_the_attention_of_a_classifier_that_is_not_asked_is_none(bright, tiny_model, tmp_path, out):
+    architecture = {"guide_width": 8, "middle_attention": False}
+    model = package("guided_i2i", tiny_model, tmp_path, architecture=architecture)
+    modules = load_package(model).generator.module().modules()
+    assert any(isinstance(part, SelfAttention) for part in modules)
+    with pytest.raises(SettingsError, match="has no self-attention; it has planes, occlusion. Ch"):
+        api.explain(bright, out, model=model, method=("attention-received",), size=32)
 
 
 def test_the_command_names_steps_by_commas(bright, palette, out, capsys):

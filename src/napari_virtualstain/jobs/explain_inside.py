@@ -115,12 +115,7 @@ class Inside:
             If so; the sentence says which maps there are.
         """
         if not self._has(spec.inside):
-            card = self.prepared.model.card
-            there = ", ".join(one.name for one in METHODS.values() if self._offers(one))
-            raise SettingsError(
-                f"The model {card.name!r} is a {card.generator}, which has {_LACKS[spec.inside]}; "
-                f"it has {there}. Choose among these with --method."
-            )
+            raise self._lacks(spec)
         if isinstance(self.subject, SampledGenerator):
             steps = self.subject.rule(self.how).steps
             if any(not 1 <= step <= steps for step in self.settings.shown_steps):
@@ -182,6 +177,17 @@ class Inside:
     def _has(self, kind: str) -> bool:
         return any(isinstance(p, KINDS[kind]) for p in module_of(self.subject).modules())
 
+    def _lacks(self, spec: MethodSpec) -> SettingsError:
+        card = self.prepared.model.card
+        offers = [
+            one for one in METHODS.values() if self._offers(one) and one.inside != spec.inside
+        ]
+        there = ", ".join(one.name for one in offers)
+        return SettingsError(
+            f"The model {card.name!r} is a {card.generator}, which has {_LACKS[spec.inside]}; "
+            f"it has {there}. Choose among these with --method."
+        )
+
     def _offers(self, spec: MethodSpec) -> bool:
         if spec.of != "generator":
             return False
@@ -198,6 +204,8 @@ class Inside:
         small = crop.planes[(slice(None), *(slice(0, _SMALL * n) for n in strides))]
         moments = first_moments(self.subject, small, self.how)
         layers = inner_layers(self.subject, moments, KINDS[spec.inside])
+        if not layers:  # such as that of a classifier that guides, and is not asked
+            raise self._lacks(spec)
         depth = self.settings.depth
         if depth is None:
             if spec.inside == "spade":
