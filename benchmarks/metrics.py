@@ -29,6 +29,7 @@ from napari_virtualstain import simulate
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.jobs.compare import compare_planes
 from napari_virtualstain.jobs.compare_objects import compare_objects
+from napari_virtualstain.jobs.found_objects import Sought
 from napari_virtualstain.metrics.multiscale import MultiScale
 from napari_virtualstain.metrics.pixel import data_range
 from napari_virtualstain.metrics.spectrum import SpectralAgreement
@@ -208,7 +209,7 @@ def plate(options: argparse.Namespace) -> str:
         both = image(predicted, names), image(true, names)
         for name in names:
             compare_planes(*both, None, (name, name), 0, 0)
-        compare_objects(*both, ("DNA", "DNA"), diameter_px=(8 / 0.6, 30 / 0.6))
+        compare_objects(*both, Sought(nuclei=("DNA", "DNA"), diameter_px=(8 / 0.6, 30 / 0.6)))
         times.append(time.perf_counter() - began)
         if number == 9:
             base = peak_memory_mb()

@@ -387,13 +387,15 @@ def test_the_metrics_page_says_of_every_metric_what_it_does_not_tell():
 
 
 def test_the_metrics_page_names_every_number_of_nuclei():
+    from napari_virtualstain.jobs.compare_objects import SHAPES
     from napari_virtualstain.objects.match import match_objects
 
     nucleus = np.pad(np.ones((4, 4), np.int32), 2)
     counts = match_objects(nucleus, nucleus).to_json()
     text = read("metrics.md").partition("\n## Nuclei\n")[2].partition("\n## ")[0]
     assert counts["matched"] == 1
-    assert [name for name in [*counts, "size", "amount", "planes"] if f"`{name}`" not in text] == []
+    of_matched = ["number", "size", "intensity", "amount", "shape", "planes", *SHAPES]
+    assert [name for name in [*counts, *of_matched] if f"`{name}`" not in text] == []
 
 
 if __name__ == "__main__":

@@ -108,6 +108,8 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "also",
         "maps",
         "regions",
+        "predicted_labels",
+        "true_labels",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb in ("explain", "suggest") else set()

@@ -23,8 +23,8 @@ from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs import evaluate
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.napari_io.compared_objects import KIND_COLOURS
 from napari_virtualstain.napari_io.mixed import tile_edge
-from napari_virtualstain.napari_io.nuclei import KIND_COLOURS
 from napari_virtualstain.napari_io.source import LayerSource, source_of, tagged
 from napari_virtualstain.objects.match import KINDS
 from napari_virtualstain.objects.segment import segment_nuclei
@@ -319,14 +319,14 @@ def counted(desk, field_folder, tmp_path):
 
 
 def count(desk):
-    desk.compare.nuclei.choose("DNA")
+    desk.compare.objects.nuclei.choose("DNA")
     desk.click(desk.compare.start)
-    desk.wait(lambda: desk.compare.compared_nuclei.layer is not None, 60)
-    return desk.compare.compared_nuclei.layer
+    desk.wait(lambda: desk.compare.compared_objects.layer is not None, 60)
+    return desk.compare.compared_objects.layer
 
 
 def test_nuclei_are_counted_and_coloured_by_what_became_of_them(counted, field_folder):
-    assert counted.compare.nuclei.stain is None
+    assert counted.compare.objects.nuclei.stain is None
     predicted = next(
         layer for layer in counted.viewer.layers
         if source_of(layer).role == "prediction" and source_of(layer).channel == "DNA"
@@ -341,7 +341,7 @@ def test_nuclei_are_counted_and_coloured_by_what_became_of_them(counted, field_f
     ).objects  # fmt: skip
     assert found.counts["missed"] == 1
     assert found.counts["matched"] >= 3
-    line = counted.compare.compared_nuclei
+    line = counted.compare.compared_objects
     assert line.isVisible()
     plain = re.sub("<span[^>]*>■</span>.", "", line.text()).replace("\u00a0", " ")
     assert plain.casefold() == f"{found.words()}. nuclei are 8 to 30 µm wide.".casefold()
@@ -381,14 +381,40 @@ def test_nuclei_show_over_their_own_stain_and_go_with_the_page_and_the_compariso
     counted.dock.show_page("stain")
     assert not layer.visible
     counted.dock.show_page("compare")
-    store = next(Path(counted.jobs.session.folder).glob("*-nuclei.ome.zarr"))
+    store = next(Path(counted.jobs.session.folder).glob("*-objects.ome.zarr"))
     assert "--objects DNA" in counted.compare.command()
     assert store.name not in counted.compare.command()
-    counted.compare.nuclei.setCurrentIndex(0)
+    counted.compare.objects.nuclei.setCurrentIndex(0)
     counted.click(counted.compare.start)
     counted.wait(lambda: layer not in counted.viewer.layers, 60)
-    assert not counted.compare.compared_nuclei.isVisible()
+    assert not counted.compare.compared_objects.isVisible()
     assert "--objects" not in counted.compare.command()
+
+
+def test_cells_are_offered_for_nuclei_alone_and_compared_in_the_stain_that_is_chosen(counted):
+    nuclei, cells = counted.compare.objects.nuclei, counted.compare.objects.cells
+    assert not cells.isEnabled()
+    assert cells.toolTip().endswith("Choose the stain of the nuclei first.")
+    nuclei.choose("DNA")
+    assert cells.isEnabled()
+    offered = [cells.itemData(n) for n in range(cells.count())]
+    assert offered[0] is None
+    assert "AGP" in offered
+    assert "DNA" not in offered
+    cells.choose("AGP")
+    layer = count(counted)
+    assert layer.name == "cells compared"
+    line = counted.compare.compared_objects.text().replace("\u00a0", " ")
+    assert line.startswith("Cells of AGP: ")
+    assert line.endswith("Nuclei are 8 to 30 µm wide, and cells reach up to 25 µm from them.")
+    assert "--objects DNA --cells AGP" in counted.compare.command()
+    assert counted.compare.table.stain == "AGP"
+    kinds = np.asarray(layer.data)
+    assert (kinds[counted.gone] == KINDS.index("missed") + 1).mean() > 0.95
+    # Without nuclei there is nothing to find cells from.
+    nuclei.setCurrentIndex(0)
+    assert cells.stain is None
+    assert "--cells" not in counted.compare.command()
 
 
 # --- two in one -----------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def evaluate(
     Returns
     -------
     Evaluation
-        One score a channel, with the floor beside.
+        One score a channel, with the floor beside; with ``objects="DNA"`` what became of the
+        nuclei, and with ``cells="AGP"`` of the cells around them, as its ``objects``.
     """
     from napari_virtualstain.jobs import evaluate as job
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,18 +14,15 @@ from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.errors import (
     AxesError,
     PixelDataError,
-    SettingsError,
     VirtualStainError,
-    unknown_name,
 )
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
-from napari_virtualstain.io.sink import check_output
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.compare import compare_planes, grid_of, grid_words
-from napari_virtualstain.jobs.compare_objects import ObjectScore, compare_objects
 from napari_virtualstain.jobs.compare_replicate import open_replicate, with_ceiling
 from napari_virtualstain.jobs.denoise_record import is_denoised
+from napari_virtualstain.jobs.evaluate_objects import check_objects, given_labels, objects_of
 from napari_virtualstain.jobs.evaluate_seen import (
     features_of,
     judge_of,
@@ -102,14 +99,45 @@ class EvaluateSettings(JobSettings):
         default=None,
         description="predicted stain whose nuclei are compared with the true ones, for example DNA",
     )
+    cells: str | None = Field(
+        default=None,
+        description="compare whole cells instead, found from these nuclei in this predicted stain, "
+        "for example AGP or RNA",
+    )
     nucleus: tuple[float, float] = Field(
         default=(8.0, 30.0),
         description="least and largest diameter of a nucleus, in micrometres; in pixels where "
         "neither image says how large a pixel is",
     )
+    reach: float = Field(
+        default=25.0,
+        gt=0,
+        description="how far a cell can reach from its nucleus, in micrometres (or pixels)",
+    )
+    iou: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="overlap (intersection over union) from which two objects are the same",
+    )
+    distance: float | None = Field(
+        default=None,
+        gt=0,
+        description="instead: how far the centres of two objects that are the same may lie apart, "
+        "in micrometres (or pixels)",
+    )
+    predicted_labels: PathText | None = Field(
+        default=None,
+        description="image with the labels of the predicted nuclei or cells, so that none are "
+        "looked for; with --true-labels",
+    )
+    true_labels: PathText | None = Field(
+        default=None, description="the same of the true ones; with --predicted-labels"
+    )
     out: PathText | None = Field(
         default=None,
-        description="OME-Zarr to write the nuclei to: predicted, true, and what became of them",
+        description="OME-Zarr to write the nuclei or cells to: predicted, true, and what became "
+        "of them",
     )
     overwrite: bool = Field(default=False, description="replace --out if it exists")
     csv: PathText | None = Field(default=None, description="also write the table to this file")
@@ -132,14 +160,7 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     """
     if settings.csv is not None:
         check_csv(Path(settings.csv))
-    if settings.out is not None:
-        if settings.objects is None:
-            raise SettingsError(
-                "Nuclei are written where they are compared. Name their stain with --objects, or "
-                "leave out --out."
-            )
-        inputs = [settings.prediction, settings.target]
-        check_output(Path(settings.out), inputs=inputs, overwrite=settings.overwrite)
+    check_objects(settings)
     prediction = open_image(settings.prediction, scene=settings.prediction_scene)
     record = record_of(prediction)
     pairs = read_match(prediction.channel_names, settings.match)
@@ -168,6 +189,9 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     if settings.replicate is not None:
         truths = [truth for _, truth in pairs]
         replicate = _part(open_replicate(settings.replicate, target, truths), settings)
+    labels = given_labels(settings, prediction)
+    if labels is not None:
+        labels = (_part(labels[0], settings), _part(labels[1], settings))
     fits = (target.shape[0], *target.shape[3:])
     prediction, target = (_part(image, settings) for image in (prediction, target))
     features = features_of(settings.fid_features, prediction)
@@ -213,43 +237,16 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
             features, prediction, target, pairs, scores, on_progress
         )
         notes += said
-    nuclei = None
+    objects = None
     if settings.objects is not None:
-        nuclei, said = _nuclei(settings, prediction, target, pairs, on_progress)
+        objects, said = objects_of(settings, prediction, target, pairs, labels, on_progress)
         notes += said
     result = Evaluation(
-        scores=tuple(scores), notes=tuple(notes), perceptual=seen, sets=sets, objects=nuclei
+        scores=tuple(scores), notes=tuple(notes), perceptual=seen, sets=sets, objects=objects
     )
     if settings.csv is not None:
         write_csv(Path(settings.csv), result)
     return result
-
-
-def _nuclei(
-    settings: EvaluateSettings,
-    prediction: LazyImage,
-    target: LazyImage,
-    pairs: Sequence[tuple[str, str]],
-    on_progress: Progress | None,
-) -> tuple[ObjectScore, list[str]]:
-    """Compare the nuclei of a stain, and say how they were found."""
-    by_name = {stain.casefold(): (stain, truth) for stain, truth in pairs}
-    wanted = str(settings.objects)
-    if wanted.casefold() not in by_name:
-        then = "Choose one of these with --objects."
-        raise unknown_name("compared stain", wanted, [stain for stain, _ in pairs], then=then)
-    size = prediction.pixel_size_um.y or target.pixel_size_um.y
-    least, most = settings.nucleus
-    found = compare_objects(
-        prediction, target, by_name[wanted.casefold()],
-        diameter_px=(least / (size or 1.0), most / (size or 1.0)),
-        out=None if settings.out is None else Path(settings.out),
-        overwrite=settings.overwrite,
-        on_plane=lambda done, total: on_progress and on_progress(done, total, "planes of nuclei"),
-    )  # fmt: skip
-    note = f"nuclei are {least:g} to {most:g} {'px' if size is None else 'µm'} wide"
-    note += ", since neither image says how large a pixel is" if size is None else ""
-    return found, [f"{note}; choose others with --nucleus"]
 
 
 def _part(image: LazyImage, settings: EvaluateSettings) -> LazyImage:

@@ -21,7 +21,7 @@ from napari_virtualstain.napari_io.error_maps import map_layers
 from napari_virtualstain.napari_io.fields import Field
 from napari_virtualstain.napari_io.matched import matched_layers, matched_names
 from napari_virtualstain.napari_io.source import source_of
-from napari_virtualstain.widgets._compare_nuclei import NucleiBox, NucleiView
+from napari_virtualstain.widgets._compare_objects import ObjectChoice, ObjectView
 from napari_virtualstain.widgets._compare_table import ScoreTable
 from napari_virtualstain.widgets._compare_view import CompareView
 from napari_virtualstain.widgets._feature_box import FeatureBox
@@ -76,13 +76,13 @@ class ComparePage(QWidget):
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
         self.truth = FieldBox(fields, lambda f: bool(f.with_role("truth")), "no true stain is open")
         self.features = FeatureBox()
-        self.nuclei = NucleiBox()
+        self.objects = ObjectChoice()
         self.start = QPushButton("Compare")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.copy_table = QPushButton("Copy table")
         self.notice = Notice(viewer)
         self.table = ScoreTable()
-        self.compared_nuclei = NucleiView(viewer, self.notice.warn)
+        self.compared_objects = ObjectView(viewer, self.notice.warn)
         self.view = CompareView(viewer, self.notice.hint, self.notice.warn)
         self.scores = ScoresPanel(viewer, fields, jobs, run_bar, self._pair)
         self.fold = Foldout("Every field, and other models", self.scores)
@@ -124,12 +124,12 @@ class ComparePage(QWidget):
 
     def _more(self) -> dict[str, Any]:
         """Return what is asked besides the scores."""
-        return {**self.features.settings, "objects": self.nuclei.stain}
+        return {**self.features.settings, **self.objects.settings}
 
     def _changed(self) -> None:
         predicted, true = self.prediction.field, self.truth.field
         both = predicted is not None and true is not None
-        self.nuclei.offer(
+        self.objects.offer(
             () if predicted is None or true is None else matched_layers(predicted, true)
         )
         self.scores.offer(possible=both)
@@ -148,7 +148,7 @@ class ComparePage(QWidget):
         """Compute the table; what is compared is what is chosen now, whatever is chosen later."""
         predicted, true, more = self.prediction.field, self.truth.field, self._more()
         if more["objects"] is not None:
-            more["out"] = str(self._jobs.temporary("nuclei.ome.zarr"))
+            more["out"] = str(self._jobs.temporary("objects.ome.zarr"))
         if true is not None and predicted is not None and true.path is None:
             self._spool.write(
                 true,
@@ -187,19 +187,19 @@ class ComparePage(QWidget):
 
     def _show_scores(self, result: dict[str, Any], store: str | None) -> None:
         self.view.forget()
-        self.compared_nuclei.forget()
+        self.compared_objects.forget()
         self._ranges = {one["stain"]: one["data_range"] for one in result["channels"]}
         self.table.show_scores(result["channels"])
-        # The page has no row for that setting: how wide nuclei are is said beside their number.
-        sizes = [note.partition(";")[0] for note in result["notes"] if "--nucleus" in note]
-        notes = [note for note in result["notes"] if "--nucleus" not in note]
+        score = ObjectScore.from_json(result["objects"]) if "objects" in result else None
+        # How they were found is said beside their number, without options that the page lacks.
+        beside = () if score is None else score.notes
+        notes = [note for note in result["notes"] if not note.startswith(beside)]
         if notes:
             self.notice.warn(words_of(" ".join(f"{note.rstrip('.')}." for note in notes)))
         stain = ""
-        if store is not None and "objects" in result:
-            score = ObjectScore.from_json(result["objects"])
+        if store is not None and score is not None:
             stain = score.stain
-            self.compared_nuclei.show_score(score, Path(store), self._pairs[stain][0], sizes)
+            self.compared_objects.show_score(score, Path(store), self._pairs[stain][0])
         if result["channels"]:
             self.table.choose(stain)
 
@@ -210,7 +210,7 @@ class ComparePage(QWidget):
         stain = self.table.stain
         if stain is not None and self.isVisible():
             self.view.look_at(stain, *self._pairs[stain], self._ranges.get(stain))
-            self.compared_nuclei.look_at(stain)
+            self.compared_objects.look_at(stain)
 
     def _go_to(self, row: Row) -> None:
         """Show the field, the time and the stain of a row, and all models that are there of it."""
@@ -241,7 +241,7 @@ class ComparePage(QWidget):
             predicted = layers.pop(row["model"])
             go_to(self._viewer, predicted, {"t": row["time"], "z": row["z"]})
             self.table.clearSelection()
-            self.compared_nuclei.look_at(None)
+            self.compared_objects.look_at(None)
             self.view.forget()
             self.view.look_at(
                 row["stain"], predicted, truth, row["data_range"], model=row["model"], others=layers
@@ -317,7 +317,7 @@ class ComparePage(QWidget):
     def hideEvent(self, event: Any) -> None:  # noqa: N802
         """Give the layers their own colours back when the page is left, and show what was shown."""
         self.view.leave()
-        self.compared_nuclei.look_at(None)
+        self.compared_objects.look_at(None)
         super().hideEvent(event)
 
     def close_runs(self) -> None:
@@ -333,7 +333,8 @@ class ComparePage(QWidget):
         rows.addRow("Predicted", self.prediction)
         rows.addRow("True", self.truth)
         rows.addRow("Seen by", self.features)
-        rows.addRow("Nuclei in", self.nuclei)
+        rows.addRow("Nuclei in", self.objects.nuclei)
+        rows.addRow("Cells in", self.objects.cells)
         buttons = QHBoxLayout()
         buttons.addWidget(self.start)
         buttons.addWidget(self.copy)
@@ -344,7 +345,7 @@ class ComparePage(QWidget):
         column.addLayout(buttons)
         column.addWidget(self.notice)
         column.addWidget(self.table)
-        column.addWidget(self.compared_nuclei)
+        column.addWidget(self.compared_objects)
         column.addWidget(self.view)
         column.addWidget(self.fold)
         column.addStretch(1)

@@ -1,4 +1,4 @@
-"""Are the nuclei those of the truth? Their number by kind, and where they lie, in colours."""
+"""Are nuclei or cells those of the truth? Their number by kind, and where they lie, in colours."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox
 
 from napari_virtualstain.jobs.compare_objects import ObjectScore
-from napari_virtualstain.napari_io.nuclei import KIND_COLOURS, nuclei_labels
+from napari_virtualstain.napari_io.compared_objects import KIND_COLOURS, object_labels
 from napari_virtualstain.widgets._jobs import Background
 from napari_virtualstain.widgets._parts import Wrapped, wide
 
@@ -18,21 +19,25 @@ if TYPE_CHECKING:
 
     import napari
 
-__all__ = ["NucleiBox", "NucleiView"]
+__all__ = ["ObjectChoice", "ObjectView", "StainBox"]
 
 _NONE = "none"
+_CELLS = "Compare whole cells instead, found from these nuclei in this stain, such as AGP or RNA"
 
 
-class NucleiBox(QComboBox):
-    """In which stain nuclei are compared, if in any."""
+class StainBox(QComboBox):
+    """A stain, or none.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    about
+        What it is for.
+    """
+
+    def __init__(self, about: str) -> None:
         super().__init__()
         wide(self)
-        self.setToolTip(
-            "Also find the nuclei of this stain in prediction and truth, in the same way, and say "
-            "which are matched, invented, missed, merged and split"
-        )
+        self.setToolTip(about)
         self.offer(())
 
     @property
@@ -56,7 +61,44 @@ class NucleiBox(QComboBox):
             self.choose(now)
 
 
-class NucleiView(Wrapped):
+class ObjectChoice:
+    """In which stains nuclei or cells are compared, if in any: two boxes of a form.
+
+    Cells are found from nuclei: without a stain of nuclei there is none to choose for them.
+    """
+
+    def __init__(self) -> None:
+        self.nuclei = StainBox(
+            "Also find the nuclei of this stain in prediction and truth, in the same way, and say "
+            "which are matched, invented, missed, merged and split"
+        )
+        self.cells = StainBox(_CELLS)
+        self._stains: tuple[str, ...] = ()
+        self.nuclei.currentIndexChanged.connect(self._offer_cells)
+        self._offer_cells()
+
+    @property
+    def settings(self) -> dict[str, str | None]:
+        """What it adds to the settings of a comparison."""
+        return {"objects": self.nuclei.stain, "cells": self.cells.stain}
+
+    def offer(self, stains: Iterable[str]) -> None:
+        """Offer other stains; what is chosen stays where it is still there."""
+        self._stains = tuple(stains)
+        with QSignalBlocker(self.nuclei):  # while it is refilled, nothing is chosen
+            self.nuclei.offer(self._stains)
+        self._offer_cells()
+
+    def _offer_cells(self) -> None:
+        seeds = self.nuclei.stain
+        self.cells.offer([] if seeds is None else [s for s in self._stains if s != seeds])
+        self.cells.setEnabled(self.cells.count() > 1)
+        why = "" if seeds is None or self.cells.count() > 1 else f" There is none beside {seeds}."
+        why = " Choose the stain of the nuclei first." if seeds is None else why
+        self.cells.setToolTip(f"{_CELLS}.{why}")
+
+
+class ObjectView(Wrapped):
     """A line with the numbers, whose colours are those of a layer over the picture.
 
     Parameters
@@ -77,10 +119,8 @@ class NucleiView(Wrapped):
         self.layer: Labels | None = None
         self.hide()
 
-    def show_score(
-        self, score: ObjectScore, store: Path, predicted: Image, notes: Iterable[str]
-    ) -> None:
-        """Show what became of the nuclei; the layer comes when it has been opened.
+    def show_score(self, score: ObjectScore, store: Path, predicted: Image) -> None:
+        """Show what became of the objects; the layer comes when it has been opened.
 
         Parameters
         ----------
@@ -90,12 +130,12 @@ class NucleiView(Wrapped):
             That the comparison wrote.
         predicted
             Layer in which they were found, over which they are shown.
-        notes
-            What to know of them.
         """
         self.forget()
         self._stain, self._asked = score.stain, store
-        self.setText(" ".join([_coloured(score), *(f"{n[0].upper()}{n[1:]}." for n in notes)]))
+        self.setText(
+            " ".join([_coloured(score), *(f"{n[0].upper()}{n[1:]}." for n in score.notes)])
+        )
         self.show()
 
         def take(data: Any) -> None:
@@ -108,10 +148,11 @@ class NucleiView(Wrapped):
             self._viewer.add_layer(self.layer)
             self._viewer.layers.selection = selected  # a brush is of no use here
 
-        self._background.run("nuclei", nuclei_labels(store, predicted), take, self._complain)
+        opened = object_labels(store, predicted, score.kind)
+        self._background.run("objects", opened, take, self._complain)
 
     def look_at(self, stain: str | None) -> None:
-        """Show the nuclei over their own stain, and hide them over others, and for `None`.
+        """Show the objects over their own stain, and hide them over others, and for `None`.
 
         Where the same stain is looked at in another way, they stay as the user has them.
         """

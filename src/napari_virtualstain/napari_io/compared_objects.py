@@ -1,4 +1,4 @@
-"""What became of the nuclei, as a layer: a colour for each kind, where the prediction lies."""
+"""What became of nuclei or cells, as a layer: a colour for each kind, where the prediction lies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.io.open import open_image
+from napari_virtualstain.jobs.compare_objects import labels_channel
+from napari_virtualstain.jobs.found_objects import Kind
 from napari_virtualstain.napari_io.layer_axes import place_of
 from napari_virtualstain.napari_io.layers import placement
 from napari_virtualstain.objects.match import KINDS
@@ -14,7 +16,7 @@ from napari_virtualstain.objects.match import KINDS
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["KIND_COLOURS", "nuclei_labels"]
+__all__ = ["KIND_COLOURS", "object_labels"]
 
 KIND_COLOURS = dict(
     zip(KINDS, ("#86a893", "#e8432e", "#3aa0ff", "#f2b134", "#b266ff"), strict=True)
@@ -23,11 +25,12 @@ KIND_COLOURS = dict(
 who see no difference between red and green."""
 _FAINT = "59"
 """Opacity of what is right, in hexadecimal: errors are to be seen, and the stain below."""
-_CHANNEL = "compared nuclei"
 
 
-def nuclei_labels(store: Path, predicted: Image) -> Callable[[], tuple[Any, dict[str, Any]]]:
-    """Return what opens the nuclei that a comparison wrote, as data and keywords of ``Labels``.
+def object_labels(
+    store: Path, predicted: Image, kind: Kind
+) -> Callable[[], tuple[Any, dict[str, Any]]]:
+    """Return what opens the objects that a comparison wrote, as data and keywords of ``Labels``.
 
     Parameters
     ----------
@@ -35,6 +38,8 @@ def nuclei_labels(store: Path, predicted: Image) -> Callable[[], tuple[Any, dict
         That it wrote.
     predicted
         In which they were found; where its pixels lie now, so do theirs.
+    kind
+        ``"nuclei"`` or ``"cells"``.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def nuclei_labels(store: Path, predicted: Image) -> Callable[[], tuple[Any, dict
     def opened() -> tuple[Any, dict[str, Any]]:
         from napari.utils.colormaps import DirectLabelColormap
 
-        image = open_image(store).select([_CHANNEL])
+        image = open_image(store).select([labels_channel(kind)])
         keep, keywords = placement(image)
         index = tuple(slice(None) if axis in keep else 0 for axis in "tzyx")
         colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
@@ -54,7 +59,7 @@ def nuclei_labels(store: Path, predicted: Image) -> Callable[[], tuple[Any, dict
         colours[1] = f"{KIND_COLOURS['matched']}{_FAINT}"
         return image.data[:, 0][index], {
             **place.apply(keywords),
-            "name": "nuclei compared",
+            "name": f"{kind} compared",
             "colormap": DirectLabelColormap(color_dict=colours),
             "opacity": 0.6,
         }
