@@ -114,6 +114,17 @@ def test_without_a_stain_a_cell_is_its_nucleus():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cells_of_simulated_fields_that_touch_are_parted_between_their_nuclei(seed):
+    settings, number = simulate.held_out_settings(seed)
+    made = simulate.simulate_field(settings, seed=number)
+    rim = made.stains[0][simulate.STAINS.index("AGP")]
+    found = segment_cells(made.nuclei[0], rim, reach_px=25 / 0.6)
+    match = match_objects(found, made.cells[0])
+    assert match.recall > 0.7
+    assert np.mean(match.iou) > 0.8
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_nuclei_of_simulated_fields_are_counted(seed):
     settings, number = simulate.held_out_settings(seed)
     made = simulate.simulate_field(settings, seed=number)

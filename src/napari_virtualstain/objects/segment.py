@@ -105,8 +105,10 @@ def segment_cells(
 
     Notes
     -----
-    A watershed of the stain from the nuclei, over what is above the threshold; where nothing is, a
-    cell is its nucleus.
+    A watershed from the nuclei, over what is above the threshold; where nothing is, a cell is its
+    nucleus. The border of two cells lies halfway between their nuclei, moved to where the stain is
+    weaker, by a pixel for each of its standard deviations in cells. On brightness alone a bright
+    rim would go to whichever nucleus reaches it first, all around its neighbours.
     """
     if nuclei.shape != picture.shape:
         raise PixelDataError(
@@ -116,11 +118,12 @@ def segment_cells(
     if not nuclei.any():
         return np.zeros(nuclei.shape, np.int32)
     smooth, known = _smoothed(picture, 1.0)
-    near = ndimage.distance_transform_edt(nuclei == 0) <= reach_px
-    mask = (_foreground(smooth, known, classes) & near) | (nuclei > 0)
+    away = ndimage.distance_transform_edt(nuclei == 0)
+    mask = (_foreground(smooth, known, classes) & (away <= reach_px)) | (nuclei > 0)
     mask = ndimage.binary_fill_holes(mask)
-    # Uphill from every nucleus: the border of two cells lies where the stain is weakest.
-    cells: Labels = watershed(-smooth, nuclei, mask=mask).astype(np.int32)
+    inside = smooth[mask]
+    brighter = (smooth - inside.mean()) / (inside.std() or 1.0)
+    cells: Labels = watershed(away - brighter, nuclei, mask=mask).astype(np.int32)
     return cells
 
 
