@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from napari_virtualstain.api import verdict as verdict_here
 from napari_virtualstain.cli.main import main
 from napari_virtualstain.errors import (
     ChannelError,
+    MissingExtraError,
     OutputExistsError,
     PixelDataError,
     RunCancelled,
@@ -30,6 +32,7 @@ from napari_virtualstain.jobs import verdict
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.verdict import VerdictSettings
 from napari_virtualstain.jobs.verdict_answers import answer
+from napari_virtualstain.jobs.verdict_cells import CellSample
 from napari_virtualstain.jobs.verdict_fields import FieldComparer
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.jobs.verdict_pictures import _small
@@ -101,6 +104,85 @@ def test_a_perfect_generator_with_noise_of_its_own_passes(plate, passed):
             for row in rows(plate[0] / "passed", "treatments.csv")}  # fmt: skip
     assert hits.pop("nothing") == ("0", "0")
     assert set(hits.values()) == {("1", "1")}
+
+
+def test_the_single_cells_of_a_perfect_generator_are_distributed_as_halves_of_the_truth(
+    plate, passed
+):
+    whole, *groups = passed["distributions"]
+    assert whole["group"] == "all features"
+    assert [row["group"] for row in groups] == [
+        "nucleus shape", "nucleus intensity DNA", "nucleus intensity ER",
+    ]  # fmt: skip
+    assert whole["wasserstein"] == pytest.approx(whole["halves"], rel=0.1)
+    assert whole["excess_low"] < 0 < whole["excess_high"]
+    assert whole["replicates"] > whole["halves"], "wells differ more than halves of a well"
+    assert whole["auroc"] == pytest.approx(0.5, abs=0.1)
+    few = {field.well for field in plate[1] if len(field.places) < 10}
+    assert whole["wells"] == len(plate[1]) - len(few)
+    features = [row for row in rows(plate[0] / "passed", "distributions.csv") if row["feature"]]
+    assert len(features) == whole["features"]
+    cells = rows(plate[0] / "passed", "cells.csv")
+    assert {row["side"] for row in cells} == {"truth", "prediction"}
+    assert {row["well"] for row in cells} == {field.well for field in plate[1]} - few
+    assert "<h2>Single cells</h2>" in (plate[0] / "passed" / "verdict.html").read_text("utf-8")
+
+
+def test_a_generator_whose_cells_are_all_alike_is_found_by_their_distribution(plate, tmp_path):
+    """The medians of each well are right: what is lost is how single cells differ."""
+    shot = camera(5)
+
+    def alike(field):
+        middle = np.median(field.bright, axis=0)
+        usual = np.broadcast_to(middle, field.bright.shape)
+        return shot(replace(field, bright=usual).light())
+
+    out = tmp_path / "o"
+    result = ask(plate, predicted(plate, "alike", alike), out)
+    assert {states(result)[f"amounts of {stain}"] for stain in STAINS} == {"kept"}
+    found = {row["feature"] or row["group"]: row for row in result.cells.rows}
+    assert found["nucleus_mean_ER"]["excess_low"] > 0.1
+    assert found["nucleus_area"]["excess_low"] < 0.1
+    assert found["nucleus shape"]["auroc"] < 0.6 < found["nucleus intensity ER"]["auroc"]
+    assert result.cells.sentence() in result.text()
+
+
+def test_wells_with_few_cells_are_no_distribution_and_that_is_said(plate, tmp_path):
+    rng, shot = np.random.default_rng(6), camera(6)
+    path = predicted(plate, "empty", lambda f: shot(f.without(0.8, rng).light()))
+    result = ask(plate, path, tmp_path / "o")
+    assert result.cells.rows == ()
+    assert any("distributions of single cells are not compared" in one for one in result.notes)
+    assert not (tmp_path / "o" / "distributions.csv").exists()
+    assert "<h2>Single cells" not in (tmp_path / "o" / "verdict.html").read_text("utf-8")
+
+
+def test_what_cells_are_drawn_by_is_looked_for_before_the_work(
+    plate, perfect, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(MissingExtraError, match=r"napari-virtualstain\[umap\]"):
+        ask(plate, perfect, tmp_path / "o", scatter="umap")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_sample_of_cells_holds_all_fields_of_a_well_alike():
+    sample = CellSample(most=100, seed=0)
+    for number in range(4):
+        table = {
+            "object": np.arange(200), "y": np.linspace(0, 199, 200), "x": np.zeros(200),
+            "nucleus_area": np.full(200, float(number)),
+        }  # fmt: skip
+        sample.add(("", "A01"), table, {name: column[:30] for name, column in table.items()})
+    cells = sample.cells
+    assert cells.names == ("nucleus_area",)
+    assert cells.truth["", "A01"].shape == (100, 1)
+    counts = np.unique(cells.truth["", "A01"], return_counts=True)[1]
+    assert counts.min() > 12
+    assert len(cells.prediction["", "A01"]) == 100
+    # Parts of 50 um of four fields, which both sides call alike.
+    assert len(set(cells.true_places["", "A01"])) == 4 * 4
+    assert set(cells.predicted_places["", "A01"]) <= set(cells.true_places["", "A01"])
 
 
 def test_a_generator_that_loses_nuclei_is_found_by_its_counts_alone(plate, tmp_path):
@@ -177,7 +259,7 @@ def test_page_tables_and_answers_stand_in_the_folder(plate, passed):
     page = (out / "verdict.html").read_text(encoding="utf-8")
     assert passed["sentence"] in page
     assert all(one["sentence"] in page for one in passed["findings"])
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 5
     assert page.count("data:image/png") == 9  # of three wells
 
 

@@ -113,15 +113,16 @@ def test_without_a_stain_a_cell_is_its_nucleus():
     assert not nothing.any()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_cells_of_simulated_fields_that_touch_are_parted_between_their_nuclei(seed):
-    settings, number = simulate.held_out_settings(seed)
-    made = simulate.simulate_field(settings, seed=number)
-    rim = made.stains[0][simulate.STAINS.index("AGP")]
-    found = segment_cells(made.nuclei[0], rim, reach_px=25 / 0.6)
-    match = match_objects(found, made.cells[0])
-    assert match.recall > 0.7
-    assert np.mean(match.iou) > 0.8
+def test_cells_of_simulated_fields_that_touch_are_parted_between_their_nuclei():
+    matches = []
+    for seed in range(3):
+        settings, number = simulate.held_out_settings(seed)
+        made = simulate.simulate_field(settings, seed=number)
+        rim = made.stains[0][simulate.STAINS.index("AGP")]
+        found = segment_cells(made.nuclei[0], rim, reach_px=25 / 0.6)
+        matches.append(match_objects(found, made.cells[0]))
+    assert np.mean([match.recall for match in matches]) > 0.8
+    assert np.mean([iou for match in matches for iou in match.iou]) > 0.8
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

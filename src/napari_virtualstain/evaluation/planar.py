@@ -1,8 +1,8 @@
-"""How do wells lie to each other, on paper? Their features brought down to two numbers."""
+"""How do wells or cells lie to each other, on paper? Their features brought down to two numbers."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_virtualstain.errors import PixelDataError, from_extra
 from napari_virtualstain.evaluation.actives import principal_components
 
-__all__ = ["Planar", "on_paper"]
+__all__ = ["Planar", "check_planar", "on_paper"]
 
 Planar = Literal["pca", "tsne", "umap"]
 """How."""
@@ -20,7 +20,7 @@ _COMPONENTS = 50
 
 
 def on_paper(values: NDArray[np.float64], how: Planar, *, seed: int = 0) -> NDArray[np.float64]:
-    """Return (N, 2) places of wells, all of one picture together.
+    """Return (N, 2) places of wells or cells, all of one picture together.
 
     Parameters
     ----------
@@ -56,20 +56,34 @@ def on_paper(values: NDArray[np.float64], how: Planar, *, seed: int = 0) -> NDAr
     found = principal_components(kept, _COMPONENTS)
     if how == "pca":
         return np.pad(found[:, :2], ((0, 0), (0, max(0, 2 - found.shape[1]))))
+    package = check_planar(how)
     if how == "tsne":
-        manifold = from_extra(
-            "sklearn.manifold", extra="phenotype",
-            needs="--scatter tsne takes scikit-learn, of the extra [phenotype].",
-        )  # fmt: skip
         perplexity = max(1.0, min(30.0, (n - 1) / 3))
         return np.asarray(
-            manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(found)
+            package.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(found)
         )
-    umap = from_extra(
-        "umap", extra="umap", needs="--scatter umap takes umap-learn, of the extra [umap]."
-    )
     return np.asarray(
-        umap.UMAP(
+        package.UMAP(
             n_neighbors=min(15, n - 1), min_dist=0.8, random_state=seed, n_jobs=1
         ).fit_transform(kept)
     )
+
+
+def check_planar(how: Planar) -> Any:
+    """Return the package that draws so, `None` where none is needed: found out before the work.
+
+    Raises
+    ------
+    MissingExtraError
+        If scikit-learn (t-SNE) or umap-learn is not installed.
+    """
+    if how == "tsne":
+        return from_extra(
+            "sklearn.manifold", extra="phenotype",
+            needs="--scatter tsne takes scikit-learn, of the extra [phenotype].",
+        )  # fmt: skip
+    if how == "umap":
+        return from_extra(
+            "umap", extra="umap", needs="--scatter umap takes umap-learn, of the extra [umap]."
+        )
+    return None

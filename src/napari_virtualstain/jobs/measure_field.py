@@ -26,12 +26,13 @@ from napari_virtualstain.objects.segment import segment_cells, segment_nuclei
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.measure import MeasureSettings
 
-__all__ = ["FieldMeasurer", "Measured", "over_fields"]
+__all__ = ["PLACE", "FieldMeasurer", "Measured", "over_fields"]
 
 _TEXTURE_UM = 1.0
 """Over how much bright field is taken to vary: cells do, background does not."""
 _LARGEST = 1 << 28
-_PLACE = ("object", "y", "x", "touches_border")
+PLACE = ("object", "y", "x", "touches_border")
+"""Columns that say where an object is, and nothing of what it is like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Measured:
             "missing": self.missing,
         }  # fmt: skip
         for name, column in self.table.items():
-            if name in _PLACE:
+            if name in PLACE:
                 continue
             known = column[np.isfinite(column)]
             found[f"median_{name}"] = float(np.median(known)) if len(known) else float("nan")
@@ -123,9 +124,9 @@ class FieldMeasurer:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of every table."""
         parts = ("nucleus", "cell") if self.cells else ("nucleus",)
-        own = [name for name in SHAPE_COLUMNS if name not in _PLACE]
+        own = [name for name in SHAPE_COLUMNS if name not in PLACE]
         own += [f"{kind}_{s}" for s in self.stains for kind in ("mean", "sum", "excess")]
-        return (*_PLACE, *(f"{part}_{name}" for part in parts for name in own))
+        return (*PLACE, *(f"{part}_{name}" for part in parts for name in own))
 
     def measure(self, image: LazyImage) -> Iterator[Measured]:
         """Yield the time points of a field.
@@ -191,12 +192,10 @@ class FieldMeasurer:
         tables = {
             part: measure_objects(labels, stains, pixel_um=pixel) for part, labels in parts.items()
         }
-        table = {name: tables["nucleus"][name] for name in _PLACE}
+        table = {name: tables["nucleus"][name] for name in PLACE}
         for part, own in tables.items():
             # Cells have the numbers of their nuclei, and every nucleus lies in one.
-            table |= {
-                f"{part}_{name}": column for name, column in own.items() if name not in _PLACE
-            }
+            table |= {f"{part}_{name}": column for name, column in own.items() if name not in PLACE}
         there = [np.isfinite(picture).mean() for picture in stains.values()]
         return Measured(
             t=t,

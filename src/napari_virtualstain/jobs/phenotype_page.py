@@ -16,6 +16,7 @@ from napari_virtualstain.jobs.page import document, table
 from napari_virtualstain.jobs.phenotype_wells import PREDICTION, TRUTH
 from napari_virtualstain.jobs.svg import Point, cloud, heat_map
 from napari_virtualstain.jobs.verdict_page import (
+    HOW,
     WORDS,
     effects_figure,
     findings_table,
@@ -40,7 +41,6 @@ _COLOURS = (
 )  # fmt: skip
 _OTHER, _CONTROL = "#c4c9ce", "#5c646c"
 _MOST_CLASSES, _MOST_DECISIVE = 16, 15
-_HOW = {"pca": "Principal components", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 def write_phenotype(result: PhenotypeResult, about: Mapping[str, Any]) -> None:
@@ -204,7 +204,7 @@ def _clouds(result: PhenotypeResult, how: str, controls: Sequence[str]) -> list[
         rings = " Discs are truth, rings prediction." if PREDICTION in picture else ""
         figures.append(
             f"<figure>{cloud(points, colours={**colours, '': _OTHER}, label=f'Wells, {what}')}"
-            f"<figcaption>{_HOW[how]}, {escape(what)}: {key}.{rings} Rest the pointer on a well "
+            f"<figcaption>{HOW[how]}, {escape(what)}: {key}.{rings} Rest the pointer on a well "
             "for its name.</figcaption></figure>"
         )
     return figures

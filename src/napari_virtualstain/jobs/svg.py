@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, isfinite, log10
 
-__all__ = ["Point", "cloud", "heat_map", "scatter"]
+__all__ = ["Bar", "Point", "bars_figure", "cloud", "heat_map", "scatter"]
 
 _SIDE, _LEFT, _TOP, _BELOW = 260, 58, 12, 46
 _CELL = (74, 26)
@@ -34,6 +34,88 @@ class Point:
     name: str
     kind: str = ""
     hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of `bars_figure`.
+
+    Parameters
+    ----------
+    name
+        Stands left of it.
+    value, low, high
+        The number and its interval; what is not a number is not drawn.
+    marks
+        What it is held against, by name, two at most: drawn as a stroke, and as a triangle.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    marks: Mapping[str, float]
+
+
+def bars_figure(bars: Sequence[Bar], *, x: str, label: str) -> str:
+    """Return numbers from 0 with their intervals, a row each, and what they are held against.
+
+    Parameters
+    ----------
+    bars
+        In order, from the top.
+    x
+        Of the axis.
+    label
+        Of the figure, for those who cannot see it.
+    """
+    high, left = 22, 12 + 7 * max((len(one.name) for one in bars), default=0)
+    numbers = [n for one in bars for n in (one.value, one.high, *one.marks.values())]
+    most = max((n for n in numbers if isfinite(n)), default=1.0)
+    step = _step(most)
+    top = step * max(1, ceil(most / step - 1e-9))
+    bottom = _TOP + high * len(bars)
+    width, height = left + _SIDE + 16, bottom + _BELOW
+
+    def at(value: float) -> float:
+        return left + _SIDE * max(value, 0.0) / top
+
+    out = [
+        (
+            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
+            f'aria-label="{escape(label)}">'
+        ),
+        (f'<rect x="{left}" y="{_TOP}" width="{_SIDE}" height="{bottom - _TOP}" class="frame"/>'),
+    ]
+    for number in range(round(top / step) + 1):
+        place = f'x="{at(number * step):.1f}" y="{bottom + 16}"'
+        out.append(f'<text {place} text-anchor="middle">{number * step:g}</text>')
+    for n, one in enumerate(bars):
+        y = _TOP + high * (n + 0.5)
+        out.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(one.name)}</text>')
+        said = ", ".join(
+            f"{name} {value:.3f}"
+            for name, value in {"distance": one.value, **one.marks}.items() if isfinite(value)
+        )  # fmt: skip
+        parts = []
+        if isfinite(one.low) and isfinite(one.high):
+            parts.append(
+                f'<line x1="{at(one.low):.1f}" x2="{at(one.high):.1f}" y1="{y}" y2="{y}" '
+                'stroke="#1450a0" stroke-width="2"/>'
+            )
+        if isfinite(one.value):
+            parts.append(f'<circle cx="{at(one.value):.1f}" cy="{y}" r="4" fill="#1450a0"/>')
+        for shape, value in enumerate(one.marks.values()):
+            if isfinite(value):
+                here = at(value)
+                drawn = f"M{here:.1f} {y - 7}V{y + 7}" if shape == 0 else (
+                    f"M{here - 4:.1f} {y + 4}h8l-4 -8z"
+                )  # fmt: skip
+                parts.append(f'<path d="{drawn}" fill="none" stroke="#e68214" stroke-width="2"/>')
+        out.append(f"<g><title>{escape(f'{one.name}: {said}')}</title>{''.join(parts)}</g>")
+    middle = left + _SIDE / 2
+    out.append(f'<text x="{middle}" y="{height - 8}" text-anchor="middle">{escape(x)}</text>')
+    return "\n".join([*out, "</svg>"])
 
 
 def scatter(

@@ -15,12 +15,14 @@ from typing import Any
 from pydantic import Field
 
 from napari_virtualstain.evaluation.findings import CAVEAT, State, conclusion
+from napari_virtualstain.evaluation.planar import Planar, check_planar
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.measure import relative_stains
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_answers import Answers, answer, refuse_one_well
+from napari_virtualstain.jobs.verdict_cells import CellSample, ComparedCells, compare_cells
 from napari_virtualstain.jobs.verdict_fields import ComparedField, FieldComparer
 from napari_virtualstain.jobs.verdict_labels import labels_of, labels_of_wells
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
@@ -72,6 +74,16 @@ class VerdictSettings(JobSettings):
         lt=1,
         description="share of treatments that do nothing that are no hits",
     )
+    population: int = Field(
+        default=200,
+        ge=20,
+        description="single cells of each well and side whose distributions are compared, at most",
+    )
+    scatter: Planar = Field(
+        default="pca",
+        description="how single cells are drawn on paper: pca, tsne (extra [phenotype]) or umap "
+        "(extra [umap])",
+    )
     scene: str | None = Field(
         default=None,
         description="only predicted images whose name is like this, for example B0?/f01 (see "
@@ -106,6 +118,8 @@ class VerdictResult:
         The same in words.
     answers
         To each question.
+    cells
+        How single cells are distributed.
     worst
         Fields that agree least with their truth, worst first.
     fields, wells
@@ -120,6 +134,7 @@ class VerdictResult:
     state: State
     sentence: str
     answers: Answers
+    cells: ComparedCells
     worst: tuple[ComparedField, ...]
     fields: int
     wells: int
@@ -139,6 +154,7 @@ class VerdictResult:
                 for one in found.groups
             ],
             "feature_correlation": found.correlation,
+            "distributions": [dict(row) for row in self.cells.groups],
             "worst_wells": [dict(row) for row in found.wells[:_SHOWN]],
             "fields": self.fields, "wells": self.wells, "caveat": CAVEAT,
             "seconds": round(self.seconds, 3), "notes": list(self.notes),
@@ -156,6 +172,8 @@ class VerdictResult:
                 for name, width in (("pcc", 7), ("ssim", 7), ("amount", 8), ("features", 10))
             )
             lines.append(f"{row['stain']:<10}{numbers}  {row['trust']}")
+        said = self.cells.sentence()
+        lines += ["", said] if said else []
         worst = [f"{row['well']} ({row['agreement']:.2f})" for row in self.answers.wells[:_SHOWN]]
         lines += ["", f"wells that agree least: {', '.join(worst)}", CAVEAT]
         what = f"{plural(self.fields, 'field')} in {plural(self.wells, 'well')}"
@@ -196,8 +214,10 @@ def run(
     pairs, notes = pair_fields(predictions, truths)
     # Before the work: what cannot be asked is said at once.
     refuse_one_well(one.key for one in pairs)
+    check_planar(settings.scatter)
     known, targets, said = labels_of(pairs, settings)
-    comparer = FieldComparer(settings)
+    sample = CellSample(settings.population, settings.seed)
+    comparer = FieldComparer(settings, sample)
 
     def told(done: int) -> None:
         if on_progress is not None:
@@ -205,19 +225,22 @@ def run(
 
     fields = list(comparer.compare(pairs, told))
     measurer = comparer.measurer
+    treatments = labels_of_wells(fields, [known[one.pair] for one in fields], settings.label)
     found = answer(
-        fields, measurer.stains, cells=measurer.cells is not None,
-        labels=labels_of_wells(fields, [known[one.pair] for one in fields], settings.label),
+        fields, measurer.stains, cells=measurer.cells is not None, labels=treatments,
         targets=labels_of_wells(fields, [targets[one.pair] for one in fields], str(settings.moa)),
         controls=settings.controls, relative=relative_stains(predictions[0].path),
         level=settings.level, draws=settings.draws, seed=settings.seed,
     )  # fmt: skip
+    cells = compare_cells(
+        sample, treatments, how=settings.scatter, draws=settings.draws, seed=settings.seed
+    )
     state, sentence = conclusion(found.findings)
     result = VerdictResult(
-        out=out, state=state, sentence=sentence, answers=found,
+        out=out, state=state, sentence=sentence, answers=found, cells=cells,
         worst=worst_fields(fields, measurer.stains), fields=len(fields), wells=len(found.wells),
         seconds=time.monotonic() - began,
-        notes=(*notes, *said, *comparer.notes, *found.notes),
+        notes=(*notes, *said, *comparer.notes, *found.notes, *cells.notes),
     )  # fmt: skip
     about = describe_run(
         "verdict", settings, channels=comparer.pairs, nuclei=measurer.nuclei, cells=measurer.cells

@@ -20,6 +20,7 @@ from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.verdict import VerdictSettings
+    from napari_virtualstain.jobs.verdict_cells import CellSample
 
 __all__ = ["SCORES", "ComparedField", "FieldComparer"]
 
@@ -68,10 +69,13 @@ class FieldComparer:
     ----------
     settings
         Of the run.
+    sample
+        Is shown the single cells of both sides, if given.
     """
 
-    def __init__(self, settings: VerdictSettings) -> None:
+    def __init__(self, settings: VerdictSettings, sample: CellSample | None = None) -> None:
         self._settings = settings
+        self._sample = sample
         self._measurer: FieldMeasurer | None = None
         self._left_out: list[str] = []
         self._shifted: list[str] = []
@@ -157,6 +161,8 @@ class FieldComparer:
                 c = one.compared
                 values = (c.pearson, one.ssim, c.psnr, c.mae, c.mse, c.gain)
                 scores |= {f"{s}_{stain}": v for s, v in zip(SCORES, values, strict=True)}
+            if self._sample is not None:
+                self._sample.add(pair.key[:2], true.table, predicted.table)
             match = match_objects(predicted.nuclei, true.nuclei).to_json()
             yield ComparedField(
                 key=(*pair.key, str(predicted.t)), pair=pair, scores=scores,

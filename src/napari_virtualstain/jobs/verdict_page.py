@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.jobs.page import document, number_cell, table
-from napari_virtualstain.jobs.svg import Point, heat_map, scatter
+from napari_virtualstain.jobs.svg import Bar, Point, bars_figure, cloud, heat_map, scatter
 from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.jobs.verdict_pictures import Thumbnail
 
-__all__ = ["WORDS", "effects_figure", "findings_table", "page", "treatments_table"]
+__all__ = ["HOW", "WORDS", "effects_figure", "findings_table", "page", "treatments_table"]
 
 WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
 _COLOURS = {
     "hit": "#1450a0", "lost": "#d1242f", "invented": "#e68214", "no hit": "#8c959f",
     "": "#1450a0",
 }  # fmt: skip
+_SIDES = {"truth": "#56606a", "prediction": "#d55e00"}
+HOW = {"pca": "Principal components", "tsne": "t-SNE", "umap": "UMAP"}
+"""Names of the ways to draw on paper."""
 _MOST_ROWS = 100
 
 
@@ -63,6 +66,7 @@ def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thu
         "<h2>Counts and treatments</h2>",
         _scatters(result),
         treatments_table(found.treatments),
+        *_cells(result, whole["settings"]["scatter"]),
         "<h2>Wells that agree least</h2>",
         table(
             found.wells[:10],
@@ -134,6 +138,57 @@ def _scatters(result: VerdictResult) -> str:
     if result.answers.treatments:
         figures.append(effects_figure(result.answers.treatments))
     return "".join(figures)
+
+
+def _cells(result: VerdictResult, how: str) -> list[str]:
+    """Return how single cells are distributed, as a table and two figures."""
+    cells = result.cells
+    if not cells.distances:
+        return []
+    bars = [
+        Bar(one.group, one.wasserstein.value, one.wasserstein.low, one.wasserstein.high,
+            {"halves of truth": one.halves,
+             **({} if one.replicates is None else {"replicates": one.replicates})})
+        for one in cells.distances if not one.feature
+    ]  # fmt: skip
+    points = [
+        Point(row["x"], row["y"],
+              " ".join(filter(None, (row["plate"], row["well"], row["treatment"], row["side"]))),
+              row["side"], hollow=row["side"] == "prediction")
+        for row in cells.places
+    ]  # fmt: skip
+    key = ", ".join(
+        f'<span class="dot" style="color:{colour}">{sign}</span> {side}'
+        for side, colour, sign in (
+            ("truth", _SIDES["truth"], "&#9679;"), ("prediction", _SIDES["prediction"], "&#9675;"),
+        )
+    )  # fmt: skip
+    label = "Distance of predicted from true single cells, by group of features"
+    return [
+        "<h2>Single cells</h2>",
+        f"<p>{escape(cells.sentence())}</p>",
+        table(
+            cells.groups,
+            {"group": "features", "features": "how many", "wasserstein": "distance",
+             "wasserstein_low": "from", "wasserstein_high": "to", "halves": "halves of truth",
+             "replicates": "replicates", "energy": "energy distance",
+             "energy_halves": "halves of truth", "auroc": "AUROC", "auroc_low": "from",
+             "auroc_high": "to"},
+        ),
+        ("<p><em>Distance</em> is Wasserstein-1 in standard deviations of the true cells within "
+        "a well, the mean over features and wells; beside it what two halves of the true cells of "
+        "a well, and the true cells of two wells of one treatment, differ by. "
+        "<em>Energy distance</em> is of all features of a row together. <em>AUROC</em> is how "
+        "well a classifier tells predicted from true cells of wells that it has not seen: 0.5 is by chance. None of it is part of the "
+        "verdict above. Single features are in distributions.csv.</p>"),
+        (f'<figure>{bars_figure(bars, x="standard deviations of true cells", label=label)}'
+        "<figcaption>Distance of predicted from true cells, with its 95 % interval over wells; "
+        "marks are floors: | two halves of the true cells, &#9651; two wells of one treatment."
+        "</figcaption></figure>"),
+        (f"<figure>{cloud(points, colours=_SIDES, label='Single cells, predicted and true')}"
+        f"<figcaption>{HOW[how]} of single cells, truth and prediction on one paper: {key}."
+        "</figcaption></figure>"),
+    ]  # fmt: skip
 
 
 def effects_figure(treatments: Sequence[Mapping[str, Any]]) -> str:

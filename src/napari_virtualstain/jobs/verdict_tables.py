@@ -22,8 +22,10 @@ __all__ = ["FILES", "csv_text", "plain_values", "write_verdict", "write_whole"]
 
 FILES = (
     "verdict.html", "verdict.json", "fields.csv", "wells.csv", "features.csv", "treatments.csv",
+    "distributions.csv", "cells.csv",
 )  # fmt: skip
-"""Page, answers with settings and versions, and a row a field, well, feature and treatment."""
+"""Page, answers with settings and versions, and a row a field, well, feature and treatment, a row a
+group of features of single cells, and a row a cell that is drawn."""
 _KEY = ("plate", "well", "site", "time")
 
 
@@ -63,7 +65,9 @@ def write_verdict(
          **{f"predicted_{name}": value for name, value in one.prediction.items()}}
         for one in fields
     ]  # fmt: skip
-    tables = (rows, found.wells, found.features, found.treatments)
+    tables = (
+        rows, found.wells, found.features, found.treatments, result.cells.rows, result.cells.places,
+    )  # fmt: skip
     for name, table in zip(FILES[2:], tables, strict=True):
         if table:
             write_whole(out / name, csv_text(table))
