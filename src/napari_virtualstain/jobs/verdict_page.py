@@ -179,7 +179,8 @@ def _cells(result: VerdictResult, how: str) -> list[str]:
         "a well, the mean over features and wells; beside it what two halves of the true cells of "
         "a well, and the true cells of two wells of one treatment, differ by. "
         "<em>Energy distance</em> is of all features of a row together. <em>AUROC</em> is how "
-        "well a classifier tells predicted from true cells of wells that it has not seen: 0.5 is by chance. None of it is part of the "
+        "well a classifier tells predicted from true cells of wells that it has not seen: "
+        "0.5 is by chance. None of it is part of the "
         "verdict above. Single features are in distributions.csv.</p>"),
         (f'<figure>{bars_figure(bars, x="standard deviations of true cells", label=label)}'
         "<figcaption>Distance of predicted from true cells, with its 95 % interval over wells; "
