@@ -100,6 +100,21 @@ class Runs:
             draws=50, out=self.root / "phenotype",
         ).out  # fmt: skip
 
+    def recognise(self):
+        fields = drawn_plate(controls=4, replicates=4, doing={"DMSO": {}, "large": {"radius": 1.3}})
+        shots = {"true": camera(1), "predicted": camera(2)}
+        true, predicted = (
+            write_drawn(
+                self.root / f"{name}_learnt.ome.zarr", fields, lambda f, shot=shot: shot(f.light())
+            )
+            for name, shot in shots.items()
+        )
+        return api.recognise(
+            predicted, target=true, labels=write_labels(self.root / "learnt.csv", fields),
+            preset="tiny", steps=3, batch=4, patch=32, folds=2, device="cpu", draws=50,
+            out=self.root / "recognise",
+        ).out  # fmt: skip
+
     def uncertainty(self):
         rng = np.random.default_rng(0)
         made = {"job": "stain", "model": {"name": "m", "fingerprint": "f"}}

@@ -14,11 +14,22 @@ if TYPE_CHECKING:
     from napari_virtualstain.jobs.generalise import GeneraliseResult
     from napari_virtualstain.jobs.phenotype import PhenotypeResult
     from napari_virtualstain.jobs.qc import QcResult
+    from napari_virtualstain.jobs.recognise import RecogniseResult
     from napari_virtualstain.jobs.scores import ScoresResult
     from napari_virtualstain.jobs.uncertainty import UncertaintyResult
     from napari_virtualstain.jobs.verdict import VerdictResult
 
-__all__ = ["blind", "evaluate", "generalise", "phenotype", "qc", "scores", "uncertainty", "verdict"]
+__all__ = [
+    "blind",
+    "evaluate",
+    "generalise",
+    "phenotype",
+    "qc",
+    "recognise",
+    "scores",
+    "uncertainty",
+    "verdict",
+]
 
 
 def evaluate(
@@ -272,6 +283,58 @@ def phenotype(
     }  # fmt: skip
     return job.run(
         make_settings(job.PhenotypeSettings, values), on_progress=on_progress, on_note=on_note
+    )
+
+
+def recognise(
+    prediction: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    brightfield: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> RecogniseResult:
+    """Say whether a network that true stains taught knows treatments in predicted ones.
+
+    Parameters
+    ----------
+    prediction, target, brightfield
+        Plates or folders of images, put together by plate, well and site.
+    labels
+        Table of what was done to each well.
+    out
+        Folder for the page and the tables.
+    on_progress
+        Called with steps learnt, steps in all, and what they are; raises `errors.RunCancelled` to
+        end the run.
+    on_note
+        Called with each sentence about what was guessed or left out.
+    **settings
+        ``label``, ``match``, ``preset``, ``steps``, ``patch``, ``folds`` and the others of
+        `napari_virtualstain.jobs.recognise.RecogniseSettings`.
+
+    Returns
+    -------
+    RecogniseResult
+        ``finding`` in words, ``known`` by source, and the rows of the tables.
+
+    Raises
+    ------
+    VirtualStainError
+        If images, channels or labels do not fit, or too few wells have a label.
+    """
+    from napari_virtualstain.jobs import recognise as job
+
+    values = {
+        "prediction": os.fspath(prediction), "target": os.fspath(target), "out": os.fspath(out),
+        "labels": os.fspath(labels),
+        "brightfield": None if brightfield is None else os.fspath(brightfield), **settings,
+    }  # fmt: skip
+    return job.run(
+        make_settings(job.RecogniseSettings, values), on_progress=on_progress, on_note=on_note
     )
 
 

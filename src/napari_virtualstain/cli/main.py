@@ -73,6 +73,7 @@ VERBS: dict[str, Verb] = {
         Verb("scores", "score each field, well and model, the worst first", ("prediction",)),
         Verb("verdict", "say whether the conclusion survives on predicted stains", ("prediction",)),
         Verb("phenotype", "ask tables of features whether phenotypes survive", ("prediction",)),
+        Verb("recognise", "ask a network whether treatments are known again", ("prediction",)),
         Verb("blind", "let a person tell predicted from real stains, and score", ("prediction",)),
         Verb("uncertainty", "say what the spread of predicted stains is worth", ("prediction",)),
         Verb("generalise", "say what a model loses where it was not trained", ("table",)),

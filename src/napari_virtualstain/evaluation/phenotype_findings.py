@@ -11,11 +11,13 @@ from napari_virtualstain.evaluation.actives import ActiveAgreement
 from napari_virtualstain.evaluation.findings import Finding, finding, said
 from napari_virtualstain.evaluation.mechanisms import Classifiers
 from napari_virtualstain.evaluation.reasons import Reasons
+from napari_virtualstain.evaluation.recognition import Recognised
 from napari_virtualstain.evaluation.replicates import Replicates
 from napari_virtualstain.evaluation.toxicity import ToxicityAgreement
 
 __all__ = [
     "about_classes",
+    "about_recognition",
     "about_replicates",
     "about_toxicity",
     "actives_in_words",
@@ -24,6 +26,8 @@ __all__ = [
 
 F1 = -0.1
 """Least difference of the macro F1 that is no change."""
+RECOGNITION = -0.1
+"""Least difference of the balanced accuracy of a network."""
 PRECISION = -0.1
 """Least difference of the mean average precision."""
 SENSITIVITY = 0.8
@@ -57,6 +61,36 @@ def about_classes(
         f"{what} are told apart with a macro F1 of {said(own.f1)} in truth and "
         f"{said(theirs.f1)} in prediction ({own.chance:.2f} by chance). Taught by truth and asked "
         f"of prediction it is {across[0].f1.value:.2f}, the other way {across[1].f1.value:.2f}.",
+    )  # fmt: skip
+
+
+def about_recognition(
+    prediction: Recognised, truth: Recognised, loss: Interval, label: str
+) -> Finding:
+    """Say whether a network that true stains taught knows predicted ones.
+
+    Parameters
+    ----------
+    prediction, truth
+        What its guesses come to.
+    loss
+        Balanced accuracy of prediction minus truth.
+    label
+        What is learnt.
+    """
+    classes = len(truth.table.classes)
+    if not truth.balanced.low > truth.chance_balanced:
+        return Finding(
+            question="recognition", state="unsure",
+            sentence=f"The network knows the {classes} values of {label} no better than by chance "
+            f"in true stains, {said(truth.balanced)} of each ({truth.chance_balanced:.2f} by "
+            "chance): there is nothing that could be lost. Teach it longer, or with more wells.",
+        )  # fmt: skip
+    return finding(
+        "recognition", loss, (RECOGNITION, None),
+        f"Taught by true stains, a network knows {said(truth.balanced)} of each of {classes} "
+        f"values of {label} in the true stains of other wells, and {said(prediction.balanced)} in "
+        f"the predicted stains of the same wells ({truth.chance_balanced:.2f} by chance).",
     )  # fmt: skip
 
 

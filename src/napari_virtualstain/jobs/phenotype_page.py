@@ -14,10 +14,11 @@ from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.jobs.page import document, table
 from napari_virtualstain.jobs.phenotype_wells import PREDICTION, TRUTH
-from napari_virtualstain.jobs.svg import Point, cloud, heat_map
+from napari_virtualstain.jobs.svg import Point, cloud
 from napari_virtualstain.jobs.verdict_page import (
     HOW,
     WORDS,
+    confusion_figure,
     effects_figure,
     findings_table,
     treatments_table,
@@ -26,7 +27,6 @@ from napari_virtualstain.jobs.verdict_tables import csv_text
 from napari_virtualstain.words import plural
 
 if TYPE_CHECKING:
-    from napari_virtualstain.evaluation.mechanisms import Classified
     from napari_virtualstain.jobs.phenotype import PhenotypeResult
 
 __all__ = ["FILES", "write_phenotype"]
@@ -40,7 +40,7 @@ _COLOURS = (
     "#b8a800", "#ff6f91", "#4d5fd0", "#57733a",
 )  # fmt: skip
 _OTHER, _CONTROL = "#c4c9ce", "#5c646c"
-_MOST_CLASSES, _MOST_DECISIVE = 16, 15
+_MOST_DECISIVE = 15
 
 
 def write_phenotype(result: PhenotypeResult, about: Mapping[str, Any]) -> None:
@@ -133,7 +133,10 @@ def _classifiers(result: PhenotypeResult) -> list[str]:
         column = f"weight_{question.split()[0]}"
         parts.append(f"<h2>By what {escape(question)} are told apart</h2>")
         parts.append(f"<p>{escape(result.found.remarks[question])}</p>")
-        parts += [_confusion(classifiers.score(source, source)) for source in (TRUTH, PREDICTION)]
+        parts += [
+            confusion_figure(classifiers.score(source, source).table, source)
+            for source in (TRUTH, PREDICTION)
+        ]
         rows = [row for row in result.found.features if not np.isnan(row[f"{column}_true"])]
         ranks = {}
         for side in ("true", "predicted"):
@@ -153,27 +156,6 @@ def _classifiers(result: PhenotypeResult) -> list[str]:
             )
         )  # fmt: skip
     return parts
-
-
-def _confusion(one: Classified) -> str:
-    names = [str(name) for name in one.table.classes]
-    if len(names) > _MOST_CLASSES:
-        return f"<p>{len(names)} classes are too many for a figure; see wells.csv.</p>"
-    short = [name if len(name) <= 10 else f"{name[:9]}…" for name in names]
-    columns = [name if short.count(name) == 1 else f"{n + 1}" for n, name in enumerate(short)]
-    values = {}
-    for r, row in enumerate(one.table.counts):
-        for c, count in enumerate(row.tolist()):
-            share = count / row.sum() if row.sum() else float("nan")
-            said = f"{names[r]} taken for {names[c]}: {count} of {int(row.sum())} wells"
-            values[names[r], columns[c]] = (share, said)
-    figure = heat_map(
-        values, rows=names, columns=columns, label=f"What is taken for what in {one.asked}"
-    )
-    return (
-        f'<figure class="wide">{figure}<figcaption>{escape(one.asked)}: share of the wells of a '
-        "row that are taken for the column.</figcaption></figure>"
-    )
 
 
 def _clouds(result: PhenotypeResult, how: str, controls: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ REPORTS = {
     "qc": "qc.json",
     "verdict": "verdict.json",
     "phenotype": "phenotype.json",
+    "recognise": "recognise.json",
     "generalise": "generalise.json",
     "blind": "key.json",
     "uncertainty": "report.json",

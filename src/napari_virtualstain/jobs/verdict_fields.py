@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_virtualstain.errors import ChannelError, ImageFileError, PixelDataError
 from napari_virtualstain.evaluation.profiles import Key
 from napari_virtualstain.io.image import LazyImage
-from napari_virtualstain.jobs.compare import compare_planes, grid_of, grid_words
-from napari_virtualstain.jobs.matched_channels import match_channels, read_match, taken_for
+from napari_virtualstain.jobs.compare import compare_planes
 from napari_virtualstain.jobs.measure import MeasureSettings
 from napari_virtualstain.jobs.measure_field import FieldMeasurer
 from napari_virtualstain.jobs.target_shift import seen_to
-from napari_virtualstain.jobs.verdict_pairs import FieldPair
+from napari_virtualstain.jobs.verdict_pairs import FieldPair, PairOpener
 from napari_virtualstain.objects.match import KINDS, match_objects
 from napari_virtualstain.words import plural
 
@@ -26,7 +25,6 @@ __all__ = ["SCORES", "ComparedField", "FieldComparer"]
 
 SCORES = ("pcc", "ssim", "psnr", "mae", "mse", "gain")
 """Of each stain; see `jobs.evaluation.ChannelScore`."""
-_SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +60,6 @@ class FieldComparer:
     ----------
     notes
         What was taken for what, left out or shifted; complete after the last field.
-    pairs
-        Channel of the prediction, channel of the truth.
 
     Parameters
     ----------
@@ -79,9 +75,8 @@ class FieldComparer:
         self._measurer: FieldMeasurer | None = None
         self._left_out: list[str] = []
         self._shifted: list[str] = []
-        self._said: list[str] = []
         self._first: Exception | None = None
-        self.pairs: list[tuple[str, str]] = []
+        self._opener = PairOpener(settings.match, settings.pixel_size)
 
     @property
     def measurer(self) -> FieldMeasurer:
@@ -97,14 +92,19 @@ class FieldComparer:
         return self._measurer
 
     @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Channel of the prediction, channel of the truth."""
+        return self._opener.pairs
+
+    @property
     def said(self) -> tuple[str, ...]:
         """What was taken for what when the first field was opened."""
-        return tuple(self._said)
+        return tuple(self._opener.said)
 
     @property
     def notes(self) -> list[str]:
         """Sentences about fields and channels."""
-        found = [*self._said, *self.measurer.notes]
+        found = [*self._opener.said, *self.measurer.notes]
         if self._left_out:
             left = plural(len(self._left_out), "field")
             found.append(f"{left} left out; the first, {self._left_out[0]}")
@@ -172,30 +172,7 @@ class FieldComparer:
 
     def opened(self, pair: FieldPair) -> tuple[LazyImage, LazyImage]:
         """Open both, with the channels that are compared, under the names of the prediction."""
-        prediction, truth = pair.prediction.scene.open(), pair.truth.scene.open()
-        if not self.pairs:
-            wanted = read_match(prediction.channel_names, self._settings.match)
-            self.pairs = match_channels(prediction, truth, wanted)
-            self._said += [*prediction.guesses, *truth.guesses]
-            self._said += taken_for(self.pairs, self._settings.match)
-        prediction = prediction.select([stain for stain, _ in self.pairs]).with_gaps()
-        own = truth.select([name for _, name in self.pairs]).with_gaps()
-        truth = replace(own, channels=prediction.channels)
-        if grid_of(prediction) != grid_of(truth):
-            raise PixelDataError(
-                f"The prediction is {grid_words(prediction)} and its truth {grid_words(truth)}. "
-                "Give the truth of the same field and size; project or select z planes first."
-            )
-        one, other = prediction.pixel_size_um, truth.pixel_size_um
-        if one.y is None or other.y is None:  # one of them may know it
-            known = other if one.y is None else one
-            prediction, truth = (replace(i, pixel_size_um=known) for i in (prediction, truth))
-        elif self._settings.pixel_size is None and abs(one.y - other.y) > _SAME_SIZE * other.y:
-            raise PixelDataError(
-                f"A pixel of the prediction is {one.y:g} µm and one of its truth {other.y:g} µm. "
-                "Give the right one with --pixel-size."
-            )
-        return prediction, truth
+        return self._opener.open(pair)
 
     def _first_measurer(self, prediction: LazyImage) -> FieldMeasurer:
         own = self._settings

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from napari_virtualstain.evaluation.findings import Finding
     from napari_virtualstain.jobs.verdict import VerdictResult
     from napari_virtualstain.jobs.verdict_pictures import Thumbnail
+    from napari_virtualstain.metrics.classification import Confusion
 
-__all__ = ["HOW", "WORDS", "effects_figure", "findings_table", "page", "treatments_table"]
+__all__ = [
+    "HOW",
+    "WORDS",
+    "confusion_figure",
+    "effects_figure",
+    "findings_table",
+    "page",
+    "treatments_table",
+]
 
 WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
 _COLOURS = {
@@ -27,7 +36,7 @@ _COLOURS = {
 _SIDES = {"truth": "#56606a", "prediction": "#d55e00"}
 HOW = {"pca": "Principal components", "tsne": "t-SNE", "umap": "UMAP"}
 """Names of the ways to draw on paper."""
-_MOST_ROWS = 100
+_MOST_ROWS, _MOST_CLASSES, _SHORT = 100, 16, 10
 
 
 def page(result: VerdictResult, whole: Mapping[str, Any], pictures: Sequence[Thumbnail]) -> str:
@@ -209,6 +218,42 @@ def effects_figure(treatments: Sequence[Mapping[str, Any]]) -> str:
         + "<figcaption>Effect of each treatment, in standard deviations of the controls: "
         f"{key}.</figcaption></figure>"
     )  # fmt: skip
+
+
+def confusion_figure(
+    found: Confusion, asked: str, what: str = "wells", rows_in: str = "wells.csv"
+) -> str:
+    """Return which classes are taken for which, as a figure.
+
+    Parameters
+    ----------
+    found
+        Counts.
+    asked
+        Whose they are, for people.
+    what
+        That is counted.
+    rows_in
+        Table that says it of each, where there are too many classes to be drawn.
+    """
+    names = [str(name) for name in found.classes]
+    if len(names) > _MOST_CLASSES:
+        return f"<p>{len(names)} classes are too many for a figure; see {rows_in}.</p>"
+    short = [name if len(name) <= _SHORT else f"{name[: _SHORT - 1]}…" for name in names]
+    columns = [name if short.count(name) == 1 else f"{n + 1}" for n, name in enumerate(short)]
+    values = {}
+    for r, row in enumerate(found.counts):
+        for c, count in enumerate(row.tolist()):
+            share = count / row.sum() if row.sum() else float("nan")
+            said = f"{names[r]} taken for {names[c]}: {count} of {int(row.sum())} {what}"
+            values[names[r], columns[c]] = (share, said)
+    figure = heat_map(
+        values, rows=names, columns=columns, label=f"What is taken for what in {asked}"
+    )
+    return (
+        f'<figure class="wide">{figure}<figcaption>{escape(asked)}: share of the {what} of a '
+        "row that are taken for the column.</figcaption></figure>"
+    )
 
 
 def treatments_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_virtualstain.datasets.labels import name_key, place_key
 from napari_virtualstain.errors import PixelDataError, SettingsError
 from napari_virtualstain.evaluation.profiles import Key
+from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.scene import listed
+from napari_virtualstain.jobs.compare import grid_of, grid_words
 from napari_virtualstain.jobs.listed_images import ListedImage
+from napari_virtualstain.jobs.matched_channels import match_channels, read_match, taken_for
 from napari_virtualstain.words import plural
 
-__all__ = ["FieldPair", "pair_fields"]
+__all__ = ["FieldPair", "PairOpener", "pair_fields"]
 
 _SHOWN = 5
+_SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,63 @@ class FieldPair:
         if place.well:
             return place.plate, place.well, place.site
         return "", self.truth.name, ""
+
+
+class PairOpener:
+    """Opens predictions with their truths, with the channels of the first pair.
+
+    Attributes
+    ----------
+    pairs
+        Channel of the prediction, channel of the truth; empty before the first.
+    said
+        What was guessed and taken for what when the first was opened.
+
+    Parameters
+    ----------
+    match
+        ``PREDICTED=TRUE`` names of channels, where they differ.
+    pixel_size
+        In micrometres, if that of the files does not matter.
+    """
+
+    def __init__(self, match: Sequence[str], pixel_size: float | None) -> None:
+        self._match, self._pixel_size = match, pixel_size
+        self.pairs: list[tuple[str, str]] = []
+        self.said: list[str] = []
+
+    def open(self, pair: FieldPair) -> tuple[LazyImage, LazyImage]:
+        """Open both, with the channels that are compared, under the names of the prediction.
+
+        Raises
+        ------
+        VirtualStainError
+            If they cannot be opened, have other channels, or are not of one size.
+        """
+        prediction, truth = pair.prediction.scene.open(), pair.truth.scene.open()
+        if not self.pairs:
+            wanted = read_match(prediction.channel_names, self._match)
+            self.pairs = match_channels(prediction, truth, wanted)
+            self.said += [*prediction.guesses, *truth.guesses]
+            self.said += taken_for(self.pairs, self._match)
+        prediction = prediction.select([stain for stain, _ in self.pairs]).with_gaps()
+        own = truth.select([name for _, name in self.pairs]).with_gaps()
+        truth = replace(own, channels=prediction.channels)
+        if grid_of(prediction) != grid_of(truth):
+            raise PixelDataError(
+                f"The prediction is {grid_words(prediction)} and its truth {grid_words(truth)}. "
+                "Give the truth of the same field and size; project or select z planes first."
+            )
+        one, other = prediction.pixel_size_um, truth.pixel_size_um
+        if one.y is None or other.y is None:  # one of them may know it
+            known = other if one.y is None else one
+            prediction, truth = (replace(i, pixel_size_um=known) for i in (prediction, truth))
+        elif self._pixel_size is None and abs(one.y - other.y) > _SAME_SIZE * other.y:
+            raise PixelDataError(
+                f"A pixel of the prediction is {one.y:g} µm and one of its truth {other.y:g} µm. "
+                "Give the right one with --pixel-size."
+            )
+        return prediction, truth
 
 
 def pair_fields(
