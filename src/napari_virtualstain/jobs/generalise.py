@@ -19,6 +19,7 @@ from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage
 from napari_virtualstain.jobs.generalise_results import cells_of, read_results
 from napari_virtualstain.jobs.page import document, table
+from napari_virtualstain.jobs.page_file import PDF, check_pdf, write_page
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.svg import heat_map
 from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values
@@ -41,6 +42,7 @@ class GeneraliseSettings(JobSettings):
     out: PathText = Field(description="folder to write the page and the table into")
     draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
     seed: int = Field(default=0, ge=0, description="decides what is drawn")
+    pdf: bool = Field(default=False, description=PDF)
     overwrite: bool = Field(default=False, description="replace the page that is there")
 
 
@@ -139,6 +141,7 @@ def run(
     began = time.monotonic()
     out, told = Path(settings.out), stage(on_progress, "steps")
     check_report(out, FILES, [settings.table], overwrite=settings.overwrite)
+    check_pdf(settings.pdf)
     told(0, 2)
     cells, notes = cells_of(read_results(Path(settings.table)))
     told(1, 2)
@@ -155,7 +158,7 @@ def run(
     write_whole(out / FILES[2], csv_text(result.rows()))
     whole = {**about, "result": result.to_json()}
     write_whole(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
-    write_whole(out / FILES[0], _page(result, about))
+    write_page(out / FILES[0], _page(result, about), pdf=settings.pdf)
     for note in result.notes:
         if on_note is not None:
             on_note(note)

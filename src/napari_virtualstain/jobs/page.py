@@ -29,7 +29,16 @@ svg text:not([fill]) { fill: var(--ink); } .frame { fill: none; stroke: var(--li
 img { width: 200px; height: auto; background: #000; }
 .caveat { border-left: 4px solid #9a6700; padding-left: .8rem; }
 pre { overflow-x: auto; font-size: .8rem; } .dot { font-size: 1.2em; }
-@media print { body { margin: 0; max-width: none; } h2, figure { break-inside: avoid; } }
+@page { size: A4; margin: 15mm; }
+@media print {
+:root { color-scheme: light; --ink: #1f2328; --line: #d0d7de; --back: #fff; }
+body { margin: 0; padding: 0; max-width: none; font-size: 10pt; print-color-adjust: exact; }
+h1 { font-size: 15pt; } h2 { font-size: 12pt; break-after: avoid; }
+tr, figure, .caveat { break-inside: avoid; } thead { display: table-header-group; }
+.wide, pre { overflow: visible; } .wide table { width: 100%; font-size: 7.5pt; }
+th, td { padding-right: .3rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 7pt; }
+img { width: 150px; } figure { max-width: 100%; margin-right: .5rem; } }
 """
 
 
@@ -61,7 +70,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
         "<tr>" + "".join(f"<td>{number_cell(row.get(key, ''))}</td>" for key in columns) + "</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    head = f"<thead><tr>{head}</tr></thead>"
+    return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def number_cell(value: Any) -> str:

@@ -26,6 +26,7 @@ from napari_virtualstain.evaluation.planar import Planar
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Progress, stage
+from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.phenotype_answers import ask
 from napari_virtualstain.jobs.phenotype_page import FILES, write_phenotype
 from napari_virtualstain.jobs.phenotype_tables import read_wells, wells_of_all
@@ -96,6 +97,7 @@ class PhenotypeSettings(JobSettings):
     )
     draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
     seed: int = Field(default=0, ge=0, description="decides what is drawn")
+    pdf: bool = Field(default=False, description=PDF)
     overwrite: bool = Field(default=False, description="replace the page that is there")
 
 
@@ -289,3 +291,4 @@ def _refuse_two_targets(treatments: tuple[str, ...], targets: tuple[str, ...], m
 def _check(out: Path, settings: PhenotypeSettings) -> None:
     inputs = [settings.prediction, settings.target, settings.brightfield, settings.labels]
     check_report(out, FILES, inputs, overwrite=settings.overwrite)
+    check_pdf(settings.pdf)

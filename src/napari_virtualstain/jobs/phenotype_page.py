@@ -13,6 +13,7 @@ import numpy as np
 from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.jobs.page import document, table
+from napari_virtualstain.jobs.page_file import write_page
 from napari_virtualstain.jobs.phenotype_wells import PREDICTION, TRUTH
 from napari_virtualstain.jobs.svg import Point, cloud
 from napari_virtualstain.jobs.verdict_page import (
@@ -70,7 +71,7 @@ def write_phenotype(result: PhenotypeResult, about: Mapping[str, Any]) -> None:
                 (out / name).unlink(missing_ok=True)
     whole = {**about, "result": result.to_json()}
     write_whole(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
-    write_whole(out / FILES[0], _page(result, about))
+    write_page(out / FILES[0], _page(result, about), pdf=about["settings"]["pdf"])
 
 
 def _page(result: PhenotypeResult, about: Mapping[str, Any]) -> str:

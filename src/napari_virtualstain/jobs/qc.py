@@ -23,6 +23,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.qc_calibrate import calibrate
 from napari_virtualstain.jobs.qc_clicks import Learnt, learn_artifacts
 from napari_virtualstain.jobs.qc_field import JudgedImage, open_judged
@@ -110,6 +111,7 @@ class QcSettings(JobSettings):
     pattern: str | None = Field(
         default=None, description="how the files of a folder with source or target are named"
     )
+    pdf: bool = Field(default=False, description=PDF)
     overwrite: bool = Field(default=False, description="replace the report that is there")
 
 
@@ -278,6 +280,7 @@ def _check(settings: QcSettings) -> None:
     out = Path(settings.out)
     inputs = [settings.prediction, settings.source, settings.target]
     check_report(out, FILES, inputs, overwrite=settings.overwrite)
+    check_pdf(settings.pdf)
 
 
 def _written(settings: QcSettings) -> str:

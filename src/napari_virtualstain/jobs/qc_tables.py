@@ -20,6 +20,7 @@ from napari_virtualstain.io.plate import Place
 from napari_virtualstain.io.save_png import QUANTILES
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.listed_images import ListedImage
+from napari_virtualstain.jobs.page_file import write_page
 from napari_virtualstain.jobs.qc_page import page
 from napari_virtualstain.jobs.verdict_pictures import EDGE, grey, png_address
 from napari_virtualstain.jobs.verdict_tables import csv_text, plain_values
@@ -251,7 +252,8 @@ def write_qc(result: QcResult, about: Mapping[str, Any], gallery: Gallery) -> No
                 (out / name).unlink(missing_ok=True)
     whole = plain_values({**about, "result": result.to_json()})
     write_whole(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
-    write_whole(out / FILES[0], page(result, whole, gallery.shown, wells))
+    drawn = page(result, whole, gallery.shown, wells)
+    write_page(out / FILES[0], drawn, pdf=about["settings"]["pdf"])
 
 
 def _about(field: JudgedField) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.phenotype_wells import BRIGHTFIELD, PREDICTION, TRUTH, score_row
 from napari_virtualstain.jobs.recognise_network import guess_by_folds
 from napari_virtualstain.jobs.recognise_page import FILES, write_recognise
@@ -100,6 +101,7 @@ class RecogniseSettings(JobSettings):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
     draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
     seed: int = Field(default=0, ge=0, description="decides what is drawn, dealt out and learnt")
+    pdf: bool = Field(default=False, description=PDF)
     overwrite: bool = Field(default=False, description="replace the page that is there")
 
 
@@ -198,6 +200,7 @@ def run(
     out = Path(settings.out)
     inputs = [settings.prediction, settings.target, settings.brightfield, settings.labels]
     check_report(out, FILES, inputs, overwrite=settings.overwrite)
+    check_pdf(settings.pdf)
     presets = get_encoder_spec("resnet").presets
     if settings.preset not in presets:
         raise unknown_name("size of a ResNet", settings.preset, presets,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtualstain.evaluation.findings import CAVEAT
 from napari_virtualstain.io.disk import disk_errors, write_whole
 from napari_virtualstain.jobs.page import document, table
+from napari_virtualstain.jobs.page_file import write_page
 from napari_virtualstain.jobs.svg import Bar, bars_figure
 from napari_virtualstain.jobs.verdict_page import WORDS, confusion_figure, findings_table
 from napari_virtualstain.jobs.verdict_tables import csv_text
@@ -46,7 +47,7 @@ def write_recognise(result: RecogniseResult, about: Mapping[str, Any]) -> None:
         write_whole(out / name, csv_text(rows))
     whole = {**about, "result": result.to_json()}
     write_whole(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
-    write_whole(out / FILES[0], _page(result, about))
+    write_page(out / FILES[0], _page(result, about), pdf=about["settings"]["pdf"])
 
 
 def _page(result: RecogniseResult, about: Mapping[str, Any]) -> str:

@@ -10,6 +10,11 @@ from math import ceil, floor, isfinite, log10
 __all__ = ["Bar", "Point", "bars_figure", "cloud", "heat_map", "scatter"]
 
 _SIDE, _LEFT, _TOP, _BELOW = 260, 58, 12, 46
+_FRAME = 'class="frame" fill="none" stroke="#d0d7de"'
+_EQUAL = 'class="equal" stroke="#d0d7de" stroke-dasharray="4 3"'
+"""The page says it, too, as it is light or dark; what prints without its style has these."""
+_LETTER = 7.6
+"""Pixels that a letter takes at most, of the usual fonts."""
 _CELL = (74, 26)
 
 
@@ -69,7 +74,7 @@ def bars_figure(bars: Sequence[Bar], *, x: str, label: str) -> str:
     label
         Of the figure, for those who cannot see it.
     """
-    high, left = 22, 12 + 7 * max((len(one.name) for one in bars), default=0)
+    high, left = 22, 12 + ceil(_LETTER * max((len(one.name) for one in bars), default=0))
     numbers = [n for one in bars for n in (one.value, one.high, *one.marks.values())]
     most = max((n for n in numbers if isfinite(n)), default=1.0)
     step = _step(most)
@@ -82,10 +87,10 @@ def bars_figure(bars: Sequence[Bar], *, x: str, label: str) -> str:
 
     out = [
         (
-            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
+            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" font-size="12" '
             f'aria-label="{escape(label)}">'
         ),
-        (f'<rect x="{left}" y="{_TOP}" width="{_SIDE}" height="{bottom - _TOP}" class="frame"/>'),
+        (f'<rect x="{left}" y="{_TOP}" width="{_SIDE}" height="{bottom - _TOP}" {_FRAME}/>'),
     ]
     for number in range(round(top / step) + 1):
         place = f'x="{at(number * step):.1f}" y="{bottom + 16}"'
@@ -145,11 +150,11 @@ def scatter(
     width, height = _LEFT + _SIDE + 12, _TOP + _SIDE + _BELOW
     out = [
         (
-            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
+            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" font-size="12" '
             f'aria-label="{escape(label)}">'
         ),
-        f'<rect x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" class="frame"/>',
-        f'<line x1="{_LEFT}" y1="{_TOP + _SIDE}" x2="{_LEFT + _SIDE}" y2="{_TOP}" class="equal"/>',
+        f'<rect x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" {_FRAME}/>',
+        f'<line x1="{_LEFT}" y1="{_TOP + _SIDE}" x2="{_LEFT + _SIDE}" y2="{_TOP}" {_EQUAL}/>',
     ]
     for number in range(round(top / step) + 1):
         value = number * step
@@ -201,9 +206,9 @@ def cloud(points: Sequence[Point], *, colours: Mapping[str, str], label: str) ->
     out = [
         (
             f'<svg viewBox="0 0 {width:.1f} {height:.1f}" '
-            f'width="{width:.1f}" role="img" aria-label="{escape(label)}">'
+            f'width="{width:.1f}" role="img" font-size="12" aria-label="{escape(label)}">'
         ),
-        f'<rect x="1" y="1" width="{width - 2:.1f}" height="{height - 2:.1f}" class="frame"/>',
+        f'<rect x="1" y="1" width="{width - 2:.1f}" height="{height - 2:.1f}" {_FRAME}/>',
     ]
     for one in known:
         x, y = (edge + side * (v - start) / wide for v, start in ((one.x, left), (one.y, low)))
@@ -250,11 +255,11 @@ def heat_map(
         Of the figure.
     """
     wide, high = _CELL
-    left = 12 + 7 * max(map(len, rows), default=0)
+    left = 12 + ceil(_LETTER * max(map(len, rows), default=0))
     width, height = left + wide * len(columns), high * (len(rows) + 1)
     out = [
         (
-            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
+            f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" font-size="12" '
             f'aria-label="{escape(label)}">'
         )
     ]

@@ -22,6 +22,7 @@ from napari_virtualstain.generators.doubt import DOUBT_FILE, Doubt, write_doubt
 from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images, record_of
+from napari_virtualstain.jobs.page_file import PDF, check_pdf, write_page
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.uncertainty_fields import DoubtfulField, look_at_pair
 from napari_virtualstain.jobs.uncertainty_page import page
@@ -77,6 +78,7 @@ class UncertaintySettings(JobSettings):
     seed: int = Field(
         default=0, ge=0, description="decides which wells are held back, and what is drawn"
     )
+    pdf: bool = Field(default=False, description=PDF)
     overwrite: bool = Field(default=False, description="replace the report that is there")
 
 
@@ -155,6 +157,7 @@ def run(
     began = time.monotonic()
     out = Path(settings.out)
     check_report(out, FILES, [settings.prediction, settings.target], overwrite=settings.overwrite)
+    check_pdf(settings.pdf)
     predictions = listed_images(
         settings.prediction, scene=settings.scene, axes=None, pattern=None, out=settings.out
     )
@@ -274,4 +277,4 @@ def _write(result: UncertaintyResult, settings: UncertaintySettings, made: dict[
     found = {key: value for key, value in result.to_json().items() if key != "kept"}
     whole = {**about, "result": found}
     write_whole(result.out / FILES[2], json.dumps(whole, indent=2, allow_nan=False))
-    write_whole(result.out / FILES[0], page(result, about))
+    write_page(result.out / FILES[0], page(result, about), pdf=about["settings"]["pdf"])

@@ -20,6 +20,7 @@ from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import listed_images
 from napari_virtualstain.jobs.measure import relative_stains
+from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_answers import Answers, answer, refuse_one_well
 from napari_virtualstain.jobs.verdict_cells import CellSample, ComparedCells, compare_cells
@@ -101,6 +102,7 @@ class VerdictSettings(JobSettings):
     )
     draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
     seed: int = Field(default=0, ge=0, description="decides what is drawn")
+    pdf: bool = Field(default=False, description=PDF)
     overwrite: bool = Field(default=False, description="replace the verdict that is there")
 
 
@@ -254,3 +256,4 @@ def run(
 
 def _check(out: Path, settings: VerdictSettings) -> None:
     check_report(out, FILES, [settings.prediction, settings.target], overwrite=settings.overwrite)
+    check_pdf(settings.pdf)

@@ -105,7 +105,8 @@ def findings_table(findings: Sequence[Finding]) -> str:
         )
     head = "<tr><th>question</th><th></th><th>answer</th><th>no change</th></tr>"
     return (
-        f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+        f'<div class="wide"><table><thead>{head}</thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
         "<p>In brackets: 95 % intervals, wells drawn with replacement. <em>Kept</em> is what lies "
         "within the last column with its whole interval, <em>changed</em> what lies outside with "
         "all of it.</p>"

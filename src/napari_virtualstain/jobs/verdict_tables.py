@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtualstain.io.disk import disk_errors, write_whole
+from napari_virtualstain.jobs.page_file import write_page
 from napari_virtualstain.jobs.verdict_page import page
 from napari_virtualstain.jobs.verdict_pictures import Thumbnail, thumbnail
 
@@ -77,7 +78,7 @@ def write_verdict(
     whole = {**about, "result": result.to_json()}
     write_whole(out / FILES[1], json.dumps(whole, indent=2, allow_nan=False))
     shown: list[Thumbnail] = [thumbnail(comparer, one, stains[0]) for one in result.worst]
-    write_whole(out / FILES[0], page(result, whole, shown))
+    write_page(out / FILES[0], page(result, whole, shown), pdf=whole["settings"]["pdf"])
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
