@@ -100,7 +100,7 @@ def bars_figure(bars: Sequence[Bar], *, x: str, label: str) -> str:
         out.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(one.name)}</text>')
         said = ", ".join(
             f"{name} {value:.3f}"
-            for name, value in {"distance": one.value, **one.marks}.items() if isfinite(value)
+            for name, value in {"here": one.value, **one.marks}.items() if isfinite(value)
         )  # fmt: skip
         parts = []
         if isfinite(one.low) and isfinite(one.high):
