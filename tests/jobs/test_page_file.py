@@ -28,6 +28,15 @@ PARTS = [
 ]
 
 
+@pytest.fixture
+def printer():
+    """What makes PDFs; skips where it, or a library of the system that it needs, is not there."""
+    try:
+        return check_pdf(True)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
 def test_without_being_asked_there_is_html_alone_and_an_older_pdf_goes(tmp_path):
     (tmp_path / "verdict.pdf").write_bytes(b"of another run")
     write_page(tmp_path / "verdict.html", "<p>new", pdf=False)
@@ -54,8 +63,7 @@ def test_a_missing_library_of_the_system_is_named_and_another_way_to_print(monke
         check_pdf(True)
 
 
-def test_the_pdf_lies_beside_the_page_and_is_whole(tmp_path):
-    pytest.importorskip("weasyprint")
+def test_the_pdf_lies_beside_the_page_and_is_whole(tmp_path, printer):
     html = document("Verdict", PARTS)
     write_page(tmp_path / "verdict.html", html, pdf=True)
     drawn = (tmp_path / "verdict.pdf").read_bytes()
@@ -66,8 +74,7 @@ def test_the_pdf_lies_beside_the_page_and_is_whole(tmp_path):
     assert (tmp_path / "verdict.html").read_text(encoding="utf-8") == html
 
 
-def test_a_pdf_has_the_pictures_in_the_page_and_none_from_elsewhere(tmp_path):
-    pytest.importorskip("weasyprint")
+def test_a_pdf_has_the_pictures_in_the_page_and_none_from_elsewhere(tmp_path, printer):
     noise = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "elsewhere.png")
     inside = base64.b64encode((tmp_path / "elsewhere.png").read_bytes()).decode()

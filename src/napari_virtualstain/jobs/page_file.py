@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ def check_pdf(asked: bool) -> Any:
     if not asked:
         return None
     try:
-        return from_extra(
-            "weasyprint", extra="pdf", needs="--pdf takes WeasyPrint, of the extra [pdf]."
-        )
+        with warnings.catch_warnings():
+            # Without HarfBuzz' own cutter of fonts, which few systems have, files are larger.
+            warnings.filterwarnings("ignore", "HarfBuzz-Subset", DeprecationWarning)
+            return from_extra(
+                "weasyprint", extra="pdf", needs="--pdf takes WeasyPrint, of the extra [pdf]."
+            )
     except OSError as error:
         raise MissingExtraError(
             "--pdf takes WeasyPrint, which does not find Pango, a library of the system. Install "
