@@ -276,34 +276,42 @@ HEAD = (
 )
 
 
+NATURAL: dict[str, dict[str, object]] = {
+    "in focus as in training": {},
+    "focus off by a further 1.5 µm": {"focus_error_um": 1.5},
+    "focus off by a further 3 µm": {"focus_error_um": 3.0},
+    "a lamp four times as uneven": {"illumination": 0.6},
+    "ten times the debris": {"debris": 10.0},
+    "four times the noise": {"noise": 4.0},
+    "no cells": {"n_cells": 0},
+    "pixels of 0.75 µm taken for 0.6 µm": {"pixel_size_um": 0.75},
+    "three times the cells": {"density_per_mm2": 2400.0},
+}
+"""Conditions outside of those of the training, by what is said of them."""
+
+
+def unlike(settings: FieldSettings, changes: dict[str, object]) -> FieldSettings:
+    """Return settings of a field under other conditions; focus goes further off on the side where it is."""
+    changed = dict(changes)
+    if "focus_error_um" in changed:
+        sign = 1 if settings.focus_error_um >= 0 else -1
+        changed["focus_error_um"] = settings.focus_error_um + sign * float(
+            str(changed["focus_error_um"])
+        )
+    return replace(settings, **changed)
+
+
 def natural(
     count: int, keep: Path | None, reference: QcReference, good: Sequence[list[Finding]]
 ) -> list[list[str]]:
     """Return rows of failures that nobody drew: other light, other cells, another scale, stained by the same model."""
-    kinds: dict[str, dict[str, object]] = {
-        "in focus as in training": {},
-        "focus off by a further 1.5 µm": {"focus_error_um": 1.5},
-        "focus off by a further 3 µm": {"focus_error_um": 3.0},
-        "a lamp four times as uneven": {"illumination": 0.6},
-        "ten times the debris": {"debris": 10.0},
-        "four times the noise": {"noise": 4.0},
-        "no cells": {"n_cells": 0},
-        "pixels of 0.75 µm taken for 0.6 µm": {"pixel_size_um": 0.75},
-        "three times the cells": {"density_per_mm2": 2400.0},
-    }
     base = np.array([overall(f) for f in good])
     rows = []
-    for name, changes in kinds.items():
+    for name, changes in NATURAL.items():
         scores, losses, flagged, checks = [], [], 0, []
         for index in range(count):
             settings, seed = held_out_settings(FIRST + 5000 + index)
-            changed = dict(changes)
-            if "focus_error_um" in changed:
-                sign = 1 if settings.focus_error_um >= 0 else -1
-                changed["focus_error_um"] = settings.focus_error_um + sign * float(
-                    str(changed["focus_error_um"])
-                )
-            made = simulated(replace(settings, **changed), seed, keep).fields[0]
+            made = simulated(unlike(settings, changes), seed, keep).fields[0]
             findings = run_checks(made, reference)
             scores.append(overall(findings))
             flagged += RANK[worst_state(findings)] >= RANK["amber"]

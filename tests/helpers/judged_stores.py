@@ -38,9 +38,9 @@ def write_source(path, *fields):
     return path
 
 
-def write_plate(path, fields, kind):
+def write_plate(path, fields, kind, columns=6):
     """Write one field a well, along the first row; kind is "stains" or "planes"."""
-    store = PlateStore(path, name=path.stem, rows=2, columns=6)
+    store = PlateStore(path, name=path.stem, rows=2, columns=columns)
     for column, field in enumerate(fields):
         write = write_prediction if kind == "stains" else write_source
         write(path / field_path(0, column, "0"), field)

@@ -110,6 +110,7 @@ def test_every_setting_that_is_a_path_says_so(verb):
         "regions",
         "predicted_labels",
         "true_labels",
+        "index",
     }
     # Of a training it is the name of a method, which is no path.
     kinds = {"encoder"} if verb in ("explain", "suggest") else set()

@@ -463,3 +463,21 @@ def test_the_command_prints_what_to_make_of_it(bright, tiny_model, out, capsys):
     found = json.loads(capsys.readouterr().out)
     assert {one["method"] for one in found["maps"]} == {"planes", "gradient"}
     assert found["out"] == str(out)
+
+
+def test_a_pixel_that_nothing_moves_is_said_and_recorded(tiny_model, out, tmp_path):
+    model = load_package(tiny_model)
+    with torch.no_grad():
+        for weights in model.generator.module().parameters():
+            weights.zero_()
+    dead = tmp_path / "dead"
+    planes = np.zeros((1, 3, 16, 16), np.float32)
+    save_package(dead, model.card, model.generator, planes)
+    light = np.random.default_rng(0).normal(100, 9, (3, 64, 64)).astype(np.float32)
+    found = api.explain(
+        light, axes="zyx", pixel_size=0.6, out=out, model=dead, method=("gradient",), at=(30, 30),
+        sanity=False,
+    )  # fmt: skip
+    assert any(one.startswith("The gradient is 0 everywhere") for one in found.sentences)
+    assert found.maps[0].numbers["radius_px"] == {"50%": None, "95%": None}
+    assert read_record(out)["record"]["maps"][0]["numbers"]["halo_px"] > 0

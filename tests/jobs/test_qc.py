@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -284,3 +286,38 @@ def test_a_report_that_is_there_is_kept(judged, stores):
 
 def test_no_map_is_kept_once_it_was_shown(judged):
     assert all(one.where is None for field in judged.fields for one in field.findings)
+
+
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory):
+    """A row of nine wells whose lamp becomes brighter from well to well, judged."""
+    root = tmp_path_factory.mktemp("drift")
+    fields = [drawn_cells(seed, edge=128, cells=4, time=False) for seed in range(9)]
+    lit = [replace(one, planes=one.planes * (1 + 0.05 * n)) for n, one in enumerate(fields)]
+    write_plate(root / "plate.ome.zarr", fields, "stains", columns=12)
+    write_plate(root / "plate_bf.ome.zarr", lit, "planes", columns=12)
+    return qc_here(
+        root / "plate.ome.zarr", source=str(root / "plate_bf.ome.zarr"), out=root / "report"
+    )
+
+
+def test_a_lamp_that_drifts_over_the_plate_is_told_in_words_everywhere(drifting):
+    words = [one.words for one in drifting.drift.found]
+    assert [one.measure for one in drifting.drift.found] == ["exposure"]
+    assert words[0].startswith("Exposure of the bright field rises with the column")
+    assert words[0] in drifting.text()
+    page = (drifting.out / "qc.html").read_text(encoding="utf-8")
+    assert "<h2>Drift</h2>" in page
+    assert escape(words[0]) in page
+    assert "Drift with the row of plate.ome: not assessable, the wells lie in 1 row." in page
+    whole = json.loads((drifting.out / "qc.json").read_text(encoding="utf-8"))["result"]
+    assert whole["drift"]["found"][0]["words"] == words[0]
+    assert whole["drift"]["tests"] == drifting.drift.tests > 5
+    assert whole["fields"][0]["measures"]["exposure"] > 7000
+
+
+def test_too_few_wells_are_said_and_not_compared(judged):
+    assert judged.drift.found == ()
+    page = (judged.out / "qc.html").read_text(encoding="utf-8")
+    assert "Drift over the plate of " in page
+    assert "there are 4 wells, and 8 are needed." in page

@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from napari_virtualstain.datasets import pairing_file, project_entries
 from napari_virtualstain.datasets.pairing_file import load_pairs
 from napari_virtualstain.datasets.project import Project
 from napari_virtualstain.datasets.review import Review, read_review
 from napari_virtualstain.denoising.package import DenoiserCard, read_denoiser_card
+from napari_virtualstain.embedding.index_file import _About, read_index
 from napari_virtualstain.encoders.card import EncoderCard
 from napari_virtualstain.encoders.package import read_encoder_card
 from napari_virtualstain.errors import ReplayError, VirtualStainError
@@ -122,6 +125,10 @@ KINDS = {
         lambda found: (found.views, found.level, found.stains["DNA"].half_width(0.3) > 0),
         (8, 0.9, True),
     ),
+    "index of training data": Kind(
+        schema_of(_About), "training-index-{}.safetensors", read_index,
+        lambda found: (found.model, found.fitted, len(found.codes)), ("tiny", 6, 12),
+    ),
     "review": Kind(
         schema_of(Review), "reviewed-{}.review",
         lambda folder: read_review(folder.with_suffix(".ome.zarr")),
@@ -157,6 +164,7 @@ WRITTEN = {
     "qc/reference.py": "reference",
     "qc/clicked.py": "artifacts",
     "generators/doubt.py": "intervals",
+    "embedding/index_file.py": "index of training data",
     "datasets/review.py": "review",
     "datasets/project.py": "project",
     "datasets/project_entries.py": "project",
@@ -193,16 +201,32 @@ def test_what_a_newer_version_wrote_asks_for_an_update(kind, tmp_path):
     one = KINDS[kind]
     path = copied(kind, one.newest, tmp_path)
     file = path / one.version_in if one.version_in else path
-    values = json.loads(file.read_text(encoding="utf-8"))
-    state = values["attributes"][KEY] if file.name == "zarr.json" else values
-    state[one.field] = 99
-    state["something new"] = {"a": 1}
-    file.write_text(json.dumps(values), encoding="utf-8")
+    if file.suffix == ".safetensors":
+        file.write_bytes(newer_tensors(file))
+    else:
+        write_newer(file, one)
     with pytest.raises(VirtualStainError, match="Update napari-virtualstain") as refused:
         one.read(path)
     said = str(refused.value)
     assert "99" in said
     assert said.count("\n") == 0
+
+
+def newer_tensors(file):
+    """Return a file of tensors whose text is of a newer version."""
+    with safe_open(file, "np") as found:
+        about = json.loads(found.metadata()["about"])
+        tensors = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
+    about |= {"schema_version": 99, "something new": {"a": 1}}
+    return save(tensors, metadata={"about": json.dumps(about)})
+
+
+def write_newer(file, one):
+    values = json.loads(file.read_text(encoding="utf-8"))
+    state = values["attributes"][KEY] if file.name == "zarr.json" else values
+    state[one.field] = 99
+    state["something new"] = {"a": 1}
+    file.write_text(json.dumps(values), encoding="utf-8")
 
 
 def test_each_version_that_is_written_has_its_fixture():

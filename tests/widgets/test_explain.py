@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 from drawn_models import package
+from judged_stores import write_image
 from little_encoders import write_encoder
 from qtpy.QtWidgets import QApplication
 
+from napari_virtualstain.api import index
 from napari_virtualstain.cli.arguments import settings_from
 from napari_virtualstain.cli.main import VERBS, _parse
 from napari_virtualstain.explain.attention import top_mass
@@ -128,6 +131,52 @@ def test_a_drag_moves_the_picture_and_asks_nothing(desk, page):
     desk.dock.show_page("stain")
     assert not page.pick.isChecked()
     assert page._click not in desk.viewer.mouse_drag_callbacks
+
+
+def test_without_an_index_it_says_how_to_add_one(desk, page):
+    choose(page, "planes")
+    page.form.sanity.setChecked(False)
+    desk.click(page.start)
+    explained(desk)
+    assert page.nearest.isVisible()
+    assert "carries no index of its training data" in page.nearest.words.text
+    assert page.nearest.pictures == []
+    assert not page.nearest.sources.isVisible()
+
+
+@pytest.fixture
+def indexed(tmp_path, tiny_model, field_folder):
+    """The tiny model with an index of six pictures that are the field, turned and mirrored."""
+    model = shutil.copytree(tiny_model, tmp_path / "indexed")
+    image = open_image(field_folder / "brightfield.ome.zarr")
+    planes = image.data[:, :, :, :128, :128].compute()
+    for n in range(6):
+        turned = np.roll(np.rot90(planes, n, axes=(-2, -1)), 16 * n, axis=-1)
+        write_image(tmp_path / "bright" / f"f{n}.ome.zarr", turned, image.channels)
+    index(tmp_path / "bright", model=model)
+    return model
+
+
+def test_the_nearest_training_patches_stand_beside_each_other(desk, page, indexed):
+    page.form.model.box.setEditText(str(indexed))
+    choose(page, "planes")
+    page.form.sanity.setChecked(False)
+    desk.click(page.start)
+    explained(desk)
+    assert len(page.nearest.pictures) == 5  # of the bright field; no stain was kept
+    assert page.nearest.caption.text() == (
+        "Nearest training patches, bright field, with their distance:"
+    )
+    assert all(one.pixmap().width() == 54 for one in page.nearest.pictures)
+    assert page.nearest.sources.text().count("<br>") == 4
+    assert ".ome.zarr at " in page.nearest.sources.text()
+    for over, kind in ((0.7, "hint"), (2.4, "warning")):
+        told = {"words": "So it is.", "over_limit": over, "patches": [], "stain_name": ""}
+        page.nearest.show_nearest(told)
+        assert page.nearest.words.kind == kind
+        assert page.nearest.pictures == []
+    page.nearest.show_nearest(None)
+    assert not page.nearest.isVisible()
 
 
 def test_hidden_planes_need_no_click(desk, page):

@@ -23,7 +23,7 @@ from napari_virtualstain.jobs.qc import QcSettings
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.qc.clicked import read_artifacts
 from napari_virtualstain.qc.zoo import ZOO
-from napari_virtualstain.widgets._qc_words import COLOURS, findings_as_html
+from napari_virtualstain.widgets._qc_words import COLOURS, drift_as_html, findings_as_html
 from napari_virtualstain.widgets.qc import _TEMPORARY
 
 BAD = 1
@@ -379,3 +379,27 @@ def test_what_was_learnt_is_saved_for_other_stains_and_chosen_there(desk, judged
     desk.click(page.clicks.forget_all)
     assert page.clicks.clicks == []
     assert "5 good and 5 bad more are missing" in page.clicks.count.text()
+
+
+def test_drift_stands_below_the_map_and_what_cannot_be_told_with_it(desk, page):
+    desk.click(page.start)
+    desk.wait(lambda: page.panel.isVisible(), 60)
+    assert page.panel.drift.text().endswith(
+        "Cannot be told: drift over the plate of plate, differences between plates, drift with the "
+        "order of acquisition."
+    )
+    assert "there are 4 wells, and 8 are needed." in page.panel.drift.toolTip()
+    one = {"words": "Noise rises with the row (Spearman +0.90 < 1)."}
+    said = drift_as_html(
+        {"found": [one], "tests": 7, "wells": 12, "untold": ["Plates: not assessable, one."]}
+    )
+    assert "<b>Drift</b>: Noise rises with the row (Spearman +0.90 &lt; 1)." in said
+    assert said.endswith("Cannot be told: plates.")
+    nothing = {"found": [], "tests": 7, "wells": 12, "untold": []}
+    assert "No drift was found in 7 comparisons." in drift_as_html(nothing)
+    no_plate = {"found": [], "tests": 0, "wells": 0, "untold": ["Drift: not assessable, none."]}
+    assert drift_as_html(no_plate) == ""
+    shown = {**page._result, "drift": {**nothing, "found": [one]}}
+    page.panel.show_result(shown, str(page._asked.prediction), "plate")
+    assert page.panel.drift.isVisible()
+    assert "Noise rises with the row" in page.panel.drift.text()

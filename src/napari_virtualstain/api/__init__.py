@@ -16,7 +16,7 @@ from napari_virtualstain.api.judging import (
     uncertainty,
     verdict,
 )
-from napari_virtualstain.api.learning import finetune, pairs, suggest, train
+from napari_virtualstain.api.learning import finetune, index, pairs, suggest, train
 from napari_virtualstain.api.measuring import embed, measure
 from napari_virtualstain.api.stains import batch, explain, passport, plan, stain, watch
 
@@ -32,6 +32,7 @@ __all__ = [
     "focus",
     "generalise",
     "illumination",
+    "index",
     "info",
     "measure",
     "pairs",

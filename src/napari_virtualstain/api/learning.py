@@ -10,12 +10,54 @@ from napari_virtualstain.jobs.base import Progress, make_settings
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.finetune import FinetuneResult
+    from napari_virtualstain.jobs.index import IndexResult
     from napari_virtualstain.jobs.pairs import PairsResult
     from napari_virtualstain.jobs.suggest import SuggestResult
     from napari_virtualstain.jobs.train import TrainResult
     from napari_virtualstain.jobs.tuning_plan import FinetunePlan
 
-__all__ = ["finetune", "pairs", "suggest", "train"]
+__all__ = ["finetune", "index", "pairs", "suggest", "train"]
+
+
+def index(
+    source: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> IndexResult:
+    """Keep what the images are like that taught a model: for `qc` and `explain`.
+
+    Parameters
+    ----------
+    source
+        Bright field that taught it: a plate, folder or file; or a pairs file.
+    model
+        Name or folder.
+    on_progress
+        Told of fields; raises `errors.RunCancelled` to end the run, and nothing is written.
+    on_note
+        Called with each sentence about what was guessed or left out.
+    **settings
+        ``target``, ``out``, ``alarms``, ``pictures`` and the others of
+        `napari_virtualstain.jobs.index.IndexSettings`.
+
+    Returns
+    -------
+    IndexResult
+        ``out``, the file; how many ``fields`` and ``patches`` it is of.
+
+    Raises
+    ------
+    VirtualStainError
+        If images and model do not fit, or there are fewer than six fields.
+    """
+    from napari_virtualstain.jobs import index as job
+
+    values = {"input": os.fspath(source), "model": os.fspath(model), **settings}
+    made = make_settings(job.IndexSettings, values)
+    return job.run(made, on_progress=on_progress, on_note=on_note)
 
 
 def pairs(

@@ -87,6 +87,7 @@ VERBS: dict[str, Verb] = {
         Verb("pairs", "match bright field with its stains, check and split them", ("input",)),
         Verb("train", "train a model on matched images"),
         Verb("finetune", "tune a model on a handful of images, and say whether that helped"),
+        Verb("index", "keep what the images are like that taught a model", ("input",)),
         Verb("suggest", "say which fields should be stained next, to tune a model"),
         Verb("simulate", "write simulated fields with known truth"),
         Verb("project", "keep together what belongs to one piece of work", ("folder",)),

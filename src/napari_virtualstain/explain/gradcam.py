@@ -11,44 +11,17 @@ which they are computed, so that a user chooses among a handful and not among al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn import functional
 
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.explain.probe import Pixel, Planes, Probe
+from napari_virtualstain.inference.deepest import Depth, depths_in
 
 __all__ = ["Depth", "depths_of", "grad_cam", "middle_depth"]
-
-_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
-    """A layer that can be looked at.
-
-    Parameters
-    ----------
-    layer
-        Its name in the network.
-    shrink
-        Pixels of the input along an edge that one of its own stands for.
-    channels
-        Features.
-    """
-
-    layer: str
-    shrink: float
-    channels: int
-
-    def words(self) -> str:
-        """Say it."""
-        return f"{self.layer}: {self.channels} features, each of {self.shrink:g} px"
 
 
 def depths_of(probe: Probe, planes: Planes) -> tuple[Depth, ...]:
@@ -61,34 +34,15 @@ def depths_of(probe: Probe, planes: Planes) -> tuple[Depth, ...]:
     planes
         A crop (P, Y, X) of any size that it takes.
     """
-    seen: list[Depth] = []
-
-    def note(name: str) -> Any:
-        def hook(_module: nn.Module, _given: Any, found: torch.Tensor) -> None:
-            depth = Depth(
-                layer=name, shrink=planes.shape[-1] / found.shape[-1], channels=found.shape[1]
-            )
-            if seen and seen[-1].shrink == depth.shrink:
-                seen[-1] = depth
-            else:
-                seen.append(depth)
-
-        return hook
-
     module = probe.differentiable()
-    hooks = [
-        part.register_forward_hook(note(name))
-        for name, part in module.named_modules()
-        if isinstance(part, _CONVOLUTIONS)
-    ]
-    try:
+
+    def run() -> None:
         with torch.no_grad():
             module(probe.tensor(planes))
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    seen = depths_in(module, run, planes.shape[-1])
     # The last is the stain itself, where nothing is left to explain.
-    return tuple(seen[:-1]) if len(seen) > 1 else tuple(seen)
+    return seen[:-1] if len(seen) > 1 else seen
 
 
 def middle_depth(depths: Sequence[Depth]) -> int:
@@ -119,7 +73,7 @@ def grad_cam(probe: Probe, planes: Planes, at: Pixel, *, layer: str) -> NDArray[
         )
     kept: list[torch.Tensor] = []
 
-    def hook(_module: nn.Module, _given: Any, found: torch.Tensor) -> None:
+    def hook(_module: object, _given: object, found: torch.Tensor) -> None:
         kept.append(found)
 
     handle = parts[layer].register_forward_hook(hook)

@@ -99,8 +99,8 @@ def disk_errors(path: Path, needed: float | None = None) -> Iterator[None]:
         ) from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text in one step: what was there stays until all of it is.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a text, or bytes, in one step: what was there stays until all of it is.
 
     Raises
     ------
@@ -110,7 +110,10 @@ def write_whole(path: Path, text: str) -> None:
     scratch = path.with_name(f"{path.name}.partial")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text, encoding="utf-8", newline="")
+        if isinstance(content, bytes):
+            scratch.write_bytes(content)
+        else:
+            scratch.write_text(content, encoding="utf-8", newline="")
         scratch.replace(path)
 
 

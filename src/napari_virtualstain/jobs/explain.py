@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ from napari_virtualstain.io.disk import check_output
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.base import ModelText, PathText, Plane, Progress, TimePoint
 from napari_virtualstain.jobs.prepare import InputSettings
+
+if TYPE_CHECKING:
+    from napari_virtualstain.jobs.explain_nearest import Nearest
 
 __all__ = ["ExplainResult", "ExplainSettings", "ExplainedMap", "run"]
 
@@ -107,6 +110,16 @@ class ExplainSettings(InputSettings):
     square: int = Field(
         default=16, ge=1, description="edge of the squares that occlusion hides, in pixels"
     )
+    nearest: int = Field(
+        default=5, ge=0, le=20,
+        description="training patches that are shown, those most like the place that is explained, "
+        "of a model with an index of its training data",
+    )  # fmt: skip
+    index: PathText | None = Field(
+        default=None,
+        description="index of the model's training data (`virtualstain index`); that beside the "
+        "model if not given",
+    )
     sanity: bool = Field(
         default=True,
         description="compare each map with that of random weights and of a shuffled picture",
@@ -163,6 +176,9 @@ class ExplainResult:
         That it took.
     notes
         What was guessed or assumed, and what limits the maps; one sentence each.
+    nearest
+        Training patches that are most like the place; `None` of an encoder, or if none were asked
+        for.
     """
 
     out: Path
@@ -171,6 +187,7 @@ class ExplainResult:
     region_yx: tuple[float, float, float, float]
     seconds: float
     notes: tuple[str, ...]
+    nearest: Nearest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``."""
@@ -187,6 +204,7 @@ class ExplainResult:
             "region_yx": list(self.region_yx),
             "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
+            "nearest": None if self.nearest is None else self.nearest.to_json(),
         }  # fmt: skip
 
     def text(self) -> str:
@@ -195,6 +213,8 @@ class ExplainResult:
         for one in self.maps:
             if one.sanity:
                 lines += [f"{one.channel}: {one.sanity}", f"    {one.reading}"]
+        if self.nearest is not None:
+            lines.append(self.nearest.text())
         lines.append(f"{len(self.maps)} maps -> {self.out} ({self.seconds:.1f} s)")
         return "\n".join(lines)
 
@@ -251,7 +271,7 @@ def run(
     region = write_maps(settings, found, maps)
     result = ExplainResult(
         out=out, maps=maps, sentences=found.sentences, region_yx=region,
-        seconds=time.monotonic() - began, notes=found.notes,
+        seconds=time.monotonic() - began, notes=found.notes, nearest=found.nearest,
     )  # fmt: skip
     if on_note is not None:
         for note in result.notes:

@@ -99,6 +99,14 @@ class Crops:
         )
         return (y, x)
 
+    def middle(self) -> tuple[int, int]:
+        """Return the pixel that is explained, or the middle of where planes are hidden."""
+        at = self.pixel()
+        if at is not None:
+            return at
+        y, x = ((part.start + part.stop) // 2 for part in self.part(None))
+        return (y, x)
+
     def part(self, at: tuple[int, int] | None) -> Region:
         """Return where planes are hidden, on the grid of the network.
 

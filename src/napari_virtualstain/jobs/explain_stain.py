@@ -43,6 +43,7 @@ from napari_virtualstain.jobs.explain_asked import (
 )
 from napari_virtualstain.jobs.explain_crop import Crop, Crops
 from napari_virtualstain.jobs.explain_inside import Inside
+from napari_virtualstain.jobs.explain_nearest import nearest_patches
 from napari_virtualstain.jobs.explain_probe import prepared_for_crops, probe_of
 from napari_virtualstain.jobs.explain_store import Drawn, DrawnMap
 from napari_virtualstain.jobs.grey_values import grey_values
@@ -95,12 +96,15 @@ def stain_explained(
     )  # fmt: skip
     maps, sentences = explaining.maps(specs)
     model = prepared.model
+    nearest = None
+    if settings.nearest:
+        nearest = nearest_patches(settings, prepared, stainer, explaining.crops.middle())
     return Drawn(
         maps=tuple(maps), sentences=tuple(sentences),
         notes=tuple(dict.fromkeys([*prepared.notes, *inputs.notes, *notes])),
         image=prepared.image, channel=prepared.planes.image.channel_names[0],
         origin_um=stain_origin(prepared.planes.image), pixel_size_um=prepared.pixel_size_um,
-        ratios=prepared.ratios, device=prepared.device,
+        ratios=prepared.ratios, device=prepared.device, nearest=nearest,
         network={
             "kind": "generator", "name": model.card.name, "generator": model.card.generator,
             "path": str(model.path.resolve()), "fingerprint": model.fingerprint,
@@ -290,9 +294,11 @@ class _Explaining:
         half, most = (radius_of(main, crop.at, share) for share in _SHARES)
         size = self.prepared.network_pixel_size_um.yx
         halo = max(self.stainer.typical.reach.halo)
-        numbers["radius_px"] = {f"{share:.0%}": radius for share, radius in
+        numbers["radius_px"] = {f"{share:.0%}": _known(radius) for share, radius in
                                 zip(_SHARES, (half, most), strict=True)}  # fmt: skip
         numbers["halo_px"] = halo
+        if not np.isfinite(half):
+            return "The gradient is 0 everywhere: no small change of the picture moves this pixel."
 
         def long(px: float) -> str:
             return f"{px:.0f} px" + ("" if size is None else f" ({px * size:.1f} µm)")

@@ -21,6 +21,7 @@ from napari_virtualstain.jobs.run_record import describe_input
 
 if TYPE_CHECKING:
     from napari_virtualstain.jobs.explain import ExplainedMap, ExplainSettings
+    from napari_virtualstain.jobs.explain_nearest import Nearest
 
 __all__ = ["Drawn", "DrawnMap", "write_maps"]
 
@@ -79,6 +80,8 @@ class Drawn:
         What the record says of it.
     device
         Where it was computed.
+    nearest
+        Training patches that are most like the place, if they were asked for.
     """
 
     maps: tuple[DrawnMap, ...]
@@ -91,6 +94,7 @@ class Drawn:
     ratios: tuple[float, ...] | None
     network: dict[str, Any]
     device: str
+    nearest: Nearest | None = None
 
 
 def write_maps(
@@ -149,6 +153,7 @@ def write_maps(
             for one in described
         ],
         "notes": list(drawn.notes),
+        "nearest": None if drawn.nearest is None else drawn.nearest.to_json(pictures=False),
         "seed": settings.seed,
         "device": drawn.device,
         "versions": versions(),

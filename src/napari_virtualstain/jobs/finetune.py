@@ -15,6 +15,8 @@ from pydantic import Field
 from napari_virtualstain.jobs.base import ModelText, PathText, Progress
 from napari_virtualstain.jobs.training_fields import FieldData, PairSettings, check_alike
 from napari_virtualstain.jobs.training_run import (
+    KEPT_OF_DATA,
+    KeptOfData,
     check_training_output,
     devices_of,
     training_folder,
@@ -119,6 +121,7 @@ class FinetuneSettings(PairSettings):
     )
     seed: int = Field(default=0, ge=0, description="decides patches, flips, and what is held back")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
+    training_index: KeptOfData = Field(default="pictures", description=KEPT_OF_DATA)
     resume: bool = Field(default=False, description="go on from the last checkpoint")
     overwrite: bool = Field(default=False, description="replace the model if it exists")
 
@@ -431,10 +434,11 @@ def _tune(
             finished=True, folds=len(scores), gains=gains, worst=judged.worst, outlooks=outlooks,
             like_before=like_before, notes=tuple(notes),
         )  # fmt: skip
-        save_tuned(
-            settings, model, data, ready.train, ready.loop, generator, result, done,
+        untold = save_tuned(
+            settings, model, data, ready.train, ready.judge, ready.loop, generator, result, done,
             on_progress=on_progress,
         )  # fmt: skip
+        done = replace(done, notes=(*done.notes, *untold))
         write_result(Path(settings.out), done.to_json())
         write_worst(folder, [block.pictures for block in done.worst])
     return done

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
 from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.qc_calibrate import calibrate
 from napari_virtualstain.jobs.qc_clicks import Learnt, learn_artifacts
+from napari_virtualstain.jobs.qc_familiar import FamiliarReader
 from napari_virtualstain.jobs.qc_field import JudgedImage, open_judged
 from napari_virtualstain.jobs.qc_judge import Judge
 from napari_virtualstain.jobs.qc_tables import FILES, JudgedField, write_qc
@@ -34,6 +36,7 @@ from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 from napari_virtualstain.qc.check import RANK, State
 from napari_virtualstain.qc.checks import UNSEEN
+from napari_virtualstain.qc.drift import DriftReport, MeasuredField, find_drift
 from napari_virtualstain.qc.guard import NOT_IF_RED, Guard
 from napari_virtualstain.qc.reference import QcReference
 from napari_virtualstain.words import plural
@@ -70,6 +73,11 @@ class QcSettings(JobSettings):
         description="CSV of such clicks (path, scene, time, y, x, label): learn from them instead "
         "of judging",
     )
+    index: PathText | None = Field(
+        default=None,
+        description="index of the model's training data (`virtualstain index`); that beside the "
+        "model if not given",
+    )
     out: PathText | None = Field(
         default=None, description="folder to write the page and the tables into"
     )
@@ -87,8 +95,8 @@ class QcSettings(JobSettings):
     )
     no_passport: bool = Field(
         default=False,
-        description="do not compare the bright field with the training images of the model, which "
-        "loads the model",
+        description="do not compare the bright field with the training images of the model, by "
+        "passport or index, which loads the model",
     )
     match: tuple[str, ...] = Field(
         default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
@@ -137,6 +145,8 @@ class QcResult:
         What was guessed, left out or could not be judged; a sentence each.
     learnt
         From clicks, `None` if that was not asked for.
+    drift
+        What changes over plates, from plate to plate, and with time.
     """
 
     out: Path
@@ -147,6 +157,7 @@ class QcResult:
     seconds: float
     notes: tuple[str, ...] = ()
     learnt: Learnt | None = None
+    drift: DriftReport = dataclass_field(default_factory=DriftReport)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -164,6 +175,7 @@ class QcResult:
             "reference": self.reference, "unseen": UNSEEN, "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
             "learnt": None if self.learnt is None else self.learnt.to_json(),
+            "drift": self.drift.to_json(),
         }  # fmt: skip
 
     def text(self) -> str:
@@ -179,6 +191,7 @@ class QcResult:
             lines.append(f"[{field.state}] {field.name}: {why}")
         if len(self.fields) > _SHOWN:
             lines.append(f"and {len(self.fields) - _SHOWN} more in {FILES[2]}")
+        lines += self.drift.sentences
         lines += [f"{stain}: {one.words}" for stain, one in self.guard.items()]
         if self.guard and self.state == "red":
             lines.append(NOT_IF_RED)
@@ -229,7 +242,8 @@ def run(
 
     if settings.calibrate:
         images = [image for _, image in opened() if isinstance(image, JudgedImage)]
-        path, reference = calibrate(settings, images, truths, comparer, on_progress)
+        familiar = FamiliarReader(settings)
+        path, reference = calibrate(settings, images, truths, comparer, familiar, on_progress)
         result = QcResult(
             out=path, state="green", fields=(), guard=reference.guard, reference=str(path),
             seconds=time.monotonic() - began, notes=(*notes, *_of_calibration(images, reference)),
@@ -253,6 +267,11 @@ def run(
     result = QcResult(
         out=Path(str(settings.out)), state=fields[0].state, fields=fields, guard=judge.guard(),
         reference=judge.used, seconds=time.monotonic() - began, notes=(*notes, *judge.notes()),
+        drift=find_drift([
+            MeasuredField(image="/".join(f.key), place=f.place, t=f.t, times=f.times,
+                          numbers=f.measures)
+            for f in fields
+        ]),
     )  # fmt: skip
     write_qc(result, describe_run("qc", settings), judge.gallery)
     return _told(result, on_note)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_virtualstain.errors import OutputExistsError, PixelDataError, SettingsError
 from napari_virtualstain.jobs.base import Progress
 from napari_virtualstain.jobs.listed_images import ListedImage
+from napari_virtualstain.jobs.qc_familiar import FamiliarReader
 from napari_virtualstain.jobs.qc_field import JudgedImage
 from napari_virtualstain.jobs.qc_truth import TruthComparer
 from napari_virtualstain.qc.field import QcField
@@ -37,6 +38,7 @@ def calibrate(
     images: Sequence[JudgedImage],
     truths: Mapping[tuple[str, str], ListedImage],
     comparer: TruthComparer | None,
+    familiar: FamiliarReader,
     on_progress: Progress | None,
 ) -> tuple[Path, QcReference]:
     """Fit a reference on images, and write it.
@@ -51,6 +53,8 @@ def calibrate(
         By the key of a prediction; empty if there are none.
     comparer
         Compares with them.
+    familiar
+        Says how far bright fields are from the training data.
     on_progress
         Told of looks at fields.
 
@@ -80,7 +84,7 @@ def calibrate(
     fields: list[Callable[[], QcField]] = []
     for image in images:
         for t in range(image.times):
-            fields.append(partial(_opened, image, t, settings.z))
+            fields.append(partial(_opened, image, t, settings.z, familiar))
             if comparer is not None:
                 comparer.compare(image, truths[image.listed.key].scene.open(), t)
 
@@ -98,9 +102,9 @@ def calibrate(
     return path, reference
 
 
-def _opened(image: JudgedImage, t: int, plane: int | None) -> QcField:
+def _opened(image: JudgedImage, t: int, plane: int | None, familiar: FamiliarReader) -> QcField:
     before = None if t == 0 else dict(image.field(t - 1, plane).stains)
-    return image.field(t, plane, before)
+    return familiar.beside(image, t, image.field(t, plane, before))
 
 
 def _place(settings: QcSettings, images: Sequence[JudgedImage]) -> Path:

@@ -11,12 +11,14 @@ from napari_virtualstain.errors import PixelDataError, RunCancelled, VirtualStai
 from napari_virtualstain.jobs.listed_images import ListedImage
 from napari_virtualstain.jobs.qc_calibrate import place_of_reference
 from napari_virtualstain.jobs.qc_clicks import place_of_artifacts
+from napari_virtualstain.jobs.qc_familiar import FamiliarReader
 from napari_virtualstain.jobs.qc_field import JudgedImage
 from napari_virtualstain.jobs.qc_inputs import passport_findings
 from napari_virtualstain.jobs.qc_tables import Gallery, JudgedField, write_maps
 from napari_virtualstain.jobs.qc_truth import TruthComparer
 from napari_virtualstain.qc.checks import run_checks
 from napari_virtualstain.qc.clicked import Artifacts, artifact_finding, read_artifacts
+from napari_virtualstain.qc.drift_numbers import drift_numbers
 from napari_virtualstain.qc.guard import Guard
 from napari_virtualstain.qc.reference import QcReference, read_reference
 from napari_virtualstain.words import plural
@@ -54,7 +56,7 @@ class Judge:
         comparer: TruthComparer | None, review: Review,
     ) -> None:  # fmt: skip
         self._settings, self._truths, self._comparer = settings, truths, comparer
-        self._review = review
+        self._review, self._familiar = review, FamiliarReader(settings)
         self._references: dict[str, QcReference | None] = {}
         self._learnt: dict[str, Artifacts | None] = {}
         self.used = ""
@@ -72,6 +74,7 @@ class Judge:
             self._said += image.notes
             reference = self._reference(image)
             for t, field in image.fields(self._settings.z):
+                field = self._familiar.beside(image, t, field)
                 findings = run_checks(field, reference)
                 if (artifacts := self._artifacts(image)) is not None:
                     findings.append(artifact_finding(field, artifacts))
@@ -82,7 +85,7 @@ class Judge:
                     findings += self._comparer.compare(image, truth, t)
                 decision = self._review.of(one.key, t)
                 judged = JudgedField.of(one, t, image.times, findings, decision)
-                judged = replace(judged, source=image.made_of)
+                judged = replace(judged, source=image.made_of, measures=drift_numbers(field))
                 if self._settings.maps and self._settings.out is not None:
                     out = Path(self._settings.out)
                     maps = write_maps(out, judged, field, self._settings.overwrite)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtualstain.jobs.page import document, table
 from napari_virtualstain.qc.checks import UNSEEN
+from napari_virtualstain.qc.drift import DriftReport
 from napari_virtualstain.qc.guard import NOT_IF_RED
 from napari_virtualstain.words import plural
 
@@ -71,6 +72,7 @@ def page(
                  "red": "red", "amber": "amber", "green": "green", "reason": "reason"},
             ),
         ]  # fmt: skip
+    parts += _drift(result.drift)
     rows = [
         {"name": one.name, "state": one.state, "reason": one.reason,
          "advice": one.flagged[0].advice if one.flagged else "",
@@ -96,6 +98,18 @@ def page(
         f"<pre>{escape(json.dumps(settings, indent=1, ensure_ascii=False))}</pre>",
     ]
     return document(f"Quality: {counts}", parts, _STYLE)
+
+
+def _drift(drift: DriftReport) -> list[str]:
+    """Say what changes over plates, what was looked at in vain, and what could not be looked at."""
+    return [
+        "<h2>Drift</h2>",
+        *(
+            f'<p class="{"caveat" if drift.found else ""}">{escape(one)}</p>'
+            for one in drift.sentences
+        ),
+        *(f'<p class="not">{escape(one)}</p>' for one in drift.untold),
+    ]
 
 
 def _amounts(result: QcResult) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,6 +67,8 @@ class JudgedField:
         Path of the maps below the report, ``""`` if there are none.
     decision
         What somebody decided, `None` if nobody did.
+    measures
+        What is compared from well to well; see `qc.drift`.
     """
 
     name: str
@@ -79,6 +82,7 @@ class JudgedField:
     source: tuple[str, str] = ("", "")
     maps: str = ""
     decision: Decision | None = None
+    measures: Mapping[str, float] = dataclass_field(default_factory=dict)
 
     @classmethod
     def of(
@@ -126,6 +130,7 @@ class JudgedField:
             "source": list(self.source),
             "maps": self.maps, **_decided(self),
             "findings": [one.to_json() for one in self.findings],
+            "measures": {name: float(f"{v:.6g}") for name, v in self.measures.items()},
         }  # fmt: skip
 
 

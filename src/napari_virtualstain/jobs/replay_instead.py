@@ -38,6 +38,10 @@ INSTEAD = {
     "demo": _EACH,
     "replay": "A repetition has the record of what it repeated: choose the store that it wrote.",
     "project": "A project lists runs: repeat the stores of these one by one.",
+    "index": (
+        "An index does not name all of the images that it was made of: make it again with "
+        "`virtualstain index` and the images of the training."
+    ),
     "train": (
         "A card does not name all that a model was trained on: train again with the settings "
         "that it lists under training."

@@ -19,6 +19,7 @@ from napari_virtualstain.datasets.leakage import find_leaks
 from napari_virtualstain.datasets.pairs import PairedField, pair_up
 from napari_virtualstain.datasets.split import split_by_group
 from napari_virtualstain.denoising.package import read_denoiser_card
+from napari_virtualstain.embedding.index_file import INDEX_FILE, write_index
 from napari_virtualstain.encoders.package import EncoderModel
 from napari_virtualstain.errors import SettingsError
 from napari_virtualstain.generators.base import Generator
@@ -30,6 +31,7 @@ from napari_virtualstain.generators.start import start_from
 from napari_virtualstain.inference.memory import keep_freed_memory
 from napari_virtualstain.intensity import Rule
 from napari_virtualstain.jobs.base import ModelText, PathText, Progress, stage
+from napari_virtualstain.jobs.index_patches import taught_index, with_index
 from napari_virtualstain.jobs.judge import check_term, term_for
 from napari_virtualstain.jobs.known_sets import as_stacks, open_known
 from napari_virtualstain.jobs.labelled_images import LabelSettings
@@ -51,6 +53,8 @@ from napari_virtualstain.jobs.training_labels import (
 )
 from napari_virtualstain.jobs.training_pairs import open_pairs_file
 from napari_virtualstain.jobs.training_run import (
+    KEPT_OF_DATA,
+    KeptOfData,
     TrainResult,
     check_training_output,
     devices_of,
@@ -112,6 +116,7 @@ class TrainSettings(LoopSettings, PairSettings, LabelSettings, ViewSettings):
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the fields to validate on"
     )
+    training_index: KeptOfData = Field(default="pictures", description=KEPT_OF_DATA)
     device: str = Field(
         default="auto",
         description="auto, cpu, cuda, cuda:1 or mps; several share each batch: cuda:0,cuda:1",
@@ -265,6 +270,7 @@ def train_on_fields(
         kinds = find_kinds(data.label_names, [data.fields[i] for i in teach])
     output_rule = Rule(kind="zscore", clip_sd=None)
     input_rule = Rule()
+    notes: list[str] = []
     with dask.config.set(scheduler="synchronous"):
         paired = partial(
             pair_up, input_rule=input_rule, output_rule=output_rule, stain_names=data.stains,
@@ -326,7 +332,15 @@ def train_on_fields(
             )
             planes, _ = train.read(0, test_part(train.fields[0].shape, generator))
             generator.module().to("cpu")
+            index, untold = taught_index(
+                generator, train, held if hold else None, name=card.name, stains=data.stains,
+                kept=settings.training_index, on_progress=on_progress,
+            )  # fmt: skip
+            notes += untold
+            card = with_index(card, index)
             save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
+            if index is not None:
+                write_index(Path(settings.out) / INDEX_FILE, index)
             shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
             # What is left of a training says that it was not finished.
             (folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -340,7 +354,7 @@ def train_on_fields(
         validation_loss=result.best.loss if result.best else None,
         validation_pcc=dict(zip(data.stains, scores, strict=False)),
         validation_pcc_denoised={data.stains[n]: value for n, value in compared.items()},
-        notes=(*data.notes, *denoisers.notes(data.card["pixel_size_um"])),
+        notes=(*data.notes, *denoisers.notes(data.card["pixel_size_um"]), *notes),
     )
 
 

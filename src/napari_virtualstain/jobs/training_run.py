@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,20 @@ from napari_virtualstain.errors import OutputExistsError, SettingsError
 from napari_virtualstain.generators.package import check_model_output
 from napari_virtualstain.io.model_files import SEES
 
-__all__ = ["TrainResult", "check_training_output", "devices_of", "training_folder"]
+__all__ = [
+    "KEPT_OF_DATA",
+    "KeptOfData",
+    "TrainResult",
+    "check_training_output",
+    "devices_of",
+    "training_folder",
+]
+
+KeptOfData = Literal["pictures", "numbers", "none"]
+KEPT_OF_DATA = (
+    "what the model keeps of its training data, to tell what is unlike it: numbers and small "
+    "pictures of patches with their file names, numbers and names alone, or nothing"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

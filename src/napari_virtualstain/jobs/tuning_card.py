@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtualstain.datasets.pairs import PairedSet
+from napari_virtualstain.embedding.index_file import INDEX_FILE, write_index
 from napari_virtualstain.generators.base import Generator
 from napari_virtualstain.generators.card import Stain
 from napari_virtualstain.generators.package import Model, save_package
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.jobs.base import Progress, stage
+from napari_virtualstain.jobs.index_patches import taught_index, with_index
 from napari_virtualstain.jobs.model_card import describe_model
 from napari_virtualstain.jobs.train import test_part
 from napari_virtualstain.jobs.training_fields import FieldData
@@ -32,14 +34,21 @@ def save_tuned(
     model: Model,
     data: FieldData,
     train: PairedSet,
+    held: PairedSet,
     loop: LoopSettings,
     generator: Generator,
     result: TrainingResult,
     found: FinetuneResult,
     *,
     on_progress: Progress | None,
-) -> None:
-    """Write the tuned model, whose card says what it was, what tuned it, and what that did."""
+) -> list[str]:
+    """Write the tuned model, whose card says what it was, what tuned it, and what that did.
+
+    Returns
+    -------
+    list
+        Notes of what it could not keep.
+    """
     base = model.card
     card = describe_model(
         data, train, loop, result, generator=base.generator,
@@ -75,12 +84,20 @@ def save_tuned(
         }),
     })  # fmt: skip
     planes, _ = train.read(0, test_part(train.fields[0].shape, generator))
+    index, untold = taught_index(
+        generator, train, held, name=card.name, stains=data.stains, kept=settings.training_index,
+        on_progress=on_progress,
+    )  # fmt: skip
+    card = with_index(card, index)
     save_package(settings.out, card, generator, planes[None], overwrite=settings.overwrite)
+    if index is not None:
+        write_index(Path(settings.out) / INDEX_FILE, index)
     folder = training_folder(settings.out)
     if result.steps:
         shutil.copy(folder / "log.csv", Path(settings.out) / "training.csv")
     # What is left of a training says that it was not finished.
     (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return untold
 
 
 def _made(preset: str) -> str:

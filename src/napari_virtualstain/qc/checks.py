@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from napari_virtualstain.errors import unknown_name
-from napari_virtualstain.qc import cells, levels, patterns, source
+from napari_virtualstain.qc import cells, familiar, levels, patterns, source
 from napari_virtualstain.qc.check import RANK, Check, Finding, State
 from napari_virtualstain.qc.field import QcField
 from napari_virtualstain.qc.found import CannotTell, Found
@@ -28,6 +28,10 @@ def _percent(value: float) -> str:
 
 def _factor(value: float) -> str:
     return f"x {np.exp(value):.2f}"
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f} times the limit"
 
 
 def _powers(value: float) -> str:
@@ -50,6 +54,13 @@ _CHECKS = (
         measure=source.likeness, least=0.2,
         reason=("focus, contrast or noise of the bright field is not what the model knows", ""),
         advice="Compare with `virtualstain passport`; look at focus and at the order of planes.",
+    ),
+    Check(
+        name="distance", title="Distance from the training data", of="input",
+        measure=familiar.distance, least=0.1, limits=(1.0, 1.5), shown=_times,
+        reason=("to the model this {name} is unlike the images that taught it", ""),
+        advice="Compare microscope, focus, pixel size and cells with the training images; stain "
+        "some of these wells and tune the model with `virtualstain finetune`.",
     ),
     Check(
         name="dust", title="Dust in the bright field", of="input", measure=source.dust,

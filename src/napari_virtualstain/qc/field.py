@@ -25,6 +25,7 @@ __all__ = [
     "NUCLEUS_UM",
     "SMALLEST_PX",
     "Borders",
+    "Familiar",
     "QcField",
     "binned",
     "borders_of",
@@ -63,6 +64,25 @@ class Borders:
         return bool(self.y or self.x)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Familiar:
+    """How far a bright field is from the training data of its model.
+
+    Parameters
+    ----------
+    field
+        Distance of the field, over what held-out fields stay below: 1 is the limit.
+    patches
+        Share of its patches that are strange by themselves, over the same.
+    where
+        (Y, X) strange patches, on the pixels of the field.
+    """
+
+    field: float
+    patches: float
+    where: Mask
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QcField:
     """One plane at one time point, as it is judged.
@@ -81,6 +101,10 @@ class QcField:
         The stains at the time point before, `None` where there is none.
     below
         The stains of the z plane below, `None` where there is none.
+    familiar
+        How far the bright field is from the training data, `None` if nobody can tell.
+    unfamiliar_why
+        Why nobody can; ``""`` if nobody has tried.
 
     Raises
     ------
@@ -94,6 +118,8 @@ class QcField:
     borders: Borders | None = None
     before: Mapping[str, Picture] | None = None
     below: Mapping[str, Picture] | None = None
+    familiar: Familiar | None = None
+    unfamiliar_why: str = ""
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ from napari_virtualstain.widgets._qc_table import JudgedTable
 from napari_virtualstain.widgets._qc_words import (
     COLOURS,
     Row,
+    drift_as_html,
     findings_as_html,
     summary,
     wells_of,
@@ -75,6 +76,7 @@ class ReviewPanel(QWidget):
         self._unseen = ""
         self.review = Review()
         self.summary = Wrapped()
+        self.drift = Wrapped()
         self.map = PlateMap()
         self.shown = wide(QComboBox())
         self.shown.addItems(list(_SHOWN))
@@ -128,6 +130,9 @@ class ReviewPanel(QWidget):
         self._rows = tuple(result["fields"])
         self._unseen = result["unseen"]
         self._show_map()
+        self.drift.setText(drift_as_html(result["drift"]))
+        self.drift.setToolTip("\n".join(result["drift"]["untold"]))
+        self.drift.setVisible(bool(self.drift.text()))
         self.shown.setCurrentIndex(0)
         self._fill()
         self.show()
@@ -324,6 +329,7 @@ class ReviewPanel(QWidget):
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.summary)
         column.addWidget(self.map)
+        column.addWidget(self.drift)
         column.addLayout(rows)
         column.addWidget(self.table)
         column.addLayout(buttons)

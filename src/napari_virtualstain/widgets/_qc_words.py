@@ -10,8 +10,8 @@ from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.words import plural
 
 __all__ = [
-    "COLOURS", "SIGNS", "VERDICT_SIGNS", "Row", "findings_as_html", "flagged", "summary",
-    "wells_of",
+    "COLOURS", "SIGNS", "VERDICT_SIGNS", "Row", "drift_as_html", "findings_as_html", "flagged",
+    "summary", "wells_of",
 ]  # fmt: skip
 
 SIGNS = {"green": "✓", "amber": "!", "red": "✗", "not assessable": "?"}
@@ -49,6 +49,17 @@ def findings_as_html(row: Row) -> str:
         f"{_sign('not assessable')} Cannot be told: {escape(_listed(titles))} ({escape(reason)})."
         for reason, titles in untold.items()
     ]
+    return "<br>".join(lines)
+
+
+def drift_as_html(drift: Mapping[str, Any]) -> str:
+    """Return what changes over plates and with time, then of what it cannot be told."""
+    lines = [f"{_sign('amber')} <b>Drift</b>: {escape(one['words'])}" for one in drift["found"]]
+    if not drift["found"] and drift["tests"]:
+        lines.append(f"{_sign('green')} No drift was found in {drift['tests']} comparisons.")
+    if drift["untold"] and (drift["tests"] or drift["wells"]):  # of one image nobody expects it
+        what = [one.partition(": not assessable")[0] for one in drift["untold"]]
+        lines.append(f"{_sign('not assessable')} Cannot be told: {escape(_listed(what))}.")
     return "<br>".join(lines)
 
 

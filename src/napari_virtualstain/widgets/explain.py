@@ -22,6 +22,7 @@ from napari_virtualstain.napari_io.fields import Field, picture_of
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.widgets._explain_form import ExplainForm
 from napari_virtualstain.widgets._explain_maps import ExplainedMaps
+from napari_virtualstain.widgets._explain_nearest import NearestPatches
 from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
@@ -75,6 +76,7 @@ class ExplainPage(QWidget):
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.notice = Notice(viewer)
         self.maps = ExplainedMaps(viewer)
+        self.nearest = NearestPatches(viewer)
         self._arrange()
         self.box.chosen.connect(self._changed)
         self.form.changed.connect(self._changed)
@@ -253,6 +255,7 @@ class ExplainPage(QWidget):
         def show(layers: Any) -> None:
             if layer in self._viewer.layers:
                 self.maps.show_result(result, layers, patch)
+                self.nearest.show_nearest(result["nearest"])
                 # What the model says it is not for stands below its name already.
                 limits = () if model is None else tuple(model.limits)
                 told = [n for n in result["notes"] if not any(n.endswith(one) for one in limits)]
@@ -343,6 +346,7 @@ class ExplainPage(QWidget):
         column.addWidget(self.copy)
         column.addWidget(self.notice)
         column.addWidget(self.maps)
+        column.addWidget(self.nearest)
         column.addStretch(1)
 
 
