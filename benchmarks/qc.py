@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from napari_virtualstain import open_image
 from napari_virtualstain.api import stain
 from napari_virtualstain.generators.package import fingerprint_of
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.metrics.strips import Comparison
 from napari_virtualstain.qc.check import RANK, Finding
 from napari_virtualstain.qc.checks import CHECKS, UNSEEN, run_checks, worst_state
 from napari_virtualstain.qc.field import Borders, QcField
 from napari_virtualstain.qc.fit import fit_reference
 from napari_virtualstain.qc.guard import Guard, bright_ranks, judge_amount
-from napari_virtualstain.qc.reference import QcReference, write_reference
+from napari_virtualstain.qc.reference import QcReference
 from napari_virtualstain.qc.zoo import ZOO, Failure
 from napari_virtualstain.qc.zoo_twins import TWINS
 from napari_virtualstain.simulate import FieldSettings, held_out_settings, simulate_field
@@ -395,7 +396,7 @@ def main() -> None:
         fingerprint=fingerprint_of(find_model("demo")), guard=amounts(of_reference(made)),
     )  # fmt: skip
     if args.reference is not None:
-        write_reference(args.reference, reference)
+        write_kept(args.reference, reference)
     fitted = [run_checks(again(one), reference) for one in of_reference(singles)]
     fitted_series = [run_checks(again(one), reference) for one in of_reference(series)]
     if args.tuned:

@@ -12,7 +12,10 @@ import json
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "AxesError",
@@ -34,6 +37,7 @@ __all__ = [
     "UnknownNameError",
     "VirtualStainError",
     "did_you_mean",
+    "first_fault",
     "from_extra",
     "parse_json",
     "refuse_newer",
@@ -215,6 +219,20 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def first_fault(error: ValidationError, *, whole: str) -> tuple[str, str]:
+    """Return where values do not fit their model, and why.
+
+    Parameters
+    ----------
+    error
+        Of pydantic; its first fault counts.
+    whole
+        What to call the place where everything is wrong.
+    """
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]) or whole, first["msg"]
 
 
 def refuse_newer(content: object, known: int, where: str, kind: type[VirtualStainError]) -> None:

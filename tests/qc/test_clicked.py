@@ -10,6 +10,7 @@ from drawn_cells import drawn_cells
 from scipy import ndimage
 
 from napari_virtualstain.errors import ImageFileError, MissingInputError, PixelDataError
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.qc.clicked import (
     Artifacts,
     Click,
@@ -17,7 +18,6 @@ from napari_virtualstain.qc.clicked import (
     artifact_finding,
     probability,
     read_artifacts,
-    write_artifacts,
 )
 from napari_virtualstain.qc.clicked_fit import fit_artifacts
 from napari_virtualstain.qc.zoo import ZOO, changed
@@ -140,7 +140,7 @@ def test_a_click_beside_another_does_not_vouch_for_it():
 
 
 def test_what_was_learnt_is_plain_numbers_that_give_the_same_map(learnt, tmp_path):
-    write_artifacts(tmp_path / "a" / "qc_artifacts.json", learnt)
+    write_kept(tmp_path / "a" / "qc_artifacts.json", learnt)
     plain = json.loads((tmp_path / "a" / "qc_artifacts.json").read_text(encoding="utf-8"))
     assert plain["versions"] == {"a": "1"}
     assert len(plain["clicks"]) == 2 * CLICKS

@@ -9,11 +9,12 @@ import pytest
 from drawn_cells import drawn_cells, kept_cells
 
 from napari_virtualstain.errors import ImageFileError, MissingInputError, PixelDataError
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.qc.checks import run_checks, worst_state
 from napari_virtualstain.qc.expectation import fit_expectation
 from napari_virtualstain.qc.fit import fit_reference
 from napari_virtualstain.qc.guard import bright_ranks, judge_amount
-from napari_virtualstain.qc.reference import Limits, Usual, read_reference, write_reference
+from napari_virtualstain.qc.reference import Limits, Usual, read_reference
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_no_more_good_fields_are_flagged_than_was_asked_for(fields, reference):
 
 def test_what_is_written_is_read_again_the_same(reference, tmp_path):
     path = tmp_path / "new" / "r.json"
-    write_reference(path, reference)
+    write_kept(path, reference)
     assert read_reference(path) == reference
     assert [p.name for p in path.parent.iterdir()] == ["r.json"]
 

@@ -19,6 +19,7 @@ from napari_virtualstain.errors import (
     ImageFileError,
     MissingInputError,
     OutputExistsError,
+    first_fault,
     parse_json,
 )
 from napari_virtualstain.io.disk import disk_errors
@@ -229,9 +230,7 @@ def load_pairs(path: Path) -> PairsFile:
     try:
         pairs = PairsFile.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise _damaged(path, f"{where}: {first['msg']}") from error
+        raise _damaged(path, ": ".join(first_fault(error, whole="file"))) from error
     folder = path.absolute().parent
     return pairs.with_paths(
         lambda text: text if is_remote(text) else os.path.normpath(folder / text)

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from napari_virtualstain.datasets.project_entries import SCHEMA_VERSION
-from napari_virtualstain.errors import ImageFileError, SettingsError, parse_json, refuse_newer
+from napari_virtualstain.errors import (
+    ImageFileError,
+    SettingsError,
+    first_fault,
+    parse_json,
+    refuse_newer,
+)
 from napari_virtualstain.io.disk import disk_errors
 
 __all__ = ["add_line", "read_values", "valid", "write_values"]
@@ -29,10 +35,9 @@ def valid(kind: type[M], values: Any, where: str) -> M:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name, why = first_fault(error, whole="entry")
         raise SettingsError(
-            f"{where!r} is not understood: {name}: {first['msg']}. Correct or delete it."
+            f"{where!r} is not understood: {name}: {why}. Correct or delete it."
         ) from error
 
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_virtualstain.datasets.stain_names import quantile_name
-from napari_virtualstain.errors import ModelPackageError, SettingsError, refuse_newer
+from napari_virtualstain.errors import ModelPackageError, SettingsError
 from napari_virtualstain.generators.card import Stain
 from napari_virtualstain.generators.package import Model
-from napari_virtualstain.io.disk import write_whole
+from napari_virtualstain.io.kept import read_kept
 from napari_virtualstain.metrics.intervals import SpreadInterval
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "intervals_of",
     "read_doubt",
     "with_ends",
-    "write_doubt",
 ]
 
 DOUBT_FILE = "uncertainty.json"
@@ -72,29 +71,10 @@ def read_doubt(path: Path) -> Doubt:
     ModelPackageError
         If it is none.
     """
-    try:
-        content = path.read_bytes()
-        known = Doubt.model_fields["schema_version"].default
-        refuse_newer(content, known, f"'{path}'", ModelPackageError)
-        return Doubt.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ModelPackageError(
-            f"'{path}' does not say what a spread is worth, at '{where}': {first['msg']}. Make it "
-            "again with `virtualstain uncertainty --calibrate`."
-        ) from error
-
-
-def write_doubt(path: Path, doubt: Doubt) -> None:
-    """Write the file in one step.
-
-    Raises
-    ------
-    DiskError
-        If it cannot be written.
-    """
-    write_whole(path, doubt.model_dump_json(indent=1) + "\n")
+    return read_kept(
+        path, Doubt, it="does not say what a spread is worth", error=ModelPackageError,
+        again="Make it again with `virtualstain uncertainty --calibrate`.",
+    )  # fmt: skip
 
 
 def intervals_of(model: Model, *, views: int, draws: int) -> tuple[SpreadInterval, ...]:

@@ -27,6 +27,7 @@ from napari_virtualstain.errors import (
     ModelPackageError,
     OutputExistsError,
     VirtualStainError,
+    first_fault,
     refuse_newer,
 )
 from napari_virtualstain.io.disk import disk_errors
@@ -130,10 +131,9 @@ class ModelFiles:
         try:
             return kind.model_validate_json(self.content)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "card"
+            where, why = first_fault(error, whole="card")
             raise ModelPackageError(
-                f"The {self._card} of '{self.path}' is not valid at '{where}': {first['msg']}. "
+                f"The {self._card} of '{self.path}' is not valid at '{where}': {why}. "
                 "Download the model again, or update napari-virtualstain if the model is newer."
             ) from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_virtualstain.errors import OutputExistsError, PixelDataError, SettingsError
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.jobs.base import Progress
 from napari_virtualstain.jobs.listed_images import ListedImage
 from napari_virtualstain.jobs.qc_familiar import FamiliarReader
@@ -15,7 +16,7 @@ from napari_virtualstain.jobs.qc_field import JudgedImage
 from napari_virtualstain.jobs.qc_truth import TruthComparer
 from napari_virtualstain.qc.field import QcField
 from napari_virtualstain.qc.fit import fit_reference
-from napari_virtualstain.qc.reference import REFERENCE_FILE, QcReference, write_reference
+from napari_virtualstain.qc.reference import REFERENCE_FILE, QcReference
 from napari_virtualstain.zoo import is_own
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def calibrate(
         fingerprint=str(model.get("fingerprint", "")),
         guard={} if comparer is None else comparer.guard(), on_field=told,
     )  # fmt: skip
-    write_reference(path, reference)
+    write_kept(path, reference)
     return path, reference
 
 

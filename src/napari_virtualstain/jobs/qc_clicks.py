@@ -20,10 +20,12 @@ from napari_virtualstain.errors import (
     MissingInputError,
     OutputExistsError,
     PixelDataError,
+    first_fault,
 )
 from napari_virtualstain.io.disk import write_whole
 from napari_virtualstain.io.folder import review_folder
 from napari_virtualstain.io.image import Channel
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.io.sink import OmeZarrSink
 from napari_virtualstain.jobs.base import Progress, versions
 from napari_virtualstain.jobs.listed_images import ListedImage
@@ -34,7 +36,6 @@ from napari_virtualstain.qc.clicked import (
     Artifacts,
     Click,
     probability,
-    write_artifacts,
 )
 from napari_virtualstain.qc.clicked_fit import fit_artifacts
 from napari_virtualstain.qc.field import QcField
@@ -166,7 +167,7 @@ def learn_artifacts(
             maps.append({"path": one.key[0], "scene": one.key[1], "time": t, "store": store})
     if on_progress is not None:
         on_progress(len(clicks), len(clicks), "clicked fields looked at")
-    write_artifacts(path, artifacts)
+    write_kept(path, artifacts)
     return path, Learnt(artifacts=artifacts, maps=tuple(maps), notes=tuple(dict.fromkeys(notes)))
 
 
@@ -191,10 +192,9 @@ def read_clicks(path: str | Path) -> list[Click]:
             try:
                 found.append(Click.model_validate(known))
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"])
+                where, why = first_fault(error, whole="line")
                 raise ImageFileError(
-                    f"Line {number} of '{file}' is no click, at {where!r}: {first['msg']}. Give "
+                    f"Line {number} of '{file}' is no click, at {where!r}: {why}. Give "
                     f"the columns {', '.join(_COLUMNS)}, with good or bad as label."
                 ) from error
     return found

@@ -18,8 +18,9 @@ from pydantic import Field
 
 from napari_virtualstain.errors import OutputExistsError, PixelDataError, SettingsError
 from napari_virtualstain.evaluation.profiles import Key
-from napari_virtualstain.generators.doubt import DOUBT_FILE, Doubt, write_doubt
+from napari_virtualstain.generators.doubt import DOUBT_FILE, Doubt
 from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images, record_of
 from napari_virtualstain.jobs.page_file import PDF, check_pdf, write_page
@@ -264,7 +265,7 @@ def _write(result: UncertaintyResult, settings: UncertaintySettings, made: dict[
     with disk_errors(result.out):
         result.out.mkdir(parents=True, exist_ok=True)
     if result.kept is not None:
-        write_doubt(
+        write_kept(
             result.kept,
             Doubt(
                 model=made["model"], fingerprint=made["fingerprint"], views=made["views"],

@@ -12,15 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_virtualstain.errors import (
-    ImageFileError,
     MissingInputError,
     PixelDataError,
-    refuse_newer,
 )
-from napari_virtualstain.io.disk import disk_errors, write_whole
+from napari_virtualstain.io.kept import read_kept
 from napari_virtualstain.qc.check import Finding, State
 from napari_virtualstain.qc.field import Picture, QcField
 from napari_virtualstain.qc.places import (
@@ -32,7 +30,7 @@ from napari_virtualstain.qc.places import (
 
 __all__ = [
     "ARTIFACTS_FILE", "CHECK", "LEAST", "Artifacts", "Click", "Tried", "artifact_finding",
-    "cell_places", "missing_clicks", "probability", "read_artifacts", "unlike", "write_artifacts",
+    "cell_places", "missing_clicks", "probability", "read_artifacts", "unlike",
 ]  # fmt: skip
 
 ARTIFACTS_FILE = "qc_artifacts.json"
@@ -259,31 +257,9 @@ def read_artifacts(path: str | Path) -> Artifacts:
             f"There is nothing learnt from clicks at '{file}'. Click on good and bad places on the "
             "page QC, or give them with --clicks."
         )
-    content = file.read_bytes()
-    known = Artifacts.model_fields["schema_version"].default
-    refuse_newer(content, known, f"'{file}'", ImageFileError)
-    try:
-        return Artifacts.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ImageFileError(
-            f"'{file}' holds nothing learnt from clicks, at '{where}': {first['msg']}. Learn again "
-            "with --clicks."
-        ) from error
-
-
-def write_artifacts(path: Path, artifacts: Artifacts) -> None:
-    """Write what was learnt in one step.
-
-    Raises
-    ------
-    DiskError
-        If it cannot be written.
-    """
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, artifacts.model_dump_json(indent=1) + "\n")
+    return read_kept(
+        file, Artifacts, it="holds nothing learnt from clicks", again="Learn again with --clicks."
+    )
 
 
 # --- inside ---------------------------------------------------------------------------------------

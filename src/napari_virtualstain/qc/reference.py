@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from napari_virtualstain.errors import ImageFileError, MissingInputError, refuse_newer
-from napari_virtualstain.io.disk import write_whole
+from napari_virtualstain.errors import MissingInputError
+from napari_virtualstain.io.kept import read_kept
 from napari_virtualstain.qc.expectation import Expectation
 from napari_virtualstain.qc.guard import Guard
 
@@ -28,7 +28,6 @@ __all__ = [
     "StainUsual",
     "Usual",
     "read_reference",
-    "write_reference",
 ]
 
 REFERENCE_FILE = "qc_reference.json"
@@ -178,26 +177,7 @@ def read_reference(path: str | Path) -> QcReference:
             f"There is no reference at '{file}'. Make one of good predictions with "
             "`virtualstain qc --calibrate`."
         )
-    try:
-        content = file.read_bytes()
-        known = QcReference.model_fields["schema_version"].default
-        refuse_newer(content, known, f"'{file}'", ImageFileError)
-        return QcReference.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ImageFileError(
-            f"'{file}' is no reference of good predictions, at '{where}': {first['msg']}. Make it "
-            "again with `virtualstain qc --calibrate`."
-        ) from error
-
-
-def write_reference(path: Path, reference: QcReference) -> None:
-    """Write a reference in one step.
-
-    Raises
-    ------
-    DiskError
-        If it cannot be written.
-    """
-    write_whole(path, reference.model_dump_json(indent=1) + "\n")
+    return read_kept(
+        file, QcReference, it="is no reference of good predictions",
+        again="Make it again with `virtualstain qc --calibrate`.",
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_virtualstain.compute.run import Run
 from napari_virtualstain.errors import VirtualStainError
 from napari_virtualstain.io.folder import review_folder
+from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.qc import QcSettings
 from napari_virtualstain.jobs.qc_clicks import write_clicks
@@ -20,7 +21,6 @@ from napari_virtualstain.qc.clicked import (
     ARTIFACTS_FILE,
     missing_clicks,
     read_artifacts,
-    write_artifacts,
 )
 from napari_virtualstain.widgets._jobs import Background, Jobs
 from napari_virtualstain.widgets._qc_clicks import ClicksPanel
@@ -103,7 +103,7 @@ class Lesson(QObject):
         kept = review_folder(asked.prediction) / ARTIFACTS_FILE
 
         def copied() -> None:
-            write_artifacts(Path(path), read_artifacts(kept))
+            write_kept(Path(path), read_artifacts(kept))
 
         self._background.run(
             "artifacts", copied, lambda _: self._panel.notice.hint(f"Kept in {path}."),

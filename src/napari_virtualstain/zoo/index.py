@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_virtualstain.errors import ImageFileError, parse_json, unknown_name
+from napari_virtualstain.errors import ImageFileError, first_fault, parse_json, unknown_name
 from napari_virtualstain.zoo import models_folder
 
 __all__ = ["Download", "find_download", "list_downloads"]
@@ -107,9 +107,7 @@ def _parse(file: Path) -> dict[str, Download]:
         entries = parse_json(file.read_text(encoding="utf-8"))
         found = [Download.model_validate(entry) for entry in entries]
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "an entry"
-        raise _damaged(file, f"{where}: {first['msg']}") from error
+        raise _damaged(file, ": ".join(first_fault(error, whole="an entry"))) from error
     except (OSError, ValueError, TypeError) as error:
         raise _damaged(file, str(error)) from error
     return {entry.name: entry for entry in found}
