@@ -28,6 +28,7 @@ from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.blind_page import COLUMNS, page
 from napari_virtualstain.jobs.blind_pairs import draw_pairs
+from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN, SCENE, Z
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.verdict_pictures import png_address
 from napari_virtualstain.jobs.verdict_tables import plain_values
@@ -63,21 +64,11 @@ class BlindSettings(JobSettings):
     contrast: Literal["own", "truth"] = Field(
         default="own", description="shown between whose limits: of each picture, or of the real one"
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
-    scene: str | None = Field(
-        default=None,
-        description="only predicted images whose name is like this, for example B0?/f01 (see "
-        "`info`); several by commas",
-    )
-    z: Plane | None = Field(
-        default=None, description="z plane that is looked at, from 0; the middle one if not given"
-    )
-    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    pattern: str | None = Field(
-        default=None, description="how the files of a folder with the target are named"
-    )
+    match: tuple[str, ...] = MATCH
+    scene: str | None = SCENE
+    z: Plane | None = Z
+    axes: str | None = AXES
+    pattern: str | None = PATTERN
     seed: int = Field(default=0, ge=0, description="decides which pairs, where, and on which side")
     overwrite: bool = Field(default=False, description="replace the review that is there")
 

@@ -33,6 +33,7 @@ from napari_virtualstain.jobs.base import (
 from napari_virtualstain.jobs.embed_profiles import Match, Verdict, judge, write_profiles
 from napari_virtualstain.jobs.embed_table import FIELDS, read_features
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.matched_settings import PIXEL_SIZE, Z
 
 if TYPE_CHECKING:
     from napari_virtualstain.encoders.card import EncoderCard
@@ -60,9 +61,7 @@ class EmbedSettings(JobSettings):
         default=(),
         description="ENCODER=IMAGE channel names where they differ, e.g. DNA=DAPI",
     )
-    z: Plane | None = Field(
-        default=None, description="z plane that is looked at, from 0; the middle one if not given"
-    )
+    z: Plane | None = Z
     t: TimePoint = Field(default=0, description="time point that is looked at, from 0")
     crop: int | None = Field(
         default=None, ge=1, description="edge of a crop in pixels; the encoder's own if not given"
@@ -73,9 +72,7 @@ class EmbedSettings(JobSettings):
         description="crops beside each other along each axis, around the middle; 2 as published, "
         "more to see more of a field that is larger",
     )
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
-    )
+    pixel_size: float | None = PIXEL_SIZE
     resample: bool = Field(
         default=False, description="look at the encoder's pixel size, whatever that of the images"
     )

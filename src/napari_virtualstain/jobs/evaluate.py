@@ -43,6 +43,7 @@ from napari_virtualstain.jobs.matched_channels import (
     read_match,
     taken_for,
 )
+from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN
 from napari_virtualstain.jobs.target_shift import seen_to
 
 __all__ = ["EvaluateSettings", "planes_of_run", "run"]
@@ -65,14 +66,10 @@ class EvaluateSettings(JobSettings):
         description="a second measurement of the true stains of the same field: what it scores is "
         "the ceiling",
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
+    match: tuple[str, ...] = MATCH
     scene: str | None = Field(default=None, description="which image of the target")
-    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    pattern: str | None = Field(
-        default=None, description="how the files of a folder with the target are named"
-    )
+    axes: str | None = AXES
+    pattern: str | None = PATTERN
     region: tuple[int, int, int, int] | None = Field(
         default=None,
         description="only this part of the image: first row, first column, last row + 1, last "

@@ -28,6 +28,7 @@ from napari_virtualstain.io.disk import check_report, disk_errors
 from napari_virtualstain.io.record import read_record
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.matched_settings import PIXEL_SIZE, Z
 from napari_virtualstain.jobs.measure_field import FieldMeasurer, Measured, over_fields
 from napari_virtualstain.jobs.measured_outlines import write_outlines
 from napari_virtualstain.jobs.measured_trust import TRUST_COLUMNS, Trust, read_trust
@@ -86,12 +87,8 @@ class MeasureSettings(JobSettings):
     whole_only: bool = Field(
         default=False, description="leave out nuclei that the edge of the field cuts"
     )
-    z: Plane | None = Field(
-        default=None, description="z plane that is looked at, from 0; the middle one if not given"
-    )
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
-    )
+    z: Plane | None = Z
+    pixel_size: float | None = PIXEL_SIZE
     axes: str | None = Field(default=None, description="axes of the files, if they do not say")
     pattern: str | None = Field(default=None, description="how the files of a folder are named")
     overwrite: bool = Field(default=False, description="replace the tables that are there")

@@ -24,6 +24,7 @@ from napari_virtualstain.errors import (
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.matched_settings import MATCH, PIXEL_SIZE, SCENE
 from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.qc_calibrate import calibrate
 from napari_virtualstain.jobs.qc_clicks import Learnt, learn_artifacts
@@ -98,21 +99,13 @@ class QcSettings(JobSettings):
         description="do not compare the bright field with the training images of the model, by "
         "passport or index, which loads the model",
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
-    scene: str | None = Field(
-        default=None,
-        description="only predicted images whose name is like this, for example B0?/f01 (see "
-        "`info`); several by commas",
-    )
+    match: tuple[str, ...] = MATCH
+    scene: str | None = SCENE
     channel: str | None = Field(default=None, description="name of the bright-field channel")
     z: Plane | None = Field(
         default=None, description="z plane that is judged, from 0; the middle one if not given"
     )
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
-    )
+    pixel_size: float | None = PIXEL_SIZE
     axes: str | None = Field(
         default=None, description="axes of source and target, if they do not say"
     )

@@ -36,6 +36,7 @@ from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.scene import listed
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN, PIXEL_SIZE, SCENE, Z
 from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.phenotype_wells import BRIGHTFIELD, PREDICTION, TRUTH, score_row
 from napari_virtualstain.jobs.recognise_network import guess_by_folds
@@ -65,9 +66,7 @@ class RecogniseSettings(JobSettings):
     label: str = Field(
         default="treatment", description="column of the table that is learnt; several joined by +"
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
+    match: tuple[str, ...] = MATCH
     preset: str = Field(
         default="small", description="size of the ResNet: tiny, little, small or resnet50"
     )
@@ -83,21 +82,11 @@ class RecogniseSettings(JobSettings):
         default="well", description="what a network never both learns from and is asked of"
     )
     folds: int = Field(default=3, ge=2, description="in how many parts wells are asked")
-    scene: str | None = Field(
-        default=None,
-        description="only predicted images whose name is like this, for example B0?/f01 (see "
-        "`info`); several by commas",
-    )
-    z: Plane | None = Field(
-        default=None, description="z plane that is looked at, from 0; the middle one if not given"
-    )
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
-    )
-    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    pattern: str | None = Field(
-        default=None, description="how the files of a folder with the target are named"
-    )
+    scene: str | None = SCENE
+    z: Plane | None = Z
+    pixel_size: float | None = PIXEL_SIZE
+    axes: str | None = AXES
+    pattern: str | None = PATTERN
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 or mps")
     draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
     seed: int = Field(default=0, ge=0, description="decides what is drawn, dealt out and learnt")

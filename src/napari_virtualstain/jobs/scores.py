@@ -28,6 +28,7 @@ from napari_virtualstain.jobs.compare import compare_planes, grid_of, grid_words
 from napari_virtualstain.jobs.compare_maps import write_maps
 from napari_virtualstain.jobs.evaluate import planes_of_run
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images, record_of
+from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN, SCENE
 from napari_virtualstain.jobs.scores_rows import (
     COLUMNS,
     KEYS,
@@ -88,22 +89,14 @@ class ScoresSettings(JobSettings):
         default=None,
         description="OME-Zarr to write the local SSIM and absolute error to, of one field",
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
-    scene: str | None = Field(
-        default=None,
-        description="only predicted images whose name is like this, for example B0?/f01 (see "
-        "`info`); several by commas",
-    )
+    match: tuple[str, ...] = MATCH
+    scene: str | None = SCENE
     target_scene: str | None = Field(
         default=None, description="only true images whose name is like this"
     )
     z: Plane | None = Field(default=None, description="only this z plane, from 0")
-    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    pattern: str | None = Field(
-        default=None, description="how the files of a folder with the target are named"
-    )
+    axes: str | None = AXES
+    pattern: str | None = PATTERN
     overwrite: bool = Field(default=False, description="replace what is there")
 
 

@@ -27,6 +27,7 @@ from napari_virtualstain.io.open import list_scenes
 from napari_virtualstain.jobs.base import JobSettings, ModelText, PathText, Progress, TimePoint
 from napari_virtualstain.jobs.doubt import SeveralViews
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images
+from napari_virtualstain.jobs.matched_settings import PIXEL_SIZE
 from napari_virtualstain.jobs.picture import Planes
 from napari_virtualstain.words import plural
 
@@ -81,9 +82,7 @@ class SuggestSettings(JobSettings):
         "the plane in focus, which is searched",
     )
     t: TimePoint = Field(default=0, description="time point that is looked at, from 0")
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
-    )
+    pixel_size: float | None = PIXEL_SIZE
     resample: bool = Field(default=False, description="look at the model's pixel size")
     axes: str | None = Field(default=None, description="axes of the files, if they do not say")
     pattern: str | None = Field(

@@ -23,6 +23,7 @@ from napari_virtualstain.io.disk import check_report, disk_errors, write_whole
 from napari_virtualstain.io.kept import write_kept
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import ListedImage, listed_images, record_of
+from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN, SCENE, Z
 from napari_virtualstain.jobs.page_file import PDF, check_pdf, write_page
 from napari_virtualstain.jobs.run_record import describe_run
 from napari_virtualstain.jobs.uncertainty_fields import DoubtfulField, look_at_pair
@@ -57,21 +58,11 @@ class UncertaintySettings(JobSettings):
     level: float = Field(
         default=0.9, ge=0.5, le=0.99, description="share of the truth that lies within"
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
-    scene: str | None = Field(
-        default=None,
-        description="only predicted images whose name is like this, for example B0?/f01 (see "
-        "`info`); several by commas",
-    )
-    z: Plane | None = Field(
-        default=None, description="z plane that is looked at, from 0; the middle one if not given"
-    )
-    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    pattern: str | None = Field(
-        default=None, description="how the files of a folder with the target are named"
-    )
+    match: tuple[str, ...] = MATCH
+    scene: str | None = SCENE
+    z: Plane | None = Z
+    axes: str | None = AXES
+    pattern: str | None = PATTERN
     pixels: int = Field(
         default=20000, ge=200, description="that are looked at, of each field and stain"
     )

@@ -19,6 +19,7 @@ from napari_virtualstain.evaluation.planar import Planar, check_planar
 from napari_virtualstain.io.disk import check_report
 from napari_virtualstain.jobs.base import JobSettings, PathText, Plane, Progress
 from napari_virtualstain.jobs.listed_images import listed_images
+from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN, PIXEL_SIZE, SCENE, Z
 from napari_virtualstain.jobs.measure import relative_stains
 from napari_virtualstain.jobs.page_file import PDF, check_pdf
 from napari_virtualstain.jobs.run_record import describe_run
@@ -54,9 +55,7 @@ class VerdictSettings(JobSettings):
     moa: str | None = Field(
         default=None, description="its column with the target or mechanism of a treatment"
     )
-    match: tuple[str, ...] = Field(
-        default=(), description="PREDICTED=TRUE channel names where they differ, e.g. DNA=DAPI"
-    )
+    match: tuple[str, ...] = MATCH
     nuclei: str = Field(default="DNA", description="predicted stain in which nuclei are found")
     cells: str | None = Field(
         default=None,
@@ -85,21 +84,11 @@ class VerdictSettings(JobSettings):
         description="how single cells are drawn on paper: pca, tsne (extra [phenotype]) or umap "
         "(extra [umap])",
     )
-    scene: str | None = Field(
-        default=None,
-        description="only predicted images whose name is like this, for example B0?/f01 (see "
-        "`info`); several by commas",
-    )
-    z: Plane | None = Field(
-        default=None, description="z plane that is looked at, from 0; the middle one if not given"
-    )
-    pixel_size: float | None = Field(
-        default=None, gt=0, description="pixel size in µm, if the files do not say or are wrong"
-    )
-    axes: str | None = Field(default=None, description="axes of the target, if it does not say")
-    pattern: str | None = Field(
-        default=None, description="how the files of a folder with the target are named"
-    )
+    scene: str | None = SCENE
+    z: Plane | None = Z
+    pixel_size: float | None = PIXEL_SIZE
+    axes: str | None = AXES
+    pattern: str | None = PATTERN
     draws: int = Field(default=500, ge=50, description="how often wells are drawn for an interval")
     seed: int = Field(default=0, ge=0, description="decides what is drawn")
     pdf: bool = Field(default=False, description=PDF)
