@@ -201,3 +201,19 @@ def test_robust_refuses_a_field_of_which_three_quarters_have_one_value():
     gather.add(np.r_[np.zeros(800), np.arange(200)])
     with pytest.raises(PixelDataError, match="nearly all pixels have the value 0"):
         Rule(kind="robust").fit(gather.result(), what="A field")
+
+
+@pytest.mark.parametrize("kind", ["zscore", "minmax", "robust", "percentile"])
+def test_pixels_that_may_be_missing_count_for_nothing(kind):
+    rule = Rule(kind=kind)
+    pixels = np.random.default_rng(0).normal(100, 20, 1000).astype(np.float32)
+    gaps = np.insert(pixels, [0, 500], np.nan)
+
+    def fitted(values, **how):
+        seen = StatisticsAccumulator(rule.quantiles)
+        seen.add(values)
+        return rule.fit(seen.result(), what="stain", **how)
+
+    with pytest.raises(PixelDataError, match="stain holds 2 NaN"):
+        fitted(gaps)
+    assert fitted(gaps, may_lack=True) == fitted(pixels)

@@ -202,7 +202,12 @@ class Rule(_Frozen):
         return (self.low, self.high) if self.kind == "percentile" else ()
 
     def fit(
-        self, statistics: PixelStatistics, *, what: str, typical_contrast: float | None = None
+        self,
+        statistics: PixelStatistics,
+        *,
+        what: str,
+        typical_contrast: float | None = None,
+        may_lack: bool = False,
     ) -> Normalisation:
         """Return the frozen numbers for these statistics.
 
@@ -218,13 +223,17 @@ class Rule(_Frozen):
             brightness: an empty field that is blown up to a standard deviation of 1 is noise in
             which a network sees cells. A contrast and not a standard deviation, since another
             lamp or camera multiplies both.
+        may_lack
+            Whether pixels that are no number are missing, and count for nothing: those of a true
+            stain that was not measured, or was painted over. Else they are a fault.
 
         Raises
         ------
         PixelDataError
-            If pixels are NaN or infinite, if there are none, or if all have one value.
+            If pixels are NaN or infinite and may not be, if there are none, or if all have one
+            value.
         """
-        if statistics.not_finite:
+        if statistics.not_finite and not may_lack:
             raise PixelDataError(
                 f"{what} holds {statistics.not_finite} NaN or infinite pixels, from which no "
                 "normalisation follows. Replace them (for example by the median) and save "

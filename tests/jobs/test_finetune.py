@@ -402,6 +402,18 @@ def test_what_is_painted_over_teaches_nothing(tiny_model, tmp_path, form):
     assert np.nanmax(stains) < 60000
 
 
+def test_fields_with_parts_left_out_teach_and_judge(tiny_model, four, tmp_path):
+    mask = np.ones((96, 96), np.uint8)
+    mask[:, 20:80] = 0
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    chosen = settings(
+        tiny_model, four[:3], tmp_path / "m", exclude=(str(tmp_path / "mask.tif"),) * 3, steps=3
+    )
+    found = finetune.run(chosen)
+    assert found.finished
+    assert all(np.isfinite([gain.pcc_after, gain.mae_after]).all() for gain in found.gains)
+
+
 def test_as_many_pictures_are_left_out_as_there_are_inputs(tiny_model, four, tmp_path):
     with pytest.raises(SettingsError, match="Name one --exclude an --input"):
         finetune.run(settings(tiny_model, four, tmp_path / "m", exclude=("a.tif",)))

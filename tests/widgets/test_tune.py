@@ -426,7 +426,8 @@ def test_what_is_painted_over_is_left_out(bench, fields):
     first, second = load_pairs(folder / "pairs.json").pairs
     assert second.exclude is None
     np.testing.assert_array_equal(tifffile.imread(first.exclude), painted.data > 0)
-    planned(bench)
+    bench.wait(lambda: page._plan is None and not page._soon.isActive(), 60)
+    assert page.start.isEnabled(), page.notice.text
 
 
 @pytest.mark.parametrize("kind", ["labels", "shapes"])
@@ -452,7 +453,8 @@ def test_only_drawn_regions_of_a_field_count(bench, fields, kind):
     expected = np.ones((96, 96), int)
     expected[20:61, 30:81] = 0
     np.testing.assert_array_equal(left_out, expected)
-    planned(bench)
+    bench.wait(lambda: page._plan is None and not page._soon.isActive(), 60)
+    assert page.start.isEnabled(), page.notice.text
     # Another choice of the same layer turns it round.
     page.pairs.list.topLevelItem(0).setSelected(True)
     assert page.pairs.way.currentText() == "Only"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_virtualstain.axes import LazyArray, Region
 from napari_virtualstain.datasets.statistics import image_statistics
-from napari_virtualstain.intensity import Normalisation, PixelStatistics, Rule, together
+from napari_virtualstain.intensity import Normalisation, Rule, together
 from napari_virtualstain.io.image import LazyImage
 
 __all__ = ["RULE", "GreyPlanes"]
@@ -83,7 +83,10 @@ class GreyPlanes:
             planes += [pixels[t, 0, z] for t, z in places]
         return cls(
             planes,
-            norm or _fitted(together(seen), f"Channel {images[0].channel_names[0]!r}"),
+            norm
+            or RULE.fit(
+                together(seen), what=f"Channel {images[0].channel_names[0]!r}", may_lack=True
+            ),
             any(image.missing for image in images) or any(plane.not_finite for plane in seen),
         )
 
@@ -107,8 +110,3 @@ class GreyPlanes:
         normal = self.norm.apply(self.grey(plane, region))
         normal[~np.isfinite(normal)] = np.nan
         return normal
-
-
-def _fitted(statistics: PixelStatistics, what: str) -> Normalisation:
-    # Pixels that are missing teach nothing, and are missing in the result.
-    return RULE.fit(statistics.model_copy(update={"not_finite": 0}), what=what)

@@ -197,13 +197,13 @@ def label_up(
         kept = tuple(stored)
     else:
         kept = tuple(
-            _fitted(rule, one.result(), f"Channel {name!r}")
+            rule.fit(one.result(), what=f"Channel {name!r}", may_lack=True)
             for name, one in zip(channels, merge_all(accumulated), strict=True)
         )
     norms = tuple(
         kept
         or tuple(
-            _fitted(rule, one, f"Channel {name!r} of picture {picture.name!r}")
+            rule.fit(one, what=f"Channel {name!r} of picture {picture.name!r}", may_lack=True)
             if one.count
             else Normalisation()
             for name, one in zip(channels, of_picture, strict=True)
@@ -250,7 +250,3 @@ def _examples(
             else:
                 left_out += 1
     return tuple(found), left_out
-
-
-def _fitted(rule: Rule, statistics: PixelStatistics, what: str) -> Normalisation:
-    return rule.fit(statistics.model_copy(update={"not_finite": 0}), what=what)

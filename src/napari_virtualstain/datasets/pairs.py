@@ -218,7 +218,7 @@ def pair_up(
     if relative:
         targets = tuple(
             tuple(
-                _fitted(output_rule, s, f"Stain {name!r} of field {field.name!r}")
+                output_rule.fit(s, what=f"Stain {name!r} of field {field.name!r}", may_lack=True)
                 if s.count
                 else Normalisation()
                 for name, s in zip(stain_names, stains, strict=True)
@@ -228,7 +228,7 @@ def pair_up(
         outputs = [Normalisation() for _ in stain_names]
     elif outputs is None:
         outputs = [
-            _fitted(output_rule, one.result(), f"Stain {name!r}")
+            output_rule.fit(one.result(), what=f"Stain {name!r}", may_lack=True)
             for name, one in zip(stain_names, merge_all(gathered), strict=True)
         ]
     return PairedSet(tuple(fields), inputs, tuple(outputs), targets, present, usual)
@@ -242,7 +242,3 @@ def _typical(planes: Sequence[Sequence[PixelStatistics]]) -> tuple[float | None,
         known = [c for c in contrasts if c is not None]
         found.append(float(np.median(known)) if len(known) == len(contrasts) else None)
     return tuple(found)
-
-
-def _fitted(rule: Rule, statistics: PixelStatistics, what: str) -> Normalisation:
-    return rule.fit(statistics.model_copy(update={"not_finite": 0}), what=what)

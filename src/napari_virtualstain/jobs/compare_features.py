@@ -174,10 +174,10 @@ def fitted_on(
         range(n_t) if times is None else times, range(planes), range(0, height, step)
     ):
         gathered.add(_pixels(image, t, channel, (slice(z, z + 1), slice(top, top + step))))
-    # What is missing is no pixel.
-    found = gathered.result().model_copy(update={"not_finite": 0})
+    found = gathered.result()
     try:
-        return rule.fit(found, what=f"Channel {image.channel_names[channel]!r}")
+        what = f"Channel {image.channel_names[channel]!r}"
+        return rule.fit(found, what=what, may_lack=True)
     except PixelDataError:  # one value everywhere, or none: nothing to scale by
         return Normalisation(offset=found.mean if found.count else 0.0)
 

@@ -479,5 +479,5 @@ def _outputs(
     found = []
     for place, own in enumerate(base):
         (seen,) = gather_statistics(field.stains[place : place + 1] for field in fields)
-        found.append(rule.fit(seen, what="stain") if seen.count else own)
+        found.append(rule.fit(seen, what="stain", may_lack=True) if seen.count else own)
     return found

@@ -96,6 +96,7 @@ class PairList(QWidget):
             "or everything else"
         )
         self.leave_out = wide(QComboBox())
+        self.leave_out.setMinimumContentsLength(len("nothing"))  # three share the row
         self.leave_out.setToolTip(
             "A layer of labels or shapes in which folds, bubbles and dead cells of the chosen "
             "field are painted, or the regions that count are drawn: what is left out neither "
