@@ -148,8 +148,7 @@ def tuning_parts(
                     "the others only judge it"
                     if settings.judge_each
                     else f"judged on {plural(kept, 'held-back field')}: what is said of the gain "
-                    "hangs on which. Give five fields or more, or let each judge once "
-                    "(--judge-each)"
+                    "hangs on which. Give five fields or more, or use --judge-each"
                 )
     if not teach or not held:
         raise SettingsError(
