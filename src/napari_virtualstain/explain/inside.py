@@ -47,7 +47,7 @@ __all__ = [
 Map = NDArray[np.float32]
 Subject = nn.Module | SampledGenerator
 """A network that is one pass, or a generator that walks."""
-Part = Literal["pass", "given", "step", "painted"]
+Part = Literal["once", "given", "step", "painted"]
 """What of a generator is asked: all of one that is one pass; else what comes before the steps, a
 step, or what comes behind them."""
 
@@ -57,7 +57,7 @@ KINDS: dict[str, type[nn.Module]] = {"attention": SelfAttention, "spade": Spade}
 _BLOCK_BYTES = 1 << 26
 """Of the rows of attention that are held at once."""
 _WHEN: dict[Part, str] = {
-    "pass": "", "given": ", before the steps", "step": ", at every step",
+    "once": "", "given": ", before the steps", "step": ", at every step",
     "painted": ", behind the steps",
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def first_moments(subject: Subject, planes: Planes, how: Sampling) -> list[Momen
     """
     tensor, width = _tensor(subject, planes), planes.shape[-1]
     if isinstance(subject, nn.Module):
-        return [Moment(part="pass", ask=lambda one: cast(nn.Module, one)(tensor), width=width)]
+        return [Moment(part="once", ask=lambda one: cast(nn.Module, one)(tensor), width=width)]
     with torch.inference_mode():
         given = subject.given(tensor)
         x = torch.zeros((1, subject.x_channels, *given.shape[2:]), device=given.device)

@@ -211,7 +211,7 @@ class Inside:
             if spec.inside == "spade":
                 return layers, layers[-1]
             # That of the walk rather than that of what comes before and behind it.
-            own = [one for one in layers if one.part in ("pass", "step")] or list(layers)
+            own = [one for one in layers if one.part in ("once", "step")] or list(layers)
             return layers, max(own, key=lambda one: one.px)
         if depth >= len(layers):
             raise SettingsError(
@@ -255,7 +255,7 @@ class Inside:
     def _moments(self, layer: InnerLayer, planes: Planes, which: str) -> list[Moment]:
         """Return when a layer is looked at."""
         walks = isinstance(self.subject, SampledGenerator)
-        told_by_planes = layer.part in ("pass", "given") or not layer.heads
+        told_by_planes = layer.part in ("once", "given") or not layer.heads
         if not walks or told_by_planes:
             found = first_moments(self.subject, planes, self.how)
         else:
