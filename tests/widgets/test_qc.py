@@ -272,6 +272,21 @@ def test_what_fails_is_said_in_a_sentence(desk, page, tmp_path):
     assert "empty" in page.notice.text
 
 
+def test_no_verdict_about_something_else_stays_when_another_prediction_cannot_be_judged(
+    desk, judged, plate, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    judged.source.set_folder(str(tmp_path / "empty"))
+    desk.click(judged.start)
+    desk.wait(lambda: judged.notice.kind == "error", 60)
+    assert not judged.panel.isVisible()
+    assert not judged.report.isVisible()
+    judged.source.set_folder(str(plate))
+    desk.click(judged.start)
+    desk.wait(lambda: judged.panel.isVisible(), 60)
+    assert judged.report.isVisible()
+
+
 def test_names_of_files_are_no_mark_up():
     finding = {
         "check": "seams", "title": "Seams", "state": "red", "score": 2.0, "number": "DNA",

@@ -212,6 +212,25 @@ def test_a_run_over_all_turns_to_what_comes_into_view(busy):
     desk.idle()
 
 
+def test_with_true_stains_alone_the_page_says_where_bright_field_is_named(desk, field_folder):
+    desk.dock.show_page("stain")
+    assert desk.stain.notice.text.startswith("Open a bright-field image first")
+    desk.open(field_folder / "stains.ome.zarr", page="stain")
+    desk.wait(lambda: desk.stain.notice.text.startswith("What is open is taken for true stains."))
+    desk.open(field_folder / "brightfield.ome.zarr")
+    desk.wait(lambda: desk.stain.notice.text == "")
+
+
+def test_a_plan_that_fails_is_said_on_its_page_and_nowhere_else(desk, field_folder, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_virtualstain.widgets._notice.show_error", said.append)
+    desk.open(field_folder / "brightfield.ome.zarr", page="stain")
+    desk.stain.settings["z"].value = "0"  # the demo model takes three planes
+    desk.wait(lambda: desk.stain.notice.kind == "error")
+    assert "plane" in desk.stain.notice.text
+    assert said == []
+
+
 def test_nothing_in_view_is_said(ready):
     look_at(ready.viewer, (9000.0, 9000.0), zoom=5.0)
     ready.wait(lambda: ready.stain.all.isEnabled())

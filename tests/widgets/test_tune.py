@@ -411,6 +411,24 @@ def test_the_line_to_copy_does_the_same(bench, fields):
     assert len(written["pairs"]) == 3
 
 
+def test_files_of_one_name_in_folders_beside_each_other_are_pairs():
+    from types import SimpleNamespace
+
+    def field(path, role, scene=""):
+        return SimpleNamespace(
+            path=path, scene=scene, key=(path, scene), with_role=lambda asked: asked == role
+        )
+
+    light = [field(f"/d/brightfield/f{n}.ome.tif", "brightfield") for n in (1, 2, 3)]
+    true = [field(f"/d/stains/F{n}.ome.zarr", "truth") for n in (1, 2)]
+    elsewhere = field("/e/stains/f3.ome.zarr", "truth")
+    found = pairs_among([*light, *true, elsewhere])
+    assert [(a.path, b.path) for a, b in found] == [
+        ("/d/brightfield/f1.ome.tif", "/d/stains/F1.ome.zarr"),
+        ("/d/brightfield/f2.ome.tif", "/d/stains/F2.ome.zarr"),
+    ]
+
+
 def test_what_is_painted_over_is_left_out(bench, fields):
     page = opened(bench, fields[:2])
     painted = bench.viewer.add_labels(np.zeros((96, 96), int), name="folds")

@@ -132,7 +132,7 @@ def energy(one: Array, other: Array) -> float:
 
     Examples
     --------
-    >>> energy(np.zeros((4, 2)), np.ones((3, 2))) == np.sqrt(2 * np.sqrt(2))
+    >>> bool(energy(np.zeros((4, 2)), np.ones((3, 2))) == np.sqrt(2 * np.sqrt(2)))
     True
     """
     between, first, second = cdist(one, other), cdist(one, one), cdist(other, other)

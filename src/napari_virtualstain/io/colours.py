@@ -12,7 +12,7 @@ from itertools import cycle
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.modality import modality_of, name_tokens
 
-__all__ = ["COLOURS", "GREY", "UNNAMED", "colour_of", "colours_of"]
+__all__ = ["COLOURS", "GREY", "UNNAMED", "colour_of", "colours_of", "stain_colours"]
 
 GREY = "FFFFFF"
 """White at full intensity: a grey picture."""
@@ -101,3 +101,16 @@ def colours_of(channels: Sequence[Channel]) -> tuple[str, ...]:
         next(free) if colour == GREY and n != below and len(colours) > 1 else colour
         for n, colour in enumerate(colours)
     )
+
+
+def stain_colours(stains: Sequence[Channel]) -> tuple[str, ...]:
+    """Return ``RRGGBB`` of stains that lie over a bright field: none is as grey as that.
+
+    Examples
+    --------
+    >>> stain_colours([Channel("Membrane")])
+    ('00FF00',)
+    >>> stain_colours([Channel("DNA"), Channel("x", colour="FFFFFF"), Channel("y")])
+    ('0000FF', '00FF00', 'FF00FF')
+    """
+    return colours_of([Channel("Brightfield", "transmitted"), *stains])[1:]

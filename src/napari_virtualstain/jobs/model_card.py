@@ -17,7 +17,7 @@ from napari_virtualstain.generators.card import (
 )
 from napari_virtualstain.generators.learning import LearningSettings
 from napari_virtualstain.generators.registry import get_spec
-from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.colours import stain_colours
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.origin import DenoisedTarget, TrainingReport
 from napari_virtualstain.jobs.base import versions
@@ -92,6 +92,7 @@ def describe_model(
     }  # fmt: skip
     known = told & set(data.card)
     limits = tuple(data.card.get("limits", ()))
+    colours = stain_colours([Channel(name) for name in data.stains])
     return ModelCard(
         name=data.card["name"],
         generator=generator,
@@ -110,12 +111,14 @@ def describe_model(
         stains=tuple(
             Stain(
                 name=name,
-                colour=colour_of(Channel(name)),
+                colour=colour,
                 normalisation=norm,
                 unit=RELATIVE_UNIT if train.targets else "camera counts",
                 expected_pcc=round(value, 4) if isfinite(value) else None,
             )
-            for name, norm, value in zip(data.stains, train.outputs, pcc, strict=True)
+            for name, colour, norm, value in zip(
+                data.stains, colours, train.outputs, pcc, strict=True
+            )
         ),
         pixel_size_um=data.card["pixel_size_um"],
         training=TrainingReport(

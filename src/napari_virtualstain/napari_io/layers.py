@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtualstain.datasets.stain_names import is_doubt
-from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.colours import colour_of, stain_colours
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.napari_io.source import (
     LayerSource,
@@ -132,6 +132,11 @@ def image_layers(
     order = sorted(
         range(len(image.channels)), key=lambda c: image.channels[c].modality != "transmitted"
     )
+    colours = (
+        stain_colours(image.channels)
+        if model
+        else [colour_of(channel) for channel in image.channels]
+    )
     layers: list[LayerData] = []
     for c in order:
         channel = image.channels[c]
@@ -157,7 +162,7 @@ def image_layers(
         )
         keywords = {
             "name": f"{channel.name}{suffix}",
-            "colormap": colormap_of(colour_of(channel)),
+            "colormap": colormap_of(colours[c]),
             "opacity": opacity,
             "blending": "additive" if channel.modality != "transmitted" else "translucent",
             "visible": not is_doubt(channel.name),

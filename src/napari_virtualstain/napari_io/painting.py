@@ -17,7 +17,7 @@ import dask.array as da
 import numpy as np
 
 from napari_virtualstain.errors import ImageFileError, VirtualStainError
-from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.colours import stain_colours
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.ome_zarr import open_levels
 from napari_virtualstain.io.open import open_image
@@ -318,6 +318,7 @@ class Painting:
             }
         size = self.image.pixel_size_um
         layers: list[LayerData] = []
+        colours = stain_colours(self.image.channels)
         for c, channel in enumerate(self.image.channels):
             levels = self.levels(c, depth=self._depth)
             source = LayerSource(
@@ -332,7 +333,7 @@ class Painting:
             ).with_role("prediction")
             keywords = {
                 "name": f"{channel.name} ({self.model}) {name}",
-                "colormap": colormap_of(colour_of(channel)),
+                "colormap": colormap_of(colours[c]),
                 "opacity": opacity,
                 "blending": "additive",
                 "contrast_limits": (contrast or {}).get(channel.name)

@@ -32,6 +32,7 @@ _LABELS = {
     "overwrite": "Replace output",
     "csv": "Table file",
     "t": "Time point",
+    "preset": "What moves",
     "judge_each": "Let each field judge once",
 }
 

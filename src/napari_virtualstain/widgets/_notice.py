@@ -95,7 +95,7 @@ class Notice(QFrame):
         if aloud:
             show_error(text)
 
-    def fail_run(self, run: Run, more: str = "") -> None:
+    def fail_run(self, run: Run, more: str = "", *, aloud: bool = True) -> None:
         """Say why a run failed, if it did; nothing is said of one that was cancelled.
 
         Parameters
@@ -104,10 +104,12 @@ class Notice(QFrame):
             That has ended; verb, settings and traceback stand in the report.
         more
             A line for the report.
+        aloud
+            Whether a notification is raised; not for what nobody asked for, such as a plan.
         """
         outcome = run.outcome
         if outcome is not None and outcome.state == "failed":
-            self.fail(words_of(outcome.sentence), report_of(run, more))
+            self.fail(words_of(outcome.sentence), report_of(run, more), aloud=aloud)
 
     @property
     def text(self) -> str:

@@ -343,8 +343,9 @@ class PairList(QWidget):
 def pairs_among(fields: Sequence[Field]) -> list[tuple[Field, Field]]:
     """Return which open images are bright field and truth of one field.
 
-    The true stains lie in the same image, or else in the only such image of the same folder; of one
-    bright field and one image of true stains, wherever they lie.
+    The true stains lie in the same image, or else in the only such image of the same folder, or of
+    the same name in a folder beside it; of one bright field and one image of true stains, wherever
+    they lie.
     """
     light = [f for f in fields if f.with_role("brightfield")]
     true = [f for f in fields if f.with_role("truth")]
@@ -356,6 +357,7 @@ def pairs_among(fields: Sequence[Field]) -> list[tuple[Field, Field]]:
         return [*found, (light[0], true[0])]
     for field in light:
         beside = [f for f in true if _folder(f) == _folder(field) is not None]
+        beside = beside or [f for f in true if _name(f) == _name(field) is not None]
         if len(beside) == 1:
             found.append((field, beside[0]))
     return found
@@ -363,6 +365,14 @@ def pairs_among(fields: Sequence[Field]) -> list[tuple[Field, Field]]:
 
 def _folder(field: Field) -> tuple[Path, str] | None:
     return None if field.path is None else (Path(field.path).parent, field.scene)
+
+
+def _name(field: Field) -> tuple[Path, str, str] | None:
+    """Return what files of one field have in common that lie in folders beside each other."""
+    if field.path is None:
+        return None
+    path = Path(field.path)
+    return path.parent.parent, path.name.split(".")[0].casefold(), field.scene
 
 
 def pair_of(

@@ -80,8 +80,8 @@ class ResultCard(QWidget):
         kept = []
         if like is not None:
             kept.append(
-                f"On the test picture that came with the old model, both agree to {like:.2f}; 1 is "
-                "all that it could."
+                f"On the test picture that came with the old model, both agree to {like:.2f}; 1 "
+                "would mean that nothing was forgotten."
             )
         notes = [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in result["notes"]]
         self.notes.setText("<br>".join(escape(words_of(one)) for one in (*kept, *notes)))
@@ -100,7 +100,6 @@ class ResultCard(QWidget):
             return
         theme = get_theme(self._viewer.theme)
         colours = {"better": "#3fa34d", "worse": theme.error.as_hex()}
-        grey = theme.secondary.as_hex()
         head = "".join(f"<td><b>{t}</b>&nbsp;&nbsp;</td>" for t in ("", "Before", "After", ""))
         rows = [f"<tr>{head}</tr>"]
         for gain in self._result["gains"]:
@@ -111,9 +110,8 @@ class ResultCard(QWidget):
             )  # fmt: skip
             rows.append("<tr>" + "".join(f"<td>{c}&nbsp;&nbsp;</td>" for c in cells) + "</tr>")
         self.table.setText(
-            f"<table>{''.join(rows)}</table>"
-            f'<span style="color: {grey}">Pearson correlation on fields that did not teach, and '
-            "between which values its gain lies with 95 % certainty.</span>"
+            f"<table>{''.join(rows)}</table>Pearson correlation on fields that did not teach, and "
+            "between which values its gain lies with 95 % certainty."
         )
 
 

@@ -146,8 +146,22 @@ class QcPage(QWidget):
     # --- judging ----------------------------------------------------------------------------------
 
     def judge(self) -> None:
-        """Judge what is chosen now; what was judged before stays until the answer is there."""
+        """Judge what is chosen now; of another prediction, what was judged before goes at once."""
+        shown = None if self._result is None else self._asked
         self._submit({}, f"Judging {self.source.name}")
+        asked = self._asked
+        if shown is not None and asked is not None:
+            other = (shown.prediction, shown.scene) != (asked.prediction, asked.scene)
+            if other:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Show no verdict: there is none about what is judged now."""
+        self._result = None
+        self.clicks.leave()
+        self.panel.marks.forget()
+        for part in (self.panel, self.report, self.save):
+            part.hide()
 
     def make_reference(self, path: str) -> None:
         """Write what good predictions are like, from what is chosen.

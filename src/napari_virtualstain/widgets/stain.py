@@ -54,6 +54,10 @@ _VIEW_TILE = 512
 _AGAIN_MS = 250
 """After a run, for its last tiles to be painted, before the view is looked at again."""
 _EMPTY = "Open a bright-field image first, on the page Load or by dropping it on the viewer."
+_NO_LIGHT = (
+    "What is open is taken for true stains. If some of it is bright field, say so on the page "
+    "Load, in the column Is."
+)
 
 
 class StainPage(QWidget):
@@ -113,6 +117,7 @@ class StainPage(QWidget):
         self._again.timeout.connect(self._turn)
         self.box.chosen.connect(self._changed)
         self.box.chosen.connect(self._look_elsewhere)
+        fields.changed.connect(self._look_for_light)
         self.form.changed.connect(self._changed)
         self.form.doubted.connect(self.notice.hint)
         self.form.moved.connect(self._plan_anew)
@@ -185,8 +190,18 @@ class StainPage(QWidget):
     def _chosen(self) -> Field:
         image = self.box.field
         if image is None:
-            raise MissingInputError(_EMPTY)
+            raise MissingInputError(self._nothing)
         return image
+
+    @property
+    def _nothing(self) -> str:
+        """Why there is nothing to stain."""
+        return _NO_LIGHT if any(f.with_role("truth") for f in self._fields.all) else _EMPTY
+
+    def _look_for_light(self) -> None:
+        """Say why there is nothing to stain, which may be another reason now."""
+        if self.box.field is None and self.notice.text in (_EMPTY, _NO_LIGHT):
+            self.notice.hint(self._nothing)
 
     def _changed(self) -> None:
         image = self.box.field
@@ -202,16 +217,16 @@ class StainPage(QWidget):
             self.doubts.clear()
         if image is None:
             self.plan.setText("")
-            self.notice.hint(_EMPTY)
+            self.notice.hint(self._nothing)
         elif self.model.problem:
             self.plan.setText("")
             self.notice.fail(words_of(self.model.problem), aloud=False)
         elif image.path is None:
             self.plan.setText(self._spool.describe(image))
-            if self.notice.text == _EMPTY:
+            if self.notice.text in (_EMPTY, _NO_LIGHT):
                 self.notice.clear()
         else:
-            if self.notice.text == _EMPTY:
+            if self.notice.text in (_EMPTY, _NO_LIGHT):
                 self.notice.clear()
             self._soon.start()
 
@@ -242,7 +257,7 @@ class StainPage(QWidget):
             self._planned = None
             self.plan.setText("")
             if run.outcome.state == "failed":
-                self.notice.fail_run(run, f"worker: {self._jobs.state.worker}")
+                self.notice.fail_run(run, f"worker: {self._jobs.state.worker}", aloud=False)
             return
         result = run.outcome.result
         self.plan.setText(words_of(" ".join(_sentence(s) for s in result["words"].splitlines())))
@@ -298,7 +313,7 @@ class StainPage(QWidget):
         image = self.box.field
         layer = None if image is None else image.brightfield
         if layer is None:
-            self.notice.hint(_EMPTY)
+            self.notice.hint(self._nothing)
             return
         region = shown_region(self._viewer, layer)
         if region is None:

@@ -310,9 +310,10 @@ class TunePage(QWidget):
             one for one in wanted if len(wanted) == 1 or (one[0].path, one[0].scene) not in known
         ]
         if not new:
+            further = "further " if self.pairs.pairs else ""
             self.notice.hint(
-                "No further bright field is open with true stains in the same file or folder. "
-                "Choose both above, and add the pair."
+                f"No {further}bright field is open with true stains in the same file or folder, or "
+                "under the same name in a folder beside it. Choose both above, and add the pair."
             )
             return
         for brightfield, true in new:

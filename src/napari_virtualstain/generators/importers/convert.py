@@ -15,7 +15,7 @@ from napari_virtualstain.generators.exporters.bioimageio import normalised
 from napari_virtualstain.generators.importers.base import Found
 from napari_virtualstain.generators.registry import build_generator
 from napari_virtualstain.intensity import Normalisation, Rule
-from napari_virtualstain.io.colours import colour_of
+from napari_virtualstain.io.colours import stain_colours
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.origin import ImportedFrom, TrainingReport
 from napari_virtualstain.nets.published import fill_weights
@@ -243,10 +243,11 @@ def _describe(found: Found, stated: Stated, *, name: str, origin: ImportedFrom) 
         inputs=_inputs(found, stated, channel, file),
         stains=tuple(
             Stain(
-                name=stain, colour=colour_of(Channel(stain)), normalisation=Normalisation(),
-                unit=known.unit,
+                name=stain, colour=colour, normalisation=Normalisation(), unit=known.unit
             )
-            for stain in stains
+            for stain, colour in zip(
+                stains, stain_colours([Channel(stain) for stain in stains]), strict=True
+            )
         ),
         labels=found.labels,
         pixel_size_um=pixel,
