@@ -315,6 +315,17 @@ def test_an_image_in_memory_has_no_command(desk, page):
     )
 
 
+def test_of_an_empty_folder_nobody_asks_how_its_files_are_named(desk, page, tmp_path):
+    (tmp_path / "empty").mkdir()
+    page.open_path(str(tmp_path / "empty"))
+    desk.wait(lambda: page.notice.kind == "error")
+    assert "empty" in page.notice.text
+    assert not page.pattern.isVisible()
+    (tmp_path / "empty" / "letter.txt").write_text("no image")
+    page.open_path(str(tmp_path / "empty"))
+    desk.wait(lambda: page.pattern.isVisible())
+
+
 def test_a_removed_image_leaves_an_empty_page(desk, page, field_folder):
     desk.open(field_folder / "brightfield.ome.zarr")
     desk.viewer.layers.clear()

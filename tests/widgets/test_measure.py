@@ -87,6 +87,9 @@ def test_a_plate_is_coloured_by_what_is_asked_for(desk, tmp_path):
     view.colour.setCurrentIndex(view.colour.findData("covered"))
     view.colour.activated.emit(view.colour.currentIndex())
     assert "covered: 0." in view.map.words((0, 0))
+    heads = [view.table.horizontalHeaderItem(n).text() for n in range(view.table.columnCount())]
+    assert "nucleus area (µm²)" in heads
+    assert view.table.item(0, heads.index("covered")).text().endswith(" %")
 
 
 def test_the_table_can_be_copied_and_all_tables_kept(desk, page, tmp_path):

@@ -17,6 +17,10 @@ __all__ = ["LINE", "outlines_of"]
 
 LINE = 2
 """Width of an outline in pixels."""
+_BRIGHT = (
+    "#ffe14d", "#ff9d3c", "#ffffff", "#5ce1ff", "#b6ff5c", "#ff8fb8", "#ffc8a2", "#8affd0",
+)  # fmt: skip
+"""Colours that stand out of every stain and of black; those of neighbours differ."""
 
 
 def outlines_of(store: Path, over: Image) -> Callable[[], list[tuple[Any, dict[str, Any]]]]:
@@ -34,7 +38,11 @@ def outlines_of(store: Path, over: Image) -> Callable[[], list[tuple[Any, dict[s
     callable
         To be called in a thread: it reads files. Cells come first, to lie below their nuclei.
     """
+    from napari.utils.colormaps import CyclicLabelColormap
+
     place = place_of(over)
+    # Numbers take them in turn; the first is that of what is no object.
+    colours = CyclicLabelColormap(colors=["transparent", *_BRIGHT])
 
     def opened() -> list[tuple[Any, dict[str, Any]]]:
         image = open_image(store)
@@ -42,7 +50,10 @@ def outlines_of(store: Path, over: Image) -> Callable[[], list[tuple[Any, dict[s
         index = tuple(slice(None) if axis in keep else 0 for axis in "tzyx")
         where = place.apply(keywords)
         return [
-            (image.data[:, c][index], {**where, "name": f"measured {name}", "opacity": 0.9})
+            (
+                image.data[:, c][index],
+                {**where, "name": f"measured {name}", "opacity": 0.9, "colormap": colours},
+            )
             for c, name in reversed(list(enumerate(image.channel_names)))
         ]
 

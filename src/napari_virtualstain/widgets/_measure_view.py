@@ -33,6 +33,8 @@ _NAME = 110
 """Widest name of a row: numbers are what the table is for."""
 _ABOUT = "Metadata_"
 _FIRST = ("count", "covered", "median_nucleus_area")
+_UNITS = {"_area": " (µm²)", "_perimeter": " (µm)"}
+_SHARES = ("covered", "missing")
 """Columns that stand first."""
 
 Row = Mapping[str, str]
@@ -98,7 +100,7 @@ class MeasuredView(QWidget):
         table.setVerticalHeaderLabels(_names(fields))
         for number, row in enumerate(fields):
             for column, name in enumerate(columns):
-                item = QTableWidgetItem(_short(row[name]))
+                item = QTableWidgetItem(_short(row[name], name))
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 item.setToolTip(name)
                 table.setItem(number, column, item)
@@ -187,11 +189,21 @@ def _title(name: str) -> str:
 
     Examples
     --------
-    >>> _title("median_nucleus_mean_DNA"), _title("covered")
-    ('nucleus mean DNA', 'covered')
+    >>> _title("median_nucleus_mean_DNA"), _title("covered"), _title("median_cell_area")
+    ('nucleus mean DNA', 'covered', 'cell area (µm²)')
     """
-    return name.removeprefix("median_").replace("_", " ")
+    unit = next((u for ending, u in _UNITS.items() if name.endswith(ending)), "")
+    return name.removeprefix("median_").replace("_", " ") + unit
 
 
-def _short(text: str) -> str:
-    return f"{float(text):.4g}" if text else ""
+def _short(text: str, name: str) -> str:
+    """Return a number in four digits, shares as per cent.
+
+    Examples
+    --------
+    >>> _short("165.432", "median_nucleus_area"), _short("0.10712", "covered"), _short("", "count")
+    ('165.4', '10.7 %', '')
+    """
+    if not text:
+        return ""
+    return f"{float(text):.1%}".replace("%", " %") if name in _SHARES else f"{float(text):.4g}"

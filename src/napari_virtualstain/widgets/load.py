@@ -175,7 +175,8 @@ class LoadPage(QWidget):
         self.notice.fail(words_of(sentence))
         self._refused = path
         self._ask_for_axes(wanted="for example --axes" in sentence)
-        if Path(path).is_dir() and not (Path(path) / "zarr.json").exists():
+        files = any(Path(path).iterdir()) if Path(path).is_dir() else False
+        if files and not (Path(path) / "zarr.json").exists():
             # No layout knows its names, or one that is wrong does.
             self.pattern.show_folder(Path(path), self.pattern.line.text())
 
