@@ -414,6 +414,25 @@ def test_fields_with_parts_left_out_teach_and_judge(tiny_model, four, tmp_path):
     assert all(np.isfinite([gain.pcc_after, gain.mae_after]).all() for gain in found.gains)
 
 
+def test_a_pairs_file_with_its_own_sets_says_how_many_judge(tiny_model, four, tmp_path):
+    found = pairs.run(PairsSettings(input=str(four[0].parent), target=str(four[0].parent))).file
+    sets = ["train", "train", "train", "validation"]
+    file = found.model_copy(
+        update={
+            "pairs": tuple(
+                pair.model_copy(update={"set": name})
+                for pair, name in zip(found.pairs, sets, strict=True)
+            )
+        }
+    )
+    save_pairs(tmp_path / "pairs.json", file)
+    chosen = settings(tiny_model, four, tmp_path / "m", plan=True).model_copy(
+        update={"input": (), "target": (), "pairs": str(tmp_path / "pairs.json")}
+    )
+    plan = finetune.run(chosen)
+    assert any(note.startswith("judged on 1 held-back field") for note in plan.notes)
+
+
 def test_as_many_pictures_are_left_out_as_there_are_inputs(tiny_model, four, tmp_path):
     with pytest.raises(SettingsError, match="Name one --exclude an --input"):
         finetune.run(settings(tiny_model, four, tmp_path / "m", exclude=("a.tif",)))

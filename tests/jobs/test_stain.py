@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.errors import PixelSizeError
+from napari_virtualstain.errors import ChannelError, PixelSizeError
 from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.io.record import read_record
@@ -128,6 +128,24 @@ def test_a_narrow_image_is_streamed_like_any_other(size, run):
 def test_the_stated_pixel_size_wins_and_is_written(run):
     wrong = replace(image(), pixel_size_um=PixelSize(None, 6.45, 6.45))
     assert run(wrong, pixel_size=0.6)[1].pixel_size_um == PixelSize(None, 0.6, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "settings", "refused"),
+    [
+        ("DNA", "fluorescence", {}, True),
+        ("DNA", "fluorescence", {"channel": "DNA"}, False),
+        ("channel 0", "unknown", {}, False),
+        ("Phase", "transmitted", {}, False),
+    ],
+)
+def test_fluorescence_is_not_stained_unless_it_is_named(run, name, modality, settings, refused):
+    given = replace(image(), channels=(Channel(name, modality),))
+    if refused:
+        with pytest.raises(ChannelError, match="'DNA' is of fluorescence.* with --channel"):
+            run(given, tile=16, **settings)
+    else:
+        assert run(given, tile=16, **settings)[0].shape[1] == 5
 
 
 def test_the_record_repeats_the_run(run, tmp_path):

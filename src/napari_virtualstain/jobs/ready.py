@@ -15,6 +15,7 @@ from napari_virtualstain.datasets.z_planes import planes_around
 from napari_virtualstain.errors import ChannelError
 from napari_virtualstain.generators.card import ModelCard, VolumeInput
 from napari_virtualstain.io.image import LazyImage
+from napari_virtualstain.io.modality import modality_of
 from napari_virtualstain.jobs.focus_direction import focus_directions
 from napari_virtualstain.jobs.picture import PictureSettings, direction_of
 from napari_virtualstain.preprocessing.illumination_set import load_illumination_set
@@ -92,6 +93,7 @@ def ready_planes(
         size = image.pixel_size_um
         image = replace(image, pixel_size_um=PixelSize(settings.z_step, size.y, size.x))
     like = card.inputs[0].channel
+    _refuse_fluorescence(settings, image, card)
     if card.volume is not None:
         return _stack(settings, image, card, card.volume)
     offsets = [plane.z_offset_um for plane in card.inputs]
@@ -119,6 +121,21 @@ def ready_planes(
     planes, light = _even(settings, stored)
     notes += _light_notes(card, light)
     return ReadyPlanes(planes=planes, stored=stored, notes=tuple(notes), light=light, focus=best)
+
+
+def _refuse_fluorescence(settings: PictureSettings, image: LazyImage, card: ModelCard) -> None:
+    """Refuse what is no light that the model knows, unless the user named it."""
+    wanted = card.inputs[0].channel
+    if settings.channel is not None or modality_of(wanted) != "transmitted":
+        return
+    if all(channel.modality == "fluorescence" for channel in image.channels):
+        names = ", ".join(map(repr, image.channel_names))
+        known = "is of" if len(image.channels) == 1 else "are all of"
+        raise ChannelError(
+            f"The model {card.name!r} paints stains from {wanted}, and {names} {known} "
+            "fluorescence, by its name or metadata. Choose a bright-field image, or name the "
+            "channel with --channel if it is one."
+        )
 
 
 def _stack(

@@ -141,15 +141,16 @@ def tuning_parts(
                 raise SettingsError(
                     f"What is learnt would leak into what judges: {leaks[0].sentence}"
                 )
-            if len(set(groups)) < _FEW:
-                kept = len({groups[n] for n in held})
-                notes.append(
-                    f"each of {len(set(groups))} fields judges once: one tuning is kept, and "
-                    "the others only judge it"
-                    if settings.judge_each
-                    else f"judged on {plural(kept, 'held-back field')}: what is said of the gain "
-                    "hangs on which. Give five fields or more, or use --judge-each"
-                )
+    of = {groups[n] for n in (*teach, *held)}
+    if notes == [] and held and len(of) < _FEW:
+        kept = len({groups[n] for n in held})
+        notes.append(
+            f"each of {len(of)} fields judges once: one tuning is kept, and the others only judge "
+            "it"
+            if settings.judge_each
+            else f"judged on {plural(kept, 'held-back field')}: what is said of the gain "
+            "hangs on which. Give five fields or more, or use --judge-each"
+        )
     if not teach or not held:
         raise SettingsError(
             "There are no fields to teach, or none to judge. Give more, or another --hold-back."
