@@ -47,6 +47,11 @@ class TrainingReport(_Frozen):
     denoised: dict[str, DenoisedTarget] = Field(
         default_factory=dict, description="by stain, those that taught without their noise"
     )
+    taught: tuple[str, ...] = Field(
+        default=(),
+        description="hashes of a few blocks of the fields that taught, by which `evaluate` knows "
+        "them again",
+    )
     parent: str | None = Field(
         default=None,
         description="fingerprint of the model that was tuned, None for one from scratch",

@@ -44,6 +44,7 @@ from napari_virtualstain.jobs.matched_channels import (
     taken_for,
 )
 from napari_virtualstain.jobs.matched_settings import AXES, MATCH, PATTERN
+from napari_virtualstain.jobs.seen_before import Remembered
 from napari_virtualstain.jobs.target_shift import seen_to
 
 __all__ = ["EvaluateSettings", "planes_of_run", "run"]
@@ -196,6 +197,9 @@ def run(settings: EvaluateSettings, *, on_progress: Progress | None = None) -> E
     notes += shifts
     planes, note = _brightfield(settings, record)
     planes = None if planes is None else planes.with_gaps()
+    remembered = Remembered()
+    remembered.add(planes, record, settings.times)
+    notes += remembered.notes()
     if planes is not None and (planes.shape[0], *planes.shape[3:]) != fits:
         note = f"no floor: the bright field has {grid_words(planes)}"
         planes = None

@@ -21,6 +21,7 @@ from napari_virtualstain.io.colours import stain_colours
 from napari_virtualstain.io.image import Channel
 from napari_virtualstain.io.origin import DenoisedTarget, TrainingReport
 from napari_virtualstain.jobs.base import versions
+from napari_virtualstain.jobs.seen_before import prints_of_taught
 from napari_virtualstain.jobs.training_fields import FieldData
 from napari_virtualstain.training.describe import describe_fields, measure_ranges
 from napari_virtualstain.training.loop import TrainingResult
@@ -138,6 +139,7 @@ def describe_model(
             pairs=None if data.record is None else dict(data.record),
             illumination=data.light,
             denoised=dict(denoised),
+            taught=prints_of_taught(data.footprints, (field.name for field in train.fields)),
         ),
         limits=(*limits, *((_RELATIVE,) if train.targets else ())),
         feature_statistics=describe_fields(train.fields),

@@ -39,6 +39,7 @@ from napari_virtualstain.jobs.scores_rows import (
 )
 from napari_virtualstain.jobs.scores_within import Within, read_regions
 from napari_virtualstain.jobs.scores_write import check_table, write_table
+from napari_virtualstain.jobs.seen_before import Remembered
 from napari_virtualstain.jobs.verdict import VerdictSettings
 from napari_virtualstain.jobs.verdict_fields import FieldComparer
 from napari_virtualstain.jobs.verdict_pairs import FieldPair, pair_fields
@@ -231,7 +232,7 @@ def run(
             "No field could be compared. Give predictions and true stains of the same fields and "
             "size."
         )
-    notes += beside.notes
+    notes += [*beside.notes, *beside.remembered.notes()]
     rows = [
         {name: {**row, "model": model}[name] for name in (*KEYS, *COLUMNS)}
         for model, (_, own) in zip(_names(by_model), by_model, strict=True)
@@ -292,6 +293,7 @@ class _Beside:
         self._lights: dict[tuple[Path, str], ListedImage] | None = None
         self._seconds: dict[tuple[Path, str], ListedImage] = {}
         self.notes: list[str] = []
+        self.remembered = Remembered()
         if settings.brightfield is not None:
             light = _listed(settings.brightfield, None, settings)
             found, said = pair_fields(light, truths, what="truth")
@@ -321,6 +323,7 @@ class _Beside:
             if (planes.shape[0], *planes.shape[3:]) != fits:
                 note, planes = f"no floor: the bright field has {grid_words(planes)}", None
         self.notes += [note] if note else []
+        self.remembered.add(planes, record)
         return planes
 
     def second(

@@ -11,7 +11,7 @@ import numpy as np
 from napari_virtualstain.datasets.pairs import PairedSet
 from napari_virtualstain.embedding.index_file import INDEX_FILE, write_index
 from napari_virtualstain.generators.base import Generator
-from napari_virtualstain.generators.card import Stain
+from napari_virtualstain.generators.card import ModelCard, Stain
 from napari_virtualstain.generators.package import Model, save_package
 from napari_virtualstain.generators.registry import get_spec
 from napari_virtualstain.jobs.base import Progress, stage
@@ -80,6 +80,7 @@ def save_tuned(
         "training": card.training.model_copy(update={
             "parent": None if settings.preset == "scratch" else model.fingerprint,
             "settings": told,
+            "taught": _all_taught(settings.preset, base, card),
             "tuned": {gain.stain: gain.to_json() for gain in found.gains},
         }),
     })  # fmt: skip
@@ -98,6 +99,12 @@ def save_tuned(
     # What is left of a training says that it was not finished.
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return untold
+
+
+def _all_taught(preset: str, base: ModelCard, card: ModelCard) -> tuple[str, ...]:
+    """Return prints of what tuned and of what taught before; nothing did, from scratch."""
+    before = () if preset == "scratch" else base.training.taught
+    return tuple(sorted({*before, *card.training.taught}))
 
 
 def _made(preset: str) -> str:
