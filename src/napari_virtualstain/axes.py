@@ -2,7 +2,8 @@
 
 Inside the package every image has five axes in one order, time, channel, z, y,
 x (``"tczyx"``), of which those that a file lacks have length one. Letters are
-those of OME: ``t``, ``c``, ``z``, ``y``, ``x``. Lengths are micrometres.
+those of OME: ``t``, ``c``, ``z``, ``y``, ``x``. An axis of separate fields, ``f``,
+lies where time does, and is not taken for it. Lengths are micrometres.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "LazyArray",
     "PixelSize",
     "Region",
+    "are_fields",
     "as_tczyx",
     "parse_axes",
     "to_micrometres",
@@ -28,6 +30,7 @@ __all__ = [
 
 AXES = "tczyx"
 """The order of the axes of every image inside the package."""
+_FIELDS = "f"
 
 Region = tuple[slice, ...]
 """One slice an axis, with explicit non-negative start and stop, in pixels."""
@@ -135,12 +138,13 @@ def to_micrometres(value: float, unit: str | None) -> float | None:
 
 
 def parse_axes(axes: str, *, ndim: int) -> str:
-    """Check axis letters that a user or a file gave, and return them in lower case.
+    """Check axis letters that a user or a file gave, and return those of ``tczyx``.
 
     Parameters
     ----------
     axes
-        One letter an axis, of ``t c z y x`` in any order, for example ``"zyx"``.
+        One letter an axis, of ``t c z y x`` in any order, for example ``"zyx"``; ``f`` in place
+        of ``t`` says that what follows one another are separate fields.
     ndim
         Number of axes of the array that they describe.
 
@@ -153,9 +157,17 @@ def parse_axes(axes: str, *, ndim: int) -> str:
     --------
     >>> parse_axes("ZYX", ndim=3)
     'zyx'
+    >>> parse_axes("fyx", ndim=3)
+    'tyx'
     """
     letters = axes.strip().lower()
     what_to_do = 'Give one letter of "tczyx" an axis, for example --axes zyx.'
+    if {"t", _FIELDS} <= set(letters):
+        raise AxesError(
+            f"Axes {axes!r} hold time points (t) and separate fields (f), which lie in one place. "
+            "Save each field as a file of its own."
+        )
+    letters = letters.replace(_FIELDS, "t")
     unknown = sorted(set(letters) - set(AXES))
     if unknown:
         raise AxesError(f"Axes {axes!r} hold unknown letters {''.join(unknown)!r}. {what_to_do}")
@@ -168,6 +180,17 @@ def parse_axes(axes: str, *, ndim: int) -> str:
             f"Axes {axes!r} name {len(letters)} axes, but the image has {ndim}. {what_to_do}"
         )
     return letters
+
+
+def are_fields(axes: str | None) -> bool:
+    """Whether axis letters that a user gave say that what lies along time are separate fields.
+
+    Examples
+    --------
+    >>> are_fields("fyx"), are_fields("tyx"), are_fields(None)
+    (True, False, False)
+    """
+    return _FIELDS in (axes or "").lower()
 
 
 def as_tczyx(array: NDArray[Any], axes: str) -> NDArray[Any]:

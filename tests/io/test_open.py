@@ -76,6 +76,14 @@ def test_stated_axes_say_what_an_array_is(axes, shape):
     assert image.axes == axes.lower()
 
 
+def test_separate_fields_lie_where_time_does():
+    array = np.arange(24).reshape(3, 4, 2)
+    image = open_image(array, axes="fyx")
+    assert (image.shape, image.axes) == ((3, 1, 1, 4, 2), "tyx")
+    with pytest.raises(AxesError, match="Save each field as a file of its own"):
+        open_image(array[None], axes="tfyx")
+
+
 def test_axes_may_come_in_any_order():
     array = np.arange(24).reshape(3, 4, 2)
     image = open_image(array, axes="yxc")
@@ -87,7 +95,7 @@ def test_a_stack_in_memory_must_say_what_its_axes_are():
         AxesError,
         match=re.escape(
             "'array' has 3 axes (20, 512, 512) and does not say what the first is. "
-            "State it, for example --axes zyx (or tyx, cyx)."
+            "State it, for example --axes zyx (or tyx, cyx; fyx for separate fields)."
         ),
     ):
         open_image(np.zeros((20, 512, 512), np.uint8))

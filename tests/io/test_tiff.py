@@ -59,7 +59,7 @@ def test_a_stack_that_does_not_say_its_axes_must_be_told(tmp_path):
         AxesError,
         match=re.escape(
             "'stack.tif' has 3 axes (4, 24, 32) and does not say what the first is. "
-            "State it, for example --axes zyx (or tyx, cyx)."
+            "State it, for example --axes zyx (or tyx, cyx; fyx for separate fields)."
         ),
     ):
         open_image(tmp_path / "stack.tif")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dask.array as da
 import numpy as np
 import pytest
 from judged_stores import write_image
 
-from napari_virtualstain.io.image import Channel
+from napari_virtualstain.axes import PixelSize
+from napari_virtualstain.errors import PixelSizeError
+from napari_virtualstain.io.image import Channel, LazyImage
 from napari_virtualstain.io.plate import Place
-from napari_virtualstain.jobs.listed_images import listed_images, place_of_run
+from napari_virtualstain.jobs.listed_images import listed_images, pixel_of, place_of_run
 from napari_virtualstain.jobs.verdict_pairs import pair_fields
 
 PLACES = {
@@ -61,3 +64,34 @@ def test_a_truth_that_lies_in_no_plate_is_still_found_by_name(tmp_path):
         ("one.ome.zarr", "one.ome.zarr"), ("two.ome.zarr", "two.ome.zarr"),
     ]  # fmt: skip
     assert not notes
+
+
+SIZES = {
+    "what is stated wins": (0.3, 0.5, 0.08, 0.3, False),
+    "then what the file says": (None, 0.5, 0.08, 0.5, False),
+    "then what the stain took": (None, None, 0.08, 0.08, True),
+}
+
+
+@pytest.mark.parametrize(("stated", "written", "taken", "size", "said"), SIZES.values(), ids=SIZES)
+def test_a_pixel_has_the_size_that_its_stain_took(stated, written, taken, size, said):
+    record = {"plan": {"pixel_sizes_yx_um": {"image": [written] * 2, "network": [taken] * 2}}}
+    notes: list[str] = []
+    assert pixel_of(_pixels(written), record, stated, notes) == size
+    assert ["the model's 0.08 µm" in note for note in notes] == [True] * said
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"plan": {"pixel_sizes_yx_um": {"network": [None, None]}}}],
+    ids=["no record", "an older one"],
+)  # fmt: skip
+def test_a_size_that_nobody_knows_is_asked_for(record):
+    with pytest.raises(PixelSizeError, match="--pixel-size"):
+        pixel_of(_pixels(None), record, None, [])
+
+
+def _pixels(size):
+    return LazyImage(
+        data=da.zeros((1, 1, 1, 8, 8)), channels=(Channel("DNA"),),
+        pixel_size_um=PixelSize(None, size, size),
+    )  # fmt: skip

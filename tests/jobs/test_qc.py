@@ -173,6 +173,16 @@ def test_a_time_lapse_has_a_row_a_time_point_and_flickers(tmp_path):
     assert [by_time[t]["flicker"] for t in range(3)] == ["not assessable", "green", "red"]
 
 
+def test_separate_fields_are_not_judged_by_the_one_before(tmp_path):
+    field = drawn_cells(30)
+    dimmer = ZOO["bleaching"].damage(field, 0.4).field
+    store = write_prediction(tmp_path / "t.ome.zarr", field, dimmer)
+    found = qc_here(store, axes="fyx", out=tmp_path / "o")
+    states = [one.state for f in found.fields for one in f.findings if one.check == "flicker"]
+    assert states == ["not assessable"] * 2
+    assert any("separate fields" in note for note in found.notes)
+
+
 def test_a_truth_counts_nuclei_without_a_partner(stores, tmp_path):
     lost = ZOO["lost nuclei"].damage(drawn_cells(0, time=False), 0.5, seed=1).field
     store = write_prediction(tmp_path / "f0.ome.zarr", lost)

@@ -125,6 +125,13 @@ def test_a_narrow_image_is_streamed_like_any_other(size, run):
     np.testing.assert_allclose(streamed, tiled, rtol=1e-4, atol=0.05)
 
 
+def test_a_size_that_nothing_states_is_recorded_as_the_model_s(run):
+    result, found = run(replace(image(), pixel_size_um=PixelSize()))
+    sizes = read_record(result.out)["record"]["plan"]["pixel_sizes_yx_um"]
+    assert sizes == {"image": [None, None], "network": [0.6, 0.6]}
+    assert found.pixel_size_um.yx is None  # nobody has measured it
+
+
 def test_the_stated_pixel_size_wins_and_is_written(run):
     wrong = replace(image(), pixel_size_um=PixelSize(None, 6.45, 6.45))
     assert run(wrong, pixel_size=0.6)[1].pixel_size_um == PixelSize(None, 0.6, 0.6)

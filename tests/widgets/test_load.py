@@ -102,7 +102,7 @@ def test_the_axes_of_a_file_that_does_not_say_are_stated_in_the_page(desk, page,
     desk.wait(lambda: page.notice.kind == "error" and page.notice.text)
     assert page.notice.text == (
         "'stack.tif' has 3 axes (3, 64, 64) and does not say what the first is. State it, for "
-        "example “Axes” zyx (or tyx, cyx)."
+        "example “Axes” zyx (or tyx, cyx; fyx for separate fields)."
     )
     desk.wait(page.axes.isVisible)
     desk.qtbot.keyClicks(page.axes, "zyx")

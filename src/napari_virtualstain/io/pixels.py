@@ -231,7 +231,9 @@ def lazy(
 
 def ask_for_axes(where: str, shape: Sequence[int], what: str = "what they are") -> AxesError:
     """Return the error of an array whose axes nothing tells."""
-    example = {3: "zyx (or tyx, cyx)", 4: "czyx (or tzyx, tcyx)"}.get(len(shape), "tczyx")
+    example = {
+        3: "zyx (or tyx, cyx; fyx for separate fields)", 4: "czyx (or tzyx, tcyx)",
+    }.get(len(shape), "tczyx")  # fmt: skip
     size = ", ".join(str(int(n)) for n in shape)
     if len(shape) == 3:
         what = "what the first is"

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_virtualstain.errors import SettingsError, VirtualStainError
+from napari_virtualstain.errors import PixelSizeError, SettingsError, VirtualStainError
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.plate import Place, parse_well, place_of_name, well_of
 from napari_virtualstain.io.record import read_record, record_of_scene
 from napari_virtualstain.io.scene import Scene, is_like
 from napari_virtualstain.jobs.batch_items import find_images
 
-__all__ = ["ListedImage", "listed_images", "place_of_run", "record_of"]
+__all__ = ["ListedImage", "listed_images", "pixel_of", "place_of_run", "record_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,44 @@ def record_of(image: LazyImage) -> dict[str, Any]:
         return {}
     record = record_of_scene(image.source.path, image.source.scene)
     return record if record.get("job") == "stain" else {}
+
+
+def pixel_of(
+    image: LazyImage, record: dict[str, Any], stated: float | None, notes: list[str]
+) -> float:
+    """Return the edge of a pixel in µm: as stated, as the file says, or as its stain took it.
+
+    Parameters
+    ----------
+    image
+        A prediction, or any other.
+    record
+        Of the stain that wrote it, empty if there is none.
+    stated
+        By the user; `None` if nothing was.
+    notes
+        Where it is said that the model's was taken.
+
+    Raises
+    ------
+    PixelSizeError
+        If nothing says how large a pixel is.
+    """
+    known = stated or image.pixel_size_um.y
+    if known is not None:
+        return known
+    sizes = (record.get("plan") or {}).get("pixel_sizes_yx_um") or {}
+    taken = (sizes.get("network") or [None])[0]
+    if not taken:
+        raise PixelSizeError(
+            "Nothing says how large a pixel is, and without it a nucleus cannot be told from dirt. "
+            "Give it in µm with --pixel-size."
+        )
+    notes.append(
+        f"the image does not state its pixel size; taken as the model's {taken:g} µm, as the "
+        "stain did, state another with --pixel-size"
+    )
+    return float(taken)
 
 
 def listed_images(

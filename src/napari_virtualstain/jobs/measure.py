@@ -206,7 +206,7 @@ def run(
             raise first or PixelDataError("There is nothing to measure. Choose other images.")
         if on_progress is not None:
             on_progress(len(images), len(images), "fields measured")
-        notes += measurer.notes
+        notes += dict.fromkeys(measurer.notes)
         if tables.unjudged:
             notes.append(
                 f"{plural(tables.unjudged, 'field')} without a verdict: the report in --qc is of "

@@ -15,11 +15,11 @@ from napari_virtualstain.errors import (
     AxesError,
     ChannelError,
     PixelDataError,
-    PixelSizeError,
     did_you_mean,
 )
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.jobs.compare import read_rows
+from napari_virtualstain.jobs.listed_images import pixel_of, record_of
 from napari_virtualstain.objects.measure import SHAPE_COLUMNS, measure_objects
 from napari_virtualstain.objects.segment import segment_cells, segment_nuclei
 
@@ -147,12 +147,7 @@ class FieldMeasurer:
                     f"It has no channel {name!r}, but {', '.join(image.channel_names)}. Measure "
                     "fields with the same channels, chosen with --scene."
                 )
-        pixel = self.settings.pixel_size or image.pixel_size_um.y
-        if pixel is None:
-            raise PixelSizeError(
-                "Nothing says how large a pixel is, and without it a nucleus cannot be told from "
-                "dirt. Give it in µm with --pixel-size."
-            )
+        pixel = pixel_of(image, record_of(image), self.settings.pixel_size, self.notes)
         n_t, _, n_z, height, width = image.shape
         if height * width > _LARGEST:
             raise PixelDataError(

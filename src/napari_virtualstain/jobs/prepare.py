@@ -158,8 +158,11 @@ class PreparedStain:
 
     @property
     def network_pixel_size_um(self) -> PixelSize:
-        """Size of the pixels that the network sees."""
-        return resized(self.pixel_size_um, self.ratios)
+        """Size of the pixels that the network sees; the model's, if the image does not say."""
+        known = self.pixel_size_um
+        if known.y is None and self.model.card.resize_to is None:
+            return PixelSize(known.z, *self.model.card.pixel_size_yx_um)
+        return resized(known, self.ratios)
 
     @property
     def plan(self) -> TilePlan:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_virtualstain.axes import are_fields
 from napari_virtualstain.datasets.planes import choose_channel
 from napari_virtualstain.datasets.stain_names import is_doubt
 from napari_virtualstain.errors import (
     AxesError,
     ChannelError,
     PixelDataError,
-    PixelSizeError,
     VirtualStainError,
 )
 from napari_virtualstain.inference.planner import cells_of, recorded_plan
 from napari_virtualstain.io.image import LazyImage
 from napari_virtualstain.io.open import open_image
 from napari_virtualstain.jobs.compare import read_rows
-from napari_virtualstain.jobs.listed_images import ListedImage, record_of
+from napari_virtualstain.jobs.listed_images import ListedImage, pixel_of, record_of
 from napari_virtualstain.qc.field import Borders, QcField, borders_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class JudgedImage:
         What of it was stained.
     pixel_um
         Edge of a pixel.
+    apart
+        Whether what lies along time are separate fields, and none follows another.
     notes
         What was guessed or is missing.
     """
@@ -63,6 +65,7 @@ class JudgedImage:
     channel: str = ""
     z: tuple[int, ...] = ()
     pixel_um: float
+    apart: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -96,7 +99,7 @@ class JudgedImage:
         before = None
         for t in range(self.times):
             found = self.field(t, plane, before)
-            before = dict(found.stains)
+            before = None if self.apart else dict(found.stains)
             yield t, found
 
     def field(
@@ -165,17 +168,13 @@ def open_judged(
             f"A plane of {image.shape[3]} x {image.shape[4]} px is too large to be judged as one "
             "field. Save parts of it with `virtualstain export`, and judge these."
         )
-    pixel = settings.pixel_size or image.pixel_size_um.y
-    if pixel is None:
-        raise PixelSizeError(
-            "Nothing says how large a pixel is, and without it a nucleus cannot be told from dirt. "
-            "Give it in µm with --pixel-size."
-        )
     notes: list[str] = []
     record = record_of(image)
+    pixel = pixel_of(image, record, settings.pixel_size, notes)
     below = _opened(source, record, settings, notes)
     found = JudgedImage(
         listed=listed, prediction=image.select(stains), record=record, source=None, pixel_um=pixel,
+        apart=are_fields(settings.axes) or are_fields((record.get("settings") or {}).get("axes")),
         notes=notes,
     )  # fmt: skip
     if below is not None:

@@ -72,6 +72,8 @@ class Judge:
             if isinstance(image, VirtualStainError):
                 raise image
             self._said += image.notes
+            if image.apart and image.times > 1:
+                self._said.append("flicker: not assessable, these are separate fields")
             reference = self._reference(image)
             for t, field in image.fields(self._settings.z):
                 field = self._familiar.beside(image, t, field)

@@ -161,7 +161,8 @@ _CHECKS = (
         name="flicker", title="Change from the time before", of="output", measure=levels.flicker,
         least=0.01, limits=(0.1, 0.2), shown=_factor,
         reason=("{name} is brighter or darker than at the time point before by this factor", ""),
-        advice="Do not read time courses of intensity; stain with --normalise-on the whole series.",
+        advice="Do not read time courses of intensity; stain with --normalise-on the "
+        "whole series. If these are separate fields, stain with --axes that have f in place of t.",
     ),
     Check(
         name="z jumps", title="Change from the plane below", of="output", measure=levels.z_jumps,

@@ -81,7 +81,9 @@ class LoadPage(QWidget):
         self._behind = True
         self.axes = QLineEdit()
         self.axes.setPlaceholderText("for example zyx, then Enter")
-        self.axes.setToolTip("What the axes of this file are, one letter of t, c, z, y, x each")
+        self.axes.setToolTip(
+            "What the axes of this file are, one letter of t, c, z, y, x each; f: separate fields"
+        )
         self.file = QPushButton("Image…")
         self.folder = QPushButton("Folder or OME-Zarr…")
         self.url = QPushButton("URL…")
