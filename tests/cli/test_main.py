@@ -177,8 +177,16 @@ def test_models_lists_models_methods_and_recipes(capsys):
     found = json.loads(capsys.readouterr().out)
     assert "unet" in found["generators"]
     assert "demo" in found["recipes"]
+    assert main(["models", "--all"]) == 0
+    whole = capsys.readouterr().out
+    assert "Methods (train --generator):" in whole
     assert main(["models"]) == 0
-    assert "Methods (train --generator):" in capsys.readouterr().out
+    short = capsys.readouterr().out
+    assert short.splitlines()[-1].endswith("`virtualstain models --all` lists them.")
+    counted = f"More: {len(found['downloads'])} to download, "
+    assert counted in short
+    assert "Methods" not in short
+    assert short.partition("More:")[0] in whole
 
 
 def test_train_learns_from_files_and_its_model_stains(small_fields, tmp_path, capsys):

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_virtualstain.datasets.planes import choose_planes
+from napari_virtualstain.datasets.planes import choose_channel, choose_planes
 from napari_virtualstain.errors import ChannelError
 from napari_virtualstain.io.image import Channel, LazyImage
 
@@ -76,3 +76,14 @@ def test_planes_that_lie_elsewhere_are_said_to():
         "the z planes lie at -9, +0, +9 µm, the model was trained at -4, +0, +4 µm; "
         "expect a poorer stain"
     )
+
+
+def test_one_colour_of_a_photograph_is_no_bright_field():
+    photograph = image(Channel("red"), Channel("green"), Channel("blue"))
+    name, note = choose_channel(photograph, channel="green", like="Brightfield")
+    assert name == "green"
+    assert "colour picture" in note
+    assert "virtualstain qc" in note
+    assert choose_channel(photograph, channel="green", like="green")[1] is None
+    two = image(Channel("red"), Channel("Brightfield"))
+    assert choose_channel(two, channel="red", like="Brightfield")[1] is None

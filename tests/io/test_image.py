@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_virtualstain.axes import PixelSize
-from napari_virtualstain.errors import AxesError
+from napari_virtualstain.errors import AxesError, ChannelError
 from napari_virtualstain.io.image import Channel, LazyImage
 
 PIXELS = np.arange(2 * 5 * 20 * 30).reshape(1, 2, 5, 20, 30)
@@ -74,3 +74,22 @@ def test_threads_read_without_changing_a_setting_of_the_process():
         found = list(pool.map(lambda _: given.read(region), range(64)))
     assert all(np.array_equal(pixels, PIXELS[region]) for pixels in found)
     assert dask.config.get("scheduler", None) == before
+
+
+NUMBERS = {
+    "a number, of channels without names": (("channel 0", "channel 1"), "1", 1),
+    "a number that is a name": (("1", "channel 1"), "1", 0),
+    "another case": (("DNA", "ER"), "dna", 0),
+}
+
+
+@pytest.mark.parametrize(("names", "asked", "found"), NUMBERS.values(), ids=NUMBERS)
+def test_a_channel_goes_by_its_name(names, asked, found):
+    data = da.zeros((1, 2, 1, 4, 4))
+    assert LazyImage(data=data, channels=tuple(map(Channel, names))).channel_index(asked) == found
+
+
+def test_no_number_stands_for_a_name():
+    named = LazyImage(data=da.zeros((1, 2, 1, 4, 4)), channels=(Channel("DNA"), Channel("ER")))
+    with pytest.raises(ChannelError, match="The image has: DNA, ER"):
+        named.channel_index("1")

@@ -87,7 +87,7 @@ def test_it_is_said_and_listed_what_it_is(weak, classifier, capsys):
     assert main([*words, "--pixel-size", "0.65", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["encoder"], found["classes"], found["name"]) == ("resnet", ["DNA", "ER"], "which")
-    assert main(["models"]) == 0
+    assert main(["models", "--all"]) == 0
     said = capsys.readouterr().out
     part = said[said.index("Encoders (") : said.index("To download")]
     for words in (

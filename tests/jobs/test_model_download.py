@@ -207,7 +207,7 @@ def test_an_encoder_is_downloaded_as_one(models, tmp_path, capsys):
     with serving((tmp_path / "dino.pth").read_bytes()) as server:
         listed(models, server, format="vit", url=f"{server.url}/dino.pth", stains=[], channel="RGB",
                over="planes", pixel_size_um=None, z_step_um=None, licence="Apache-2.0")  # fmt: skip
-        assert main(["models"]) == 0
+        assert main(["models", "--all"]) == 0
         assert "takes a stack, an encoder" in capsys.readouterr().out
         download()
         card = read_encoder_card(models / "Cyto")
@@ -225,7 +225,7 @@ def test_the_list_names_what_can_be_downloaded(server, capsys):
     assert not entries["noisy-hedgehog"]["importable"]
     download()
     assert next(e for e in listing()["downloads"] if e["name"] == "Cyto")["is_here"]
-    assert main(["models"]) == 0
+    assert main(["models", "--all"]) == 0
     text = capsys.readouterr().out
     assert (
         "  VSCyto2D: VSCyto2D: nuclei and membranes of cultured cells (374 MB, BSD-3-Clause)\n"

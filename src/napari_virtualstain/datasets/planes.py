@@ -22,6 +22,9 @@ from napari_virtualstain.io.image import LazyImage
 
 __all__ = ["InputPlanes", "choose_channel", "choose_planes", "fit_planes"]
 
+_COLOURS = {"red", "green", "blue"}
+"""Channels of a colour picture."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputPlanes:
@@ -103,9 +106,16 @@ def choose_channel(image: LazyImage, *, channel: str | None, like: str) -> tuple
     ChannelError
         If the channel is not there, or cannot be told.
     """
-    if channel is not None:
-        return image.channel_names[image.channel_index(channel)], None
     names = image.channel_names
+    if channel is not None:
+        name = names[image.channel_index(channel)]
+        if like.casefold() != name.casefold() and set(names) == _COLOURS:
+            return name, (
+                f"the image is a colour picture: its {name} is what passed a filter of the camera, "
+                f"and no {like} as the model learnt it. Expect a poorer stain, and judge it with "
+                "`virtualstain qc`"
+            )
+        return name, None
     if len(names) == 1:
         return names[0], None
     lit = [c.name for c in image.channels if c.modality == "transmitted"]
@@ -122,7 +132,7 @@ def choose_channel(image: LazyImage, *, channel: str | None, like: str) -> tuple
         lit = named if len(lit) > 1 and len(named) == 1 else lit
     if len(lit) == 1:
         return lit[0], f"channel {lit[0]!r} taken as the {like}; choose another with --channel"
-    if set(names) == {"red", "green", "blue"}:
+    if set(names) == _COLOURS:
         raise ChannelError(
             f"The image was read as a colour picture, in which none is the {like}. If its planes "
             "are z planes and not colours, say so with --axes zyx; else choose one with --channel."

@@ -75,7 +75,7 @@ class GraphGenerator(ForwardGenerator):
         """Refuse to teach."""
         raise SettingsError(
             "A network that came as a graph is stained with and not trained. Choose one of the "
-            "methods that `virtualstain models` lists."
+            "methods that `virtualstain models --all` lists."
         )
 
 

@@ -164,6 +164,8 @@ class LazyImage:
     def channel_index(self, name: str) -> int:
         """Return where a channel lies along C; upper and lower case are equal.
 
+        Of channels without a name, which are called ``channel 0`` and so on, the number will do.
+
         Raises
         ------
         ChannelError
@@ -175,6 +177,9 @@ class LazyImage:
         folded = [known.casefold() for known in names]
         if folded.count(name.casefold()) == 1:
             return folded.index(name.casefold())
+        # Of a file without names a number says no more and no less than the name made of it.
+        if f"channel {name}" in names:
+            return names.index(f"channel {name}")
         raise ChannelError(
             f"No channel named {name!r}.{did_you_mean(name, names)} "
             f"The image has: {', '.join(names)}. Choose one of these."

@@ -344,7 +344,7 @@ class _Explaining:
         """Compare a map with that of random weights and of a shuffled picture."""
         if not self.settings.sanity:
             return None
-        told = stage(self.on_progress, "maps that say nothing")
+        told = stage(self.on_progress, "comparison maps (random weights, shuffled picture)")
         told(0, 2)
         weights = None
         if probe.blind is not None:

@@ -62,7 +62,7 @@ def download_model(
     if settings.file is None:
         raise SettingsError(
             "Name the model to download, for example virtualstain models download VSCyto3D; "
-            "`virtualstain models` lists them."
+            "`virtualstain models --all` lists them."
         )
     entry = find_download(settings.file)
     _check_format(entry)

@@ -21,6 +21,7 @@ from napari_virtualstain.jobs.model_download import (
 from napari_virtualstain.jobs.model_export import ExportedModel, export_model
 from napari_virtualstain.jobs.model_import import ImportedModel, import_model
 from napari_virtualstain.jobs.recipes import RECIPES, get_recipe
+from napari_virtualstain.words import plural
 from napari_virtualstain.zoo import list_encoders, list_models, models_folder
 
 __all__ = ["ModelsSettings", "describe", "listing", "run", "to_text"]
@@ -111,6 +112,11 @@ class ModelsSettings(JobSettings):
         "trust who made it, now and whenever it stains",
     )
     overwrite: bool = Field(default=False, description="replace what is written if it exists")
+    all: bool = Field(
+        default=False,
+        description="list also what can be downloaded, the methods that can be trained, and the "
+        "recipes",
+    )
 
 
 def run(settings: ModelsSettings, *, on_progress: Progress | None = None) -> Listing | Made:
@@ -140,10 +146,10 @@ def run(settings: ModelsSettings, *, on_progress: Progress | None = None) -> Lis
         return import_model(settings)
     if settings.action == "download":
         return download_model(settings, on_progress=on_progress)
-    stated = settings.model_fields_set - {"action"}
+    stated = settings.model_fields_set - {"action", "all"}
     if stated:
         raise SettingsError(
-            "A list takes no settings. To make a model of a file, write "
+            "A list takes no settings but --all. To make a model of a file, write "
             "virtualstain models import FILE --out NAME."
         )
     return listing()
@@ -244,8 +250,16 @@ def _pixels(size: float | list[float]) -> str:
     return f"{size:g} µm" if isinstance(size, float) else f"{size[0]:g} x {size[1]:g} µm"
 
 
-def to_text(found: dict[str, Any]) -> str:
-    """Return the same for people."""
+def to_text(found: dict[str, Any], *, whole: bool = True) -> str:
+    """Return the same for people.
+
+    Parameters
+    ----------
+    found
+        As `listing` gives it.
+    whole
+        Whether what is not here yet, and what can be trained, is listed too, or counted only.
+    """
     lines = ["Models:"]
     for model in found["models"]:
         if "problem" in model:
@@ -261,6 +275,15 @@ def to_text(found: dict[str, Any]) -> str:
     lines.append(f"  your own models: {found['folder']}")
     lines.append("Encoders (they see, and paint nothing):")
     lines += [line for one in found["encoders"] for line in _encoder_text(one)] or ["  none yet"]
+    if not whole:
+        lines += [f"  {name}: {why}" for name, why in found["broken_generators"].items()]
+        methods = len(found["generators"]) + len(found["encoder_methods"])
+        lines.append(
+            f"More: {len(found['downloads'])} to download, {plural(methods, 'method')} and "
+            f"{plural(len(found['recipes']), 'recipe')} to train by; `virtualstain models --all` "
+            "lists them."
+        )
+        return "\n".join(lines)
     lines += downloads_text(found["downloads"])
     lines.append("Methods (train --generator):")
     for name, spec in found["generators"].items():

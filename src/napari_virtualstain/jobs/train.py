@@ -86,7 +86,7 @@ class TrainSettings(LoopSettings, PairSettings, LabelSettings, ViewSettings):
     )
     generator: str = Field(default="unet", description=f"method: {', '.join(GENERATORS)}")
     preset: str = Field(
-        default="small", description="size of the network; `virtualstain models` lists them"
+        default="small", description="size of the network; `virtualstain models --all` lists them"
     )
     start: ModelText | None = Field(
         default=None,

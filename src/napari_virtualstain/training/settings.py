@@ -77,7 +77,7 @@ class LoopSettings(BaseModel):
     )
     method: tuple[str, ...] = Field(
         default=(),
-        description="settings of the method, as NAME=VALUE; `virtualstain models` lists them",
+        description="settings of the method, as NAME=VALUE; `virtualstain models --all` lists them",
     )
     perceptual: str | None = Field(
         default=None,

@@ -153,7 +153,9 @@ class ExplainedMaps(QWidget):
         alike = [one for one in self._maps if one["method"] == told["method"] and one["sanity"]]
         judged = told if told["sanity"] else next(iter(alike), None)
         if judged is None:
-            self.sanity.hint("Not compared with maps that say nothing: read it with doubt.")
+            self.sanity.hint(
+                "Not compared with maps of random weights or pixels: read it with doubt."
+            )
         else:
             whose = "" if judged is told else f"{judged['channel']}: "
             said = f"{whose}{judged['sanity']}"

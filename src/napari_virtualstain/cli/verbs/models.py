@@ -13,5 +13,6 @@ __all__ = ["run"]
 def run(settings: job.ModelsSettings, console: Console) -> tuple[Any, str]:
     """List models, methods and recipes, or import, download or export a model."""
     found = job.run(settings, on_progress=console.progress)
-    text = job.to_text(found) if isinstance(found, dict) else found.text()
+    listed = isinstance(found, dict)
+    text = job.to_text(found, whole=settings.all) if listed else found.text()
     return job.describe(found), text

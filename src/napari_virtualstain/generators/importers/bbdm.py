@@ -45,7 +45,7 @@ def _read(content: Content) -> Found:
     if any(name.startswith(_LATENT) for name in whole):
         raise ModelPackageError(
             "This looks like LBBDM (a Brownian bridge between latents), which this version cannot "
-            "import yet. `virtualstain models` lists the methods that it can run."
+            "import yet. `virtualstain models --all` lists the methods that it can run."
         )
     state = {
         f"{_BEFORE}{k.removeprefix(_BEFORE)}": v for k, v in whole.items() if k.startswith(_BEFORE)

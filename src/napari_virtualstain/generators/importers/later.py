@@ -19,8 +19,8 @@ def _has(state: State, *parts: str) -> bool:
 def _refuse(name: str, content: Content) -> Found:
     del content
     raise ModelPackageError(
-        f"This looks like {name}, which this version cannot run yet. `virtualstain models` lists "
-        "the methods that it can."
+        f"This looks like {name}, which this version cannot run yet. `virtualstain models --all` "
+        "lists the methods that it can."
     )
 
 
