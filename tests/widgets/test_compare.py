@@ -224,6 +224,8 @@ def test_a_click_on_a_row_shows_that_stain(compared):
         assert visible(compared) == {compared.pairs[stain][1]}
         show(compared, stain, "Both")
         assert visible(compared) == set(compared.pairs[stain])
+        assert compared.compare.meaning.text().startswith(f"{stain}: ")
+        assert compared.compare.meaning.isVisible()
 
 
 def test_contrast_of_prediction_and_truth_is_linked_both_ways(compared):

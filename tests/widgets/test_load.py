@@ -166,6 +166,18 @@ def test_where_there_are_several_scenes_another_can_be_chosen(desk, page, tmp_pa
     assert desk.stain.values(page.box.field)["scene"] == "place 1"
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_files_that_are_dropped_together_the_bright_field_is_shown(
+    desk, page, field_folder, first
+):
+    files = [field_folder / "brightfield.ome.zarr", field_folder / "stains.ome.zarr"]
+    desk.drop(files[first], files[1 - first])
+    desk.wait(lambda: len(desk.fields.all) == 2)
+    desk.wait(lambda: page.box.field.path == str(files[0]))
+    desk.drop(files[1])  # alone it is shown, to name its channels
+    desk.wait(lambda: page.box.field.path == str(files[1]))
+
+
 def test_a_single_scene_is_not_asked_for(desk, page, field_folder):
     desk.open(field_folder / "brightfield.ome.zarr")
     desk.wait(lambda: page._scenes)

@@ -23,7 +23,12 @@ from napari_virtualstain.jobs.qc import QcSettings
 from napari_virtualstain.napari_io.source import source_of
 from napari_virtualstain.qc.clicked import read_artifacts
 from napari_virtualstain.qc.zoo import ZOO
-from napari_virtualstain.widgets._qc_words import COLOURS, drift_as_html, findings_as_html
+from napari_virtualstain.widgets._qc_words import (
+    COLOURS,
+    drift_as_html,
+    findings_as_html,
+    good_as_text,
+)
 from napari_virtualstain.widgets.qc import _TEMPORARY
 
 BAD = 1
@@ -293,6 +298,15 @@ def test_names_of_files_are_no_mark_up():
         "reason": "<b>x</b>", "advice": "", "value": 1.0, "usual": "",
     }  # fmt: skip
     assert "<b>x" not in findings_as_html({"findings": [finding]})
+
+
+def test_many_good_checks_are_counted_and_named_for_whoever_asks():
+    good = {"state": "green", "reason": "", "advice": ""}
+    few, many = ({"findings": [{**good, "title": f"Check {n}"} for n in range(m)]} for m in (3, 9))
+    assert "Nothing unusual: check 0, check 1, check 2." in findings_as_html(few)
+    assert good_as_text(few) == ""
+    assert "Nothing unusual: 9 checks." in findings_as_html(many)
+    assert good_as_text(many).endswith("check 7, check 8.")
 
 
 def test_a_closing_viewer_ends_what_was_asked_for(desk, page):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from napari_virtualstain.jobs.compare import PlaneScore
 from napari_virtualstain.jobs.compare_objects import ObjectScore
 from napari_virtualstain.metrics.spectrum import BANDS_PX
 
-__all__ = ["ChannelScore", "Evaluation", "check_csv", "doubts_about", "score_of", "write_csv"]
+__all__ = [
+    "ChannelScore", "Evaluation", "check_csv", "doubts_about", "meaning_of", "score_of", "way_gone",
+    "write_csv",
+]  # fmt: skip
 
 _PERCEPTUAL = ("perceptual", "perceptual_misplaced")
 _SETS = ("fid", "kid")
@@ -183,9 +186,60 @@ class Evaluation:
                 value = getattr(s, name)
                 lines[-1] += f"{'-' if value is None else format(value, form):>{width}}"
             lines[-1] += "  against denoised truth" if s.denoised_truth else ""
+        ways = [(s.stain, way_gone(asdict(s))) for s in self.scores]
+        gone = [f"{stain} {way:.0%}" for stain, way in ways if way is not None]
+        if gone:
+            best = "a replicate" if self.has_ceiling else "a perfect stain"
+            lines += ["", f"The way from the floor to {best}: {', '.join(gone)}."]
         if self.objects is not None:
             lines += ["", self.objects.words()]
         return "\n".join(lines)
+
+
+def way_gone(values: Mapping[str, Any]) -> float | None:
+    """Return how far a stain goes from what the bright field alone gives to the best there is.
+
+    Parameters
+    ----------
+    values
+        ``pcc``, ``floor_pcc`` and, where a replicate was compared, ``ceiling_pcc``.
+
+    Returns
+    -------
+    float or None
+        0 at the floor, below it negative, 1 at the PCC of a replicate or, without one, at 1;
+        `None` where the floor is not known, or not below the ceiling.
+    """
+    pcc, floor = values["pcc"], values["floor_pcc"]
+    ceiling = values.get("ceiling_pcc")
+    best = 1.0 if ceiling is None else ceiling
+    if pcc is None or floor is None or not all(map(np.isfinite, (pcc, floor, best))):
+        return None
+    return None if best <= floor else float((pcc - floor) / (best - floor))
+
+
+def meaning_of(values: Mapping[str, Any]) -> str:
+    """Return what the PCC of a stain is worth, in a sentence; empty where its floor is not known.
+
+    Parameters
+    ----------
+    values
+        As of `way_gone`, and ``stain``.
+    """
+    way = way_gone(values)
+    if way is None:
+        return ""
+    stain, floor, ceiling = values["stain"], values["floor_pcc"], values.get("ceiling_pcc")
+    if way <= 0:
+        return (
+            f"{stain}: no better than a filter of the bright field ({floor:.3f}). Nothing here was "
+            "learnt from it."
+        )
+    best = "a perfect stain (1)" if ceiling is None else f"a second measurement ({ceiling:.3f})"
+    return (
+        f"{stain}: from what a filter of the bright field gives ({floor:.3f}) to {best}, the "
+        f"prediction goes {way:.0%} of the way."
+    )
 
 
 def _detail(score: ChannelScore) -> str:

@@ -35,6 +35,7 @@ from napari_virtualstain.widgets._qc_words import (
     Row,
     drift_as_html,
     findings_as_html,
+    good_as_text,
     summary,
     wells_of,
 )
@@ -263,6 +264,7 @@ class ReviewPanel(QWidget):
         # What cannot be seen at all belongs beside what was seen.
         said = "" if row is None else f"{findings_as_html(row)}<br><i>{self._unseen}</i>"
         self.words.setText(said)
+        self.words.setToolTip("" if row is None else good_as_text(row))
         decision = self.decision
         self.comment.setText("" if decision is None else decision.comment)
         if row is not None:

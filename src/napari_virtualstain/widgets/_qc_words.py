@@ -11,13 +11,16 @@ from napari_virtualstain.words import plural
 
 __all__ = [
     "COLOURS", "SIGNS", "VERDICT_SIGNS", "Row", "drift_as_html", "findings_as_html", "flagged",
-    "summary", "wells_of",
+    "good_as_text", "summary", "wells_of",
 ]  # fmt: skip
 
 SIGNS = {"green": "✓", "amber": "!", "red": "✗", "not assessable": "?"}
 """Beside the colours, for people who see no difference between them."""
 COLOURS = {"green": "#4c9f70", "amber": "#e0a030", "red": "#e0564f", "not assessable": "#8c8c8c"}
 VERDICT_SIGNS = {"accepted": "✓", "rejected": "✗", "rejected in part": "◪"}
+
+_FEW = 4
+"""So many checks are named one by one."""
 
 RANK = {"red": 3, "amber": 2, "green": 1, "not assessable": 0}
 
@@ -39,7 +42,8 @@ def findings_as_html(row: Row) -> str:
     lines = [_line(one) for one in flagged(row)]
     good = [one["title"] for one in findings if one["state"] == "green"]
     if good:
-        lines.append(f"{_sign('green')} Nothing unusual: {escape(_listed(good))}.")
+        named = escape(_listed(good)) if len(good) <= _FEW else f"{len(good)} checks"
+        lines.append(f"{_sign('green')} Nothing unusual: {named}.")
     untold: dict[str, list[str]] = {}
     for one in findings:
         if one["state"] == "not assessable":
@@ -50,6 +54,12 @@ def findings_as_html(row: Row) -> str:
         for reason, titles in untold.items()
     ]
     return "<br>".join(lines)
+
+
+def good_as_text(row: Row) -> str:
+    """Return which checks found nothing unusual, for whoever asks."""
+    good = [one["title"] for one in row["findings"] if one["state"] == "green"]
+    return f"Nothing unusual: {_listed(good)}." if len(good) > _FEW else ""
 
 
 def drift_as_html(drift: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from napari_virtualstain.jobs.base import make_settings
 from napari_virtualstain.jobs.batch_items import scene_pattern
 from napari_virtualstain.jobs.compare_objects import ObjectScore
 from napari_virtualstain.jobs.evaluate import EvaluateSettings
+from napari_virtualstain.jobs.evaluation import meaning_of
 from napari_virtualstain.jobs.scores import ScoresSettings
 from napari_virtualstain.napari_io.error_maps import map_layers
 from napari_virtualstain.napari_io.fields import Field
@@ -30,7 +31,7 @@ from napari_virtualstain.widgets._fields import FieldBox, Fields
 from napari_virtualstain.widgets._form import words_of
 from napari_virtualstain.widgets._jobs import Background, Jobs
 from napari_virtualstain.widgets._notice import Notice
-from napari_virtualstain.widgets._parts import CopyCommand, Foldout, form
+from napari_virtualstain.widgets._parts import CopyCommand, Foldout, Wrapped, form
 from napari_virtualstain.widgets._run_bar import RunBar
 from napari_virtualstain.widgets._scores_panel import ScoresPanel
 from napari_virtualstain.widgets._scores_table import Row
@@ -73,6 +74,7 @@ class ComparePage(QWidget):
         self._opener = FieldOpener(viewer, fields, self, self._refuse)
         self._pairs: dict[str, tuple[Image, Image]] = {}
         self._ranges: dict[str, float] = {}
+        self._meanings: dict[str, str] = {}
         self.prediction = FieldBox(fields, lambda f: f.predicted, "nothing is stained yet")
         self.truth = FieldBox(fields, lambda f: bool(f.with_role("truth")), "no true stain is open")
         self.features = FeatureBox()
@@ -82,6 +84,8 @@ class ComparePage(QWidget):
         self.copy_table = QPushButton("Copy table")
         self.notice = Notice(viewer)
         self.table = ScoreTable()
+        self.meaning = Wrapped()
+        self.meaning.hide()
         self.compared_objects = ObjectView(viewer, self.notice.warn)
         self.view = CompareView(viewer, self.notice.hint, self.notice.warn)
         self.scores = ScoresPanel(viewer, fields, jobs, run_bar, self._pair)
@@ -189,6 +193,7 @@ class ComparePage(QWidget):
         self.view.forget()
         self.compared_objects.forget()
         self._ranges = {one["stain"]: one["data_range"] for one in result["channels"]}
+        self._meanings = {one["stain"]: meaning_of(one) for one in result["channels"]}
         self.table.show_scores(result["channels"])
         score = ObjectScore.from_json(result["objects"]) if "objects" in result else None
         # How they were found is said beside their number, without options that the page lacks.
@@ -208,6 +213,8 @@ class ComparePage(QWidget):
     def _show_row(self) -> None:
         """Show the stain that is chosen, if somebody looks."""
         stain = self.table.stain
+        self.meaning.setText(self._meanings.get(stain or "", ""))
+        self.meaning.setVisible(bool(self.meaning.text()))
         if stain is not None and self.isVisible():
             self.view.look_at(stain, *self._pairs[stain], self._ranges.get(stain))
             self.compared_objects.look_at(stain)
@@ -345,6 +352,7 @@ class ComparePage(QWidget):
         column.addLayout(buttons)
         column.addWidget(self.notice)
         column.addWidget(self.table)
+        column.addWidget(self.meaning)
         column.addWidget(self.compared_objects)
         column.addWidget(self.view)
         column.addWidget(self.fold)

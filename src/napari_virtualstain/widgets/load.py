@@ -78,6 +78,7 @@ class LoadPage(QWidget):
         self._scenes: tuple[Scene, ...] = ()
         self._scenes_of: _Opened | None = None
         self._refused: str | Path = ""
+        self._together: frozenset[str] = frozenset()
         self._behind = True
         self.axes = QLineEdit()
         self.axes.setPlaceholderText("for example zyx, then Enter")
@@ -143,6 +144,12 @@ class LoadPage(QWidget):
         dialog.resize(520, dialog.height())
         dialog.textValueSelected.connect(lambda text: self.open_path(text.strip()))
         dialog.open()
+
+    def open_paths(self, paths: Sequence[str]) -> None:
+        """Open several paths; of these, one with bright field is shown rather than its truth."""
+        self._together = frozenset(paths)
+        for path in paths:
+            self.open_path(path)
 
     def open_path(
         self,
@@ -221,8 +228,14 @@ class LoadPage(QWidget):
         opened = ("", "") if source is None else (source.path or "", source.scene)
         if instead is not None:
             self.replaced.emit(instead, opened)
+        before = self.box.field
         self._fields.look()
         self.box.choose(opened)
+        now = self.box.field
+        if before is None or now is None or not {before.path, now.path} <= self._together:
+            return
+        if before.brightfield is not None and now.brightfield is None:
+            self.box.choose(before.key)
 
     def _put(self, new: Sequence[Layer], instead: Field | None) -> None:
         """Put layers into the viewer, in the place of those of an image or on top."""

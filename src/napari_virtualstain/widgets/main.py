@@ -185,8 +185,7 @@ class MainWidget(QWidget):
             self.models.import_paths(paths)
         else:
             self.show_page("load")
-            for path in paths:
-                self.load.open_path(path)
+            self.load.open_paths(paths)
         event.acceptProposedAction()
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802

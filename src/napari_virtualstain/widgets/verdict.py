@@ -37,6 +37,10 @@ __all__ = ["VerdictPage"]
 _NOTHING = (
     "Open a field of the predicted plate and one of the true stains, or choose folders with them."
 )
+_ABOUT = (
+    "For a plate, or a folder of fields with what was done to each: would you have concluded the "
+    "same from the predicted stains as from the true ones? One field alone is for the page Compare."
+)
 _SIGNS = {"changed": ("✗", "#e0564f"), "unsure": ("?", "#e0a030"), "kept": ("✓", "#4c9f70")}
 """In the order in which answers are told: what is wrong first."""
 _WORDS = {"kept": "kept", "changed": "changed", "unsure": "not known"}
@@ -332,6 +336,7 @@ class VerdictPage(QWidget):
         ):
             part.setToolTip(tip)
         rows = form()
+        rows.addRow(Wrapped(_ABOUT))
         rows.addRow("Predicted", self.prediction)
         rows.addRow("True", self.truth)
         rows.addRow("Layout", self.layout_table)
