@@ -218,6 +218,14 @@ def test_what_cannot_be_measured_is_one_sentence(field, tmp_path, case):
     assert not any((tmp_path / "o").glob("*"))
 
 
+def test_where_nothing_of_that_size_is_found_the_size_is_said(tmp_path):
+    source = store(tmp_path / "n.ome.zarr", [FRAME], CHANNELS)
+    result, _ = run(source, tmp_path / "o", nucleus=(60, 90))
+    assert result.objects == 0
+    (said,) = [note for note in result.notes if "--nucleus" in note]
+    assert "no nucleus of 60 to 90 µm was found in 'Hoechst'" in said
+
+
 def test_without_a_pixel_size_it_is_asked_for(tmp_path):
     source = store(tmp_path / "u.ome.zarr", [FRAME], CHANNELS, pixel_um=None)
     with pytest.raises(PixelSizeError, match="--pixel-size"):

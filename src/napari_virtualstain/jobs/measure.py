@@ -207,6 +207,12 @@ def run(
         if on_progress is not None:
             on_progress(len(images), len(images), "fields measured")
         notes += dict.fromkeys(measurer.notes)
+        if not objects:
+            least, most = settings.nucleus
+            notes.append(
+                f"no nucleus of {least:g} to {most:g} µm was found in {measurer.nuclei!r}; state "
+                f"the size of yours, for example --nucleus {least / 8:g},{least / 2:g}"
+            )
         if tables.unjudged:
             notes.append(
                 f"{plural(tables.unjudged, 'field')} without a verdict: the report in --qc is of "

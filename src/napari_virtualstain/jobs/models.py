@@ -273,7 +273,7 @@ def to_text(found: dict[str, Any], *, whole: bool = True) -> str:
     if not found["models"]:
         lines.append("  none yet")
     lines.append(f"  your own models: {found['folder']}")
-    lines.append("Encoders (they see, and paint nothing):")
+    lines.append("Encoders (they give features and attention, and no stain):")
     lines += [line for one in found["encoders"] for line in _encoder_text(one)] or ["  none yet"]
     if not whole:
         lines += [f"  {name}: {why}" for name, why in found["broken_generators"].items()]

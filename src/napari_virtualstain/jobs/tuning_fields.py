@@ -149,7 +149,7 @@ def tuning_parts(
             "it"
             if settings.judge_each
             else f"judged on {plural(kept, 'held-back field')}: what is said of the gain "
-            "hangs on which. Give five fields or more, or use --judge-each"
+            "depends on which. Give five fields or more, or use --judge-each"
         )
     if not teach or not held:
         raise SettingsError(
