@@ -53,7 +53,7 @@ def test_an_empty_viewer_says_what_to_do(desk):
         "Open a field of the predicted plate and one of the true stains, or choose folders with "
         "them."
     )
-    for button in (page.start, page.phenotype, page.blind, page.copy):
+    for button in (page.start, page.phenotype, page.recognise, page.blind, page.copy):
         assert not button.isEnabled()
 
 
@@ -89,6 +89,25 @@ def test_what_was_concluded_stands_there_in_sentences_and_leads_to_the_report(
     page.report.save_to(str(tmp_path / "kept"))
     desk.wait(lambda: page.notice.text == f"Kept in {tmp_path / 'kept'}.")
     assert (tmp_path / "kept" / "wells.csv").exists()
+
+
+def test_a_network_is_taught_treatments_and_asked_of_both(desk, page):
+    page.steps.setValue(10)
+    page.folds.setValue(2)
+    desk.click(page.recognise)
+    desk.wait(lambda: bool(page.words.text()), 120)
+    assert page.report.page.name == "recognise.html"
+    kept = json.loads((page.report.page.parent / "recognise.json").read_text(encoding="utf-8"))
+    assert kept["settings"]["steps"] == 10
+    assert kept["result"]["sentence"].split("&")[0][:40] in page.words.text()
+
+
+def test_without_a_table_no_treatments_can_be_taught(desk, page):
+    page.layout_table.set_path(None)
+    desk.click(page.recognise)
+    assert page.notice.text == (
+        "A network learns treatments from a table of them. Choose one beside Layout."
+    )
 
 
 def test_phenotypes_are_asked_of_both_plates_measured_alike(desk, page):

@@ -17,6 +17,7 @@ from napari_virtualstain.jobs.base import JobSettings, make_settings
 from napari_virtualstain.jobs.blind import BlindSettings
 from napari_virtualstain.jobs.measure import MeasureSettings
 from napari_virtualstain.jobs.phenotype import PhenotypeSettings
+from napari_virtualstain.jobs.recognise import RecogniseSettings
 from napari_virtualstain.jobs.verdict import VerdictSettings
 from napari_virtualstain.napari_io.matched import matched_names
 from napari_virtualstain.widgets._blind_panel import ANSWERS, PAGE, BlindPanel
@@ -37,6 +38,7 @@ __all__ = ["VerdictPage"]
 _NOTHING = (
     "Open a field of the predicted plate and one of the true stains, or choose folders with them."
 )
+_NO_LAYOUT = "A network learns treatments from a table of them. Choose one beside Layout."
 _ABOUT = (
     "For a plate, or a folder of fields with what was done to each: would you have concluded the "
     "same from the predicted stains as from the true ones? One field alone is for the page Compare."
@@ -75,9 +77,10 @@ class VerdictPage(QWidget):
         )
         self.treatment, self.controls = QLineEdit("treatment"), QLineEdit()
         self.moa, self.nuclei, self.cells = QLineEdit(), QLineEdit("DNA"), QLineEdit()
-        self.count, self.folds = QSpinBox(), QSpinBox()
+        self.count, self.folds, self.steps = QSpinBox(), QSpinBox(), QSpinBox()
         self.start = QPushButton("Verdict")
         self.phenotype = QPushButton("Phenotypes")
+        self.recognise = QPushButton("Recognise")
         self.blind = QPushButton("Blind review")
         self.copy = CopyCommand(self.command, lambda text: self.notice.fail(words_of(text)))
         self.notice = Notice(viewer)
@@ -90,6 +93,7 @@ class VerdictPage(QWidget):
             choice.changed.connect(self._changed)
         self.start.clicked.connect(self.judge)
         self.phenotype.clicked.connect(self.ask_phenotypes)
+        self.recognise.clicked.connect(self.ask_recognition)
         self.blind.clicked.connect(self.begin_review)
         self.review.score.clicked.connect(self.score_review)
         self.review.done.connect(self.score_review)
@@ -143,7 +147,7 @@ class VerdictPage(QWidget):
 
     def _changed(self) -> None:
         possible = self.prediction.plate is not None and self.truth.plate is not None
-        for button in (self.start, self.phenotype, self.blind, self.copy):
+        for button in (self.start, self.phenotype, self.recognise, self.blind, self.copy):
             button.setEnabled(possible)
         if not possible:
             self.notice.hint(_NOTHING)
@@ -204,6 +208,25 @@ class VerdictPage(QWidget):
         self._ask(
             "measure", lambda: measured(0), "Measuring predicted stains",
             lambda *_: self._ask("measure", lambda: measured(1), "Measuring true stains", third),
+        )  # fmt: skip
+
+    def ask_recognition(self) -> None:
+        """Teach a network treatments from true stains, and ask it of the predicted ones."""
+
+        def settings() -> RecogniseSettings:
+            asked = self.settings(str(self._jobs.temporary("recognise")))
+            if asked.labels is None:
+                raise MissingInputError(_NO_LAYOUT)
+            shared = ("prediction", "target", "match", "axes", "pattern", "labels", "label", "out")
+            values = {name: getattr(asked, name) for name in shared}
+            values |= {"steps": self.steps.value(), "folds": self.folds.value()}
+            return make_settings(
+                RecogniseSettings, {k: v for k, v in values.items() if v is not None}
+            )
+
+        self._ask(
+            "recognise", settings, "Teaching treatments",
+            lambda result, _: self._tell(result, "recognise.html", "recognise"),
         )  # fmt: skip
 
     def begin_review(self) -> None:
@@ -316,6 +339,9 @@ class VerdictPage(QWidget):
         self.folds.setRange(2, 50)
         self.folds.setValue(5)
         self.folds.setSuffix(" folds")
+        self.steps.setRange(10, 100_000)
+        self.steps.setValue(RecogniseSettings.model_fields["steps"].default)
+        self.steps.setSuffix(" steps")
         self.controls.setPlaceholderText("DMSO; without them hits are not asked")
         self.moa.setPlaceholderText("no column")
         self.cells.setPlaceholderText("not looked for, or AGP")
@@ -327,11 +353,16 @@ class VerdictPage(QWidget):
             (self.cells, "Predicted stain in which the cell of each nucleus is found"),
             (
                 self.folds,
-                "In how many parts classifiers of mechanisms are asked: at most wells of each",
+                "In how many parts mechanisms and treatments are asked: at most wells of each",
             ),
+            (self.steps, "How long each network of Recognise learns; there are three of a source"),
             (self.count, "How many pairs of pictures a review has"),
             (self.start, "Are counts, amounts, hits and their order as in the true stains?"),
             (self.phenotype, "Measure both plates, and ask whether mechanisms are told apart"),
+            (
+                self.recognise,
+                "Does a network taught by true stains know the treatments in predicted ones?",
+            ),
             (self.blind, "Can you tell predicted from real pictures? Answer with two keys"),
         ):
             part.setToolTip(tip)
@@ -348,9 +379,10 @@ class VerdictPage(QWidget):
         rows.addRow("Mechanism in", mechanism)
         rows.addRow("Nuclei in", self.nuclei)
         rows.addRow("Cells in", self.cells)
+        rows.addRow("Taught for", self.steps)
         rows.addRow("Review of", self.count)
         buttons = QHBoxLayout()
-        for button in (self.start, self.phenotype, self.blind):
+        for button in (self.start, self.phenotype, self.recognise, self.blind):
             buttons.addWidget(button)
         column = QVBoxLayout(self)
         column.setAlignment(Qt.AlignmentFlag.AlignTop)
