@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -217,3 +219,27 @@ def test_an_unknown_check_is_refused_by_name():
 
 def test_the_drawn_fields_hold_all_stains():
     assert tuple(drawn_cells(0).stains) == STAINS
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_checks_beside_each_other_say_what_they_say_one_by_one(reference, monkeypatch, at_once):
+    monkeypatch.setattr("napari_virtualstain.qc.checks._AT_ONCE", at_once)
+    field = drawn_cells(101)
+    one_by_one = [run_checks(drawn_cells(101), reference, [name])[0] for name in CHECKS]
+    together = run_checks(field, reference)
+    assert [(f.check, f.state, f.score, f.reason) for f in together] == [
+        (f.check, f.state, f.score, f.reason) for f in one_by_one
+    ]
+
+
+def test_what_several_checks_need_is_made_once():
+    field, made = drawn_cells(102), []
+
+    def make():
+        time.sleep(0.05)
+        made.append(1)
+        return len(made)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: field.once("part", make), range(8)))
+    assert found == [1] * 8

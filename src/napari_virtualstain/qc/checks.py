@@ -7,7 +7,9 @@ limits on the number itself, which hold for any model; else it is not assessable
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -182,6 +184,11 @@ UNSEEN = (
 """What no check can see; said with every report."""
 
 
+_AT_ONCE = min(2, os.cpu_count() or 1)
+"""How many checks run beside each other; more wait for the same parts of the field."""
+_LONG = ("lost", "inner", "likeness", "background")
+
+
 def run_checks(
     field: QcField, reference: QcReference | None = None, names: Iterable[str] | None = None
 ) -> list[Finding]:
@@ -205,7 +212,13 @@ def run_checks(
     for name in chosen:
         if name not in CHECKS:
             raise unknown_name("check", name, CHECKS)
-    return [_finding(CHECKS[name], field, reference) for name in chosen]
+    if len(chosen) < 2 or _AT_ONCE < 2:
+        return [_finding(CHECKS[name], field, reference) for name in chosen]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="virtualstain-qc") as pool:
+        # Filters and transforms let others run. The longest first, so that none ends alone.
+        order = sorted(chosen, key=lambda name: name not in _LONG)
+        asked = {name: pool.submit(_finding, CHECKS[name], field, reference) for name in order}
+        return [asked[name].result() for name in chosen]
 
 
 def _finding(check: Check, field: QcField, reference: QcReference | None) -> Finding:

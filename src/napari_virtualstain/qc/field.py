@@ -7,8 +7,10 @@ Checks look at two grids: pixels, where borders, blur and patterns are seen, and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -121,6 +123,9 @@ class QcField:
     familiar: Familiar | None = None
     unfamiliar_why: str = ""
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    _making: dict[str, AbstractContextManager[Any]] = field(
+        default_factory=dict, repr=False, init=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no check could look at."""
@@ -288,7 +293,10 @@ class QcField:
     def once(self, key: str, make: Callable[[], T]) -> T:
         """Return what was made under a key before, or make it now."""
         if key not in self._kept:
-            self._kept[key] = make()
+            # Checks run beside each other: who comes second waits for the first.
+            with self._making.setdefault(key, RLock()):
+                if key not in self._kept:
+                    self._kept[key] = make()
         kept: T = self._kept[key]
         return kept
 

@@ -67,10 +67,10 @@ class VerdictPage(QWidget):
         self._run: Run | None = None
         self._then: Callable[[dict[str, Any], JobSettings], None] | None = None
         self.prediction = PlateChoice(
-            fields, lambda f: f.predicted, "nothing is stained yet", "Predicted stains"
+            fields, lambda f: f.predicted, "no prediction yet", "Predicted stains"
         )
         self.truth = PlateChoice(
-            fields, lambda f: bool(f.with_role("truth")), "no true stain is open", "True stains"
+            fields, lambda f: bool(f.with_role("truth")), "no true stain yet", "True stains"
         )
         self.layout_table = FileChoice(
             "A table of what was done to each well", "no layout", "Table (*.csv *.tsv *.txt)"
