@@ -13,6 +13,5 @@ __all__ = ["run"]
 def run(settings: job.ModelsSettings, console: Console) -> tuple[Any, str]:
     """List models, methods and recipes, or import, download or export a model."""
     found = job.run(settings, on_progress=console.progress)
-    listed = isinstance(found, dict)
-    text = job.to_text(found, whole=settings.all) if listed else found.text()
+    text = job.to_text(found, whole=settings.all) if isinstance(found, dict) else found.text()
     return job.describe(found), text
