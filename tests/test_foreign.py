@@ -101,3 +101,15 @@ def test_the_long_run_ends_with_its_time_and_says_what_it_did(fuzz):
         [sys.executable, fuzz.__file__, *words], capture_output=True, text=True, timeout=200
     )
     assert (done.returncode, done.stdout) == (0, "50 damaged files of 1 kinds, 0 findings\n")
+
+
+MENDED = {"versions that are no table": ("record of a report", 20_000_030)}
+"""What a long search has found, by what was wrong."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "seed"), MENDED.values(), ids=MENDED)
+def test_what_was_found_once_is_one_sentence_now(kind, seed, tmp_path):
+    with pytest.raises(VirtualStainError) as refused:
+        PARSERS[kind].try_one(tmp_path, seed)
+    assert str(refused.value).endswith(".")

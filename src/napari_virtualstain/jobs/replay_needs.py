@@ -148,17 +148,18 @@ def check_input(settings: Opening, record: dict[str, Any], note: Note) -> None:
     note_versions(record.get("versions"), note)
 
 
-def note_versions(before: dict[str, Any] | None, note: Note) -> None:
+def note_versions(before: Any, note: Note) -> None:
     """Say that torch was another one.
 
     Parameters
     ----------
     before
-        Versions that a record names.
+        Versions that a record names, by package; anything else, as of a damaged one, names none.
     note
         Told of it.
     """
-    had, has = ((found or {}).get("torch") for found in (before, versions()))
+    had = before.get("torch") if isinstance(before, dict) else None
+    has = versions().get("torch")
     if had != has:
         note(f"torch was {had} and is {has}, so that the last digits may differ")
 
