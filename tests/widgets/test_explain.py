@@ -185,7 +185,7 @@ def test_hidden_planes_need_no_click(desk, page):
     desk.click(page.start)
     explained(desk)
     assert "DNA depends on" in page.maps.words.text()
-    assert page.maps.sanity.text.startswith("Not compared with maps that say nothing")
+    assert page.maps.sanity.text.startswith("Not compared with maps of random weights")
     assert page.maps.sanity.kind == "hint"
 
 
